@@ -1,0 +1,37 @@
+# `make demo` trains a network and reads with it; `make test` is what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test format bench docs clean
+
+demo: $(INSTALLED)
+	@rm -rf runs/demo
+	$(BIN)/rowscan train lstm-rows-b64 --output runs/demo
+	$(BIN)/python examples/read_digits.py runs/demo
+
+test: $(INSTALLED)
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -yqq npm; }
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(INSTALLED)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED)
+	@$(BIN)/python benchmarks/tutorials.py
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_pictures.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --group dev
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,39 @@
+"""Rowscan reads handwritten digits as one reads text: in sequence, with recurrent networks."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rowscan.data import load_digits
+    from rowscan.reader import Reader
+    from rowscan.training.loop import train
+
+__all__ = ["Reader", "__version__", "load_digits", "train"]
+
+_HOMES = {
+    "Reader": "rowscan.reader",
+    "load_digits": "rowscan.data",
+    "train": "rowscan.training.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import rowscan` itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rowscan' has no attribute {name!r}")
+    from rowscan.errors import MissingExtraError
+
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rowscan"):
+            raise
+        raise MissingExtraError(
+            f"rowscan.{name} needs {error.name}: pip install 'rowscan[train]'"
+        ) from None
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,94 @@
+"""Reading orders as arrays: which pixels a network sees at which step, not what they are worth.
+
+A scan is data: an int64 array (time, feature) of flat pixel indices of a 28 × 28 image. Row `t`
+names the pixels that the network sees at step `t`, so `images.reshape(n, -1)[:, scan(name)]` is the
+sequence, (n, time, feature), and the same line works in NumPy, in torch and in ONNX.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Int64
+
+from rowscan.errors import UsageError
+
+SIDE = 28
+"""Height and width of an image, in pixels."""
+
+_PATCH = 4
+_PERMUTED_SEED = 2015
+
+_PIXELS = np.arange(SIDE * SIDE, dtype=np.int64)
+_GRID = _PIXELS.reshape(SIDE, SIDE)
+
+
+def _patches() -> Int64[np.ndarray, "49 16"]:
+    across = SIDE // _PATCH
+    blocks = _GRID.reshape(across, _PATCH, across, _PATCH).transpose(0, 2, 1, 3)
+    return blocks.reshape(-1, _PATCH * _PATCH)
+
+
+def _permuted() -> Int64[np.ndarray, "784 1"]:
+    # The order of raw random words, not Generator.permutation: NumPy promises the words of a bit
+    # generator for ever, and what Generator makes of them only within a release.
+    words = np.random.PCG64(_PERMUTED_SEED).random_raw(SIDE * SIDE)
+    return np.argsort(words, kind="stable").astype(np.int64)[:, None]
+
+
+def _snake() -> Int64[np.ndarray, "784 1"]:
+    grid = _GRID.copy()
+    grid[1::2] = grid[1::2, ::-1]
+    return grid.reshape(-1, 1)
+
+
+_BASES: Mapping[str, tuple[str, Callable[[], Int64[np.ndarray, "time feature"]]]] = {
+    "rows": ("a row of 28 pixels a step, from top to bottom", lambda: _GRID),
+    "columns": ("a column of 28 pixels a step, from left to right", lambda: _GRID.T),
+    "patches": ("a square of 4 × 4 pixels a step, row by row", _patches),
+    "pixels": ("pixel by pixel, row by row", lambda: _PIXELS[:, None]),
+    "permuted": ("pixel by pixel in one fixed random order (seed 2015)", _permuted),
+    "snake": ("pixel by pixel, row by row, every second row from right to left", _snake),
+    "whole": ("all 784 pixels in one step", lambda: _PIXELS[None, :]),
+}
+
+SCANS: Mapping[str, str] = MappingProxyType(
+    {
+        name + way: description + then
+        for way, then in (
+            ("", ""),
+            ("-reversed", "; the last step first"),
+            ("-both", "; then back again to the first step"),
+        )
+        for name, (description, _) in _BASES.items()
+    }
+)
+"""Every scan's name and what it reads, in one line."""
+
+
+@functools.cache
+def scan(name: str) -> Int64[np.ndarray, "time feature"]:
+    """The reading order called `name`: flat pixel indices, 0 to 783, one row a step.
+
+    `permuted` is the task of Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent Networks
+    of Rectified Linear Units" (2015), with a permutation of our own. Only the order of the steps
+    is turned round in `-reversed`, never the order of pixels within one.
+
+    Returns:
+        A read-only array, the same one at every call.
+
+    Raises:
+        UsageError: no scan is called so.
+    """
+    if name not in SCANS:
+        raise UsageError(f"there is no reading order {name!r}; there are: {', '.join(SCANS)}")
+    base, _, way = name.partition("-")
+    order = _BASES[base][1]()
+    if way == "reversed":
+        order = order[::-1]
+    elif way == "both":
+        order = np.concatenate([order, order[::-1]])
+    order = order.copy()  # contiguous, and freezing it does not freeze what it was a view of
+    order.flags.writeable = False
+    return order
