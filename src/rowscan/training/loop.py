@@ -1,0 +1,245 @@
+"""The training loop: steps, measurements, checkpoints, and the test at the end.
+
+It knows no framework (engines do), draws no picture (the report does) and prints nothing itself.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rowscan.data import Digits, Split, load_digits
+from rowscan.errors import DataError, UsageError
+from rowscan.evaluation import score_digits
+from rowscan.recipes import Recipe, change, find, load
+from rowscan.training.engine import Engine, create, predict_proba
+from rowscan.training.export import export
+from rowscan.training.progress import Progress
+from rowscan.training.report import write_report
+from rowscan.training.runs import Place, Run, new_directory
+
+CHECKPOINT_SECONDS = 5.0
+_IMAGES_IN_EXPORT_CHECK = 256
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    device: str = "auto",
+    offline: bool = False,
+    quiet: bool = False,
+    **changes: Any,
+) -> Run:
+    """Train a recipe and leave a run directory with a model file and a report.
+
+    Args:
+        recipe: a name from `rowscan recipes`, a TOML file, or a `Recipe`.
+        data: another data set than the recipe's: a name or a path.
+        output: the run directory; runs/NAME where none is given.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        offline: never look for data outside this machine.
+        quiet: show no progress.
+        **changes: fields of the recipe with other values, as `epochs=2`.
+
+    Raises:
+        UsageError: no such recipe, a wrong key or value, or an output that is there already.
+        DataError: the data cannot be had.
+        MissingExtraError: the engine's framework is not installed.
+    """
+    if isinstance(recipe, str):
+        recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
+    elif isinstance(recipe, Path):
+        recipe = load(recipe)
+    recipe = change(recipe, changes | ({} if data is None else {"data": str(data)}))
+    if recipe.train_on == "all" and recipe.monitor == "validation":
+        raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
+    engine = create(recipe, device)
+    digits = load_digits(recipe.data, offline=offline)
+    run = Run.create(Path(output) if output else new_directory(recipe), recipe)
+    return _train(run, engine, digits, quiet)
+
+
+def resume(
+    directory: str | Path, *, device: str = "auto", offline: bool = False, quiet: bool = False
+) -> Run:
+    """Go on with a run that was interrupted; one that is complete is left as it is.
+
+    It ends with bit for bit the weights of a training that was never interrupted, given the same
+    machine and versions.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    run = Run.open(Path(directory))
+    if run.result is not None:
+        return run
+    return _train(
+        run, create(run.recipe, device), load_digits(run.recipe.data, offline=offline), quiet
+    )
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The step size for step `step` (from 0) of `steps`.
+
+    One cycle: linear up to the recipe's rate over the first fifth, then half a cosine to zero
+    (Smith & Topin, 2018, "Super-Convergence", with the cosine of Loshchilov & Hutter, 2017).
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = (step + 0.5) / steps
+    if done < 0.2:
+        return recipe.learning_rate * done / 0.2
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
+
+
+def _train(run: Run, engine: Engine, digits: Digits, quiet: bool) -> Run:
+    recipe = run.recipe
+    images = digits.training if recipe.train_on == "all" else digits.train
+    steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
+    if steps == 0:
+        raise DataError(f"{recipe.data}: {len(images)} training images make no batch")
+    engine.load_images(images.images, images.labels)
+    state, place = run.load_checkpoint()
+    if state:
+        engine.load_state(state)
+    with Progress(recipe, steps=steps, done=place.step, quiet=quiet) as progress:
+        try:
+            held_out = _held_out(recipe, digits)
+            _run_epochs(run, engine, place, held_out=held_out, steps=steps, progress=progress)
+        except KeyboardInterrupt as error:
+            error.add_note(f"stopped; go on with: rowscan train --resume {run.directory}")
+            raise
+    _finish(run, engine, digits, place)
+    return run
+
+
+def _run_epochs(
+    run: Run,
+    engine: Engine,
+    place: Place,
+    *,
+    held_out: Split,
+    steps: int,
+    progress: Progress,
+) -> None:
+    recipe = run.recipe
+    per_epoch = steps // recipe.epochs
+    started = time.perf_counter() - place.seconds
+    saved = time.perf_counter()
+
+    def record(epoch: int, kind: str, **values: Any) -> None:
+        place.seconds = time.perf_counter() - started
+        head = {"kind": kind, "epoch": epoch, "step": place.step}
+        run.record(head | values | {"seconds": round(place.seconds, 3)})
+
+    for epoch in range(place.step // per_epoch, recipe.epochs):
+        for position, batch in enumerate(engine.order(epoch)):
+            if epoch * per_epoch + position < place.step:
+                continue  # done before the interruption
+            rate = learning_rate(recipe, place.step, steps)
+            loss, correct = engine.step(batch, rate)
+            place.step += 1
+            place.loss_sum += loss * len(batch)
+            place.correct += correct
+            place.seen += len(batch)
+            progress.step()
+            last = position == per_epoch - 1
+            # As the published scripts count: after steps 1, 51, 101, ... of an epoch.
+            if last or position % recipe.record_every == 0:
+                mean, accuracy = place.loss_sum / place.seen, place.correct / place.seen
+                record(
+                    epoch,
+                    "step",
+                    images=place.seen,
+                    loss=mean,
+                    accuracy=accuracy,
+                    learning_rate=rate,
+                )
+                progress.record(mean, accuracy)
+                place.loss_sum, place.correct, place.seen = 0.0, 0, 0
+            if last or (recipe.monitor_every and position % recipe.monitor_every == 0):
+                probabilities = predict_proba(engine, held_out.images)
+                scored = score_digits(probabilities, held_out.labels)
+                values = {"images": scored.n, "accuracy": scored.accuracy, "loss": scored.nll}
+                record(epoch, "monitor", on=recipe.monitor, **values)
+                progress.monitor(
+                    epoch, place.step, recipe.monitor, scored.accuracy, loss=scored.nll
+                )
+            if last:
+                progress.epoch(epoch, **_summary(run.records, epoch))
+            if last or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                place.seconds = time.perf_counter() - started
+                run.save_checkpoint(engine.state(), place)
+                saved = time.perf_counter()
+
+
+def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
+    """Test once, and write model file, report, weights and result."""
+    recipe, test = run.recipe, digits.test
+    probabilities = predict_proba(engine, test.images)
+    scored = score_digits(probabilities, test.labels)
+    result = scored.to_dict() | {"seconds": round(place.seconds, 3)}
+    answers = probabilities.argmax(1)
+    if recipe.published:
+        n = recipe.published.images
+        part = score_digits(probabilities[:n], test.labels[:n])
+        result |= {"published_n": part.n, "published_accuracy": part.accuracy}
+    samples = np.arange(min(recipe.samples, len(test)))
+    if recipe.sample_from == "random":
+        samples = np.random.default_rng(recipe.seed).choice(len(test), len(samples), replace=False)
+    result |= {
+        "samples": [
+            {"image": int(i), "answer": int(answers[i]), "truth": int(test.labels[i])}
+            for i in samples
+        ]
+    }
+    few = test.images[:_IMAGES_IN_EXPORT_CHECK]
+    export(
+        run.model,
+        recipe,
+        engine.weights(),
+        images=few,
+        belief=engine.belief(few),
+        report={"data": recipe.data, "images": "test"} | scored.to_dict(),
+    )
+    write_report(
+        run.report,
+        recipe=recipe,
+        records=run.records,
+        environment=run.environment,
+        probabilities=probabilities,
+        images=test.images,
+        labels=test.labels,
+        example=digits.training.images[0],
+        example_label=int(digits.training.labels[0]),
+        seconds=place.seconds,
+    )
+    run.finish(engine.weights(), result)
+
+
+def _steps_per_epoch(recipe: Recipe, images: int) -> int:
+    if recipe.sampling == "replacement":
+        return images // recipe.batch_size
+    return math.ceil(images / recipe.batch_size)
+
+
+def _held_out(recipe: Recipe, digits: Digits) -> Split:
+    split = digits.test if recipe.monitor == "test" else digits.validation
+    n = recipe.monitor_images or len(split)
+    return Split(split.images[:n], split.labels[:n])
+
+
+def _summary(records: list[dict[str, Any]], epoch: int) -> dict[str, float]:
+    """Mean loss and accuracy of an epoch over its images, and its time in seconds."""
+    steps = [r for r in records if r["kind"] == "step" and r["epoch"] == epoch]
+    before = max((r["seconds"] for r in records if r["epoch"] < epoch), default=0.0)
+    seen = sum(r["images"] for r in steps)
+    return {
+        "loss": sum(r["loss"] * r["images"] for r in steps) / seen,
+        "accuracy": sum(r["accuracy"] * r["images"] for r in steps) / seen,
+        "seconds": steps[-1]["seconds"] - before,
+    }

@@ -1,0 +1,189 @@
+"""The report of a run: one HTML file with its figures and pictures, which loads nothing else.
+
+It arranges what was measured. It measures nothing but what `evaluation` computes from the
+probabilities, and knows nothing of engines or model files.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
+
+from rowscan.evaluation import DigitResult, score_digits
+from rowscan.files import write_atomically
+from rowscan.recipes import Published, Recipe
+from rowscan.training import plots
+
+_MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One test image with what was answered and what is true."""
+
+    index: int
+    picture: str
+    """A data URI: ink on nothing."""
+    truth: int
+    answer: int
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the truth."""
+        return self.answer == self.truth
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published figure beside the measured one, on as many test images."""
+
+    published: Published
+    measured: DigitResult
+
+    @property
+    def verdict(self) -> str:
+        """One line that compares the two, for this one training."""
+        accuracy = self.published.accuracy
+        low, high = self.measured.interval
+        if accuracy is None:
+            return "The publication gives no number to compare with."
+        if self.measured.n < self.published.images:
+            return f"Measured on {self.measured.n:,} images only."
+        if low <= accuracy <= high:
+            return "The published figure lies within this run's 95% interval."
+        if self.measured.accuracy > accuracy:
+            return "This run is better than the published figure, by more than chance explains."
+        return "This run falls short of the published figure, by more than chance explains."
+
+
+def write_report(
+    path: Path,
+    *,
+    recipe: Recipe,
+    records: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, Any],
+    probabilities: Float32[np.ndarray, "n 10"],
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: UInt8[np.ndarray, " n"],
+    example: UInt8[np.ndarray, "28 28"],
+    example_label: int,
+    seconds: float,
+) -> None:
+    """Write the report of one training to `path`.
+
+    Args:
+        path: the HTML file.
+        recipe: what was trained.
+        records: the lines of the run's metrics, in order.
+        environment: versions and machine, shown as they are.
+        probabilities: the answers to the test images.
+        images: the test images.
+        labels: their true digits.
+        example: one training image.
+        example_label: its digit.
+        seconds: how long the training took.
+
+    Raises:
+        DataError: there are no test images, or the probabilities are none.
+        RowscanError: the file cannot be written.
+    """
+    result = score_digits(probabilities, labels)
+    answers = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
+    first = np.arange(min(max(10, recipe.samples), len(labels)))
+
+    def show(indices: Int64[np.ndarray, " k"]) -> list[Answer]:
+        return [
+            Answer(
+                index=int(i),
+                picture=_picture(images[i]),
+                truth=int(labels[i]),
+                answer=int(answers[i]),
+                confidence=float(confidence[i]),
+            )
+            for i in indices
+        ]
+
+    claim = None
+    if recipe.published is not None:
+        head = slice(recipe.published.images)
+        claim = Claim(recipe.published, score_digits(probabilities[head], labels[head]))
+    curves = (
+        plots.learning_curve(records, what, recipe.published) for what in ("accuracy", "loss")
+    )
+    page = _template().render(
+        recipe=recipe,
+        settings=dict(_settings(recipe)),
+        environment=environment,
+        result=result,
+        claim=claim,
+        curves=[curve for curve in curves if curve],
+        reliability=plots.reliability(result.bins),
+        confused=_confused(result.confusion),
+        worst=show(worst),
+        first=show(first),
+        example=_picture(example),
+        example_label=example_label,
+        duration=_duration(seconds),
+    )
+    write_atomically(path, page)
+
+
+def _template() -> jinja2.Template:
+    source = files("rowscan.training").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    environment.filters["as_published"] = plots.as_published
+    return environment.from_string(source)
+
+
+def _picture(image: UInt8[np.ndarray, "height width"]) -> str:
+    """The image as a data URI: black ink that is as opaque as it is strong, on no paper.
+
+    So the page can lay it on paper of any colour, and turn it white where the page is dark.
+    """
+    ink = np.stack([np.zeros_like(image), image], axis=-1)
+    buffer = io.BytesIO()
+    Image.fromarray(ink).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _settings(recipe: Recipe) -> Iterator[tuple[str, object]]:
+    for key, value in msgspec.structs.asdict(recipe).items():
+        if key not in ("name", "summary", "published"):
+            yield key.replace("_", " "), value
+
+
+def _confused(confusion: Int64[np.ndarray, "10 10"]) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes as (truth, answer, times), at most five."""
+    mistakes = confusion * ~np.eye(10, dtype=bool)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:5]
+    return [
+        (int(flat) // 10, int(flat) % 10, int(mistakes.flat[flat]))
+        for flat in order
+        if mistakes.flat[flat]
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as one would say them: 3.2 s, 4 min 07 s, 2 h 05 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

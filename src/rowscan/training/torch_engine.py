@@ -1,0 +1,217 @@
+"""The engine that runs on PyTorch: owns modules, optimiser and torch's way of drawing numbers.
+
+First weights and data order are drawn exactly as the published scripts draw them: one global
+generator, seeded once, gives the weights of the modules in the order of their making, and then two
+numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor, nn
+
+from rowscan.errors import ModelError, UsageError
+from rowscan.recipes import Recipe
+from rowscan.scans import scan
+from rowscan.training.engine import Arrays
+
+CLASSES = 10
+
+
+class LSTMClassifier(nn.Module):
+    """An LSTM over a sequence, with one affine head that every step's output can be read by."""
+
+    def __init__(self, features: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, layers)
+        self.head = nn.Linear(hidden, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, 10) of the last step; x is (time, batch, feature)."""
+        output, _ = self.lstm(x)
+        return self.head(output[-1])  # type: ignore[no-any-return]
+
+    def every_step(self, x: Tensor) -> Tensor:
+        """Logits (time, batch, 10) of every step; x is (time, batch, feature)."""
+        output, _ = self.lstm(x)
+        return self.head(output)  # type: ignore[no-any-return]
+
+
+class MLPClassifier(nn.Module):
+    """Affine, ReLU, affine, ReLU, as the published NumPy network: its logits are never negative."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, hidden)
+        self.head = nn.Linear(hidden, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, 10); x is (1, batch, feature)."""
+        return self.every_step(x)[-1]
+
+    def every_step(self, x: Tensor) -> Tensor:
+        """Logits (1, batch, 10): the whole image is one step."""
+        return torch.relu(self.head(torch.relu(self.hidden(x))))
+
+
+class TorchEngine:
+    """A network of a recipe in training on PyTorch; see [`Engine`][rowscan.training.engine]."""
+
+    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+        self.recipe = recipe
+        self.device = _device(device)
+        self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = _network(recipe, features=self._scan.shape[1])
+            self._generator_state = torch.get_rng_state()
+        self.network.to(self.device)
+        self._parameters = dict(self.network.named_parameters())
+        self.optimizer = _optimizer(recipe, list(self._parameters.values()))
+        self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Put the images, already in reading order, on the device."""
+        self._sequences = self._in_reading_order(images)
+        self._labels = torch.from_numpy(labels.astype(np.int64)).to(self.device)
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
+        n, size = len(self._sequences), self.recipe.batch_size
+        generator = torch.Generator()
+        generator.set_state(self._generator_state)
+        for _ in range(epoch + 1):
+            _draw_seed(generator)  # DataLoader's base seed, for workers that nobody starts
+            shuffle_seed = _draw_seed(generator)
+        generator.manual_seed(shuffle_seed)
+        if self.recipe.sampling == "shuffle":
+            shuffled = torch.randperm(n, generator=generator).numpy()
+            yield from (shuffled[i : i + size] for i in range(0, n, size))
+        else:
+            for _ in range(n // size):
+                yield torch.randint(n, (size,), generator=generator).numpy()
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+        index = torch.from_numpy(batch).to(self.device)
+        labels = self._labels[index]
+        logits = self.network(self._inputs(self._sequences[index]))
+        loss = nn.functional.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        correct = (logits.detach().argmax(1) == labels).sum()
+        return loss.item(), int(correct.item())
+
+    @torch.inference_mode()
+    def belief(
+        self, images: UInt8[np.ndarray, "n height width"]
+    ) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities after each step of the scan; the last are the answer."""
+        logits = self.network.every_step(self._inputs(self._in_reading_order(images)))
+        return logits.softmax(-1).transpose(0, 1).contiguous().cpu().numpy()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights, by name, as copies."""
+        return {name: _copy(value) for name, value in self._parameters.items()}
+
+    def load_weights(self, weights: Arrays) -> None:
+        """Replace the weights.
+
+        Raises:
+            ModelError: names or shapes are not those of this network.
+        """
+        shapes = {name: tuple(value.shape) for name, value in self._parameters.items()}
+        given = {name: value.shape for name, value in weights.items()}
+        if shapes != given:
+            wrong = sorted(name for name in shapes | given if shapes.get(name) != given.get(name))
+            raise ModelError(f"weights do not fit recipe {self.recipe.name}: {', '.join(wrong)}")
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, and the optimiser's memory under `optimizer.NAME.KEY`."""
+        memory = {
+            f"optimizer.{name}.{key}": _copy(value)
+            for name, parameter in self._parameters.items()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        return self.weights() | memory
+
+    def load_state(self, state: Arrays) -> None:
+        """Continue exactly where `state()` was taken."""
+        self.load_weights({name: state[name] for name in self._parameters})
+        for name, parameter in self._parameters.items():
+            prefix = f"optimizer.{name}."
+            self.optimizer.state[parameter] = {
+                key.removeprefix(prefix): torch.from_numpy(np.array(value)).to(self.device)
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
+
+    def _in_reading_order(self, images: UInt8[np.ndarray, "n height width"]) -> Tensor:
+        flat = torch.from_numpy(np.ascontiguousarray(images)).flatten(1)
+        return flat[:, self._scan.flatten()].to(self.device)
+
+    def _inputs(self, sequences: Tensor) -> Tensor:
+        """(batch, time x feature) uint8 to the float32 (time, batch, feature) the network sees."""
+        x = sequences.view(len(sequences), *self._scan.shape).transpose(0, 1).float()
+        if self.recipe.pixels == "raw":
+            return x
+        x = x / 255
+        return x if self.recipe.pixels == "unit" else (x - 0.5) / 0.5
+
+
+def _network(recipe: Recipe, features: int) -> LSTMClassifier | MLPClassifier:
+    if recipe.network == "lstm":
+        network: LSTMClassifier | MLPClassifier = LSTMClassifier(
+            features, recipe.hidden, recipe.layers
+        )
+    else:
+        network = MLPClassifier(features, recipe.hidden)
+    if recipe.init == "normal":
+        for name, parameter in network.named_parameters():
+            if "bias" in name:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.01)
+    return network
+
+
+def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    rate = recipe.learning_rate
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
+    if recipe.optimizer == "adadelta":
+        return torch.optim.Adadelta(parameters, lr=rate)
+    return torch.optim.SGD(parameters, lr=rate)
+
+
+def _device(name: str) -> torch.device:
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(device for device, there in available.items() if there))
+    if not available.get(name, False):
+        there = ", ".join(device for device, there in available.items() if there)
+        raise UsageError(f"device {name!r} is not available here; there is: {there}")
+    return torch.device(name)
+
+
+def _draw_seed(generator: torch.Generator) -> int:
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+
+
+def _copy(value: Tensor) -> np.ndarray:
+    return value.detach().cpu().numpy().copy()

@@ -1,0 +1,44 @@
+"""What several test modules share: small data that a network can learn, and the command."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz of 1,200 easy images: digit d is a bar whose row and column tell d, and noise."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, 10, 1200, dtype=np.uint8)
+    images = rng.integers(0, 40, (1200, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = 4 + 4 * (label // 2), 4 + 12 * (label % 2)
+        image[row : row + 3, column : column + 10] = 255
+    images[:, :2] = images[:, -2:] = 0
+    images[:, :, :2] = images[:, :, -2:] = 0
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+@pytest.fixture
+def rowscan(tmp_path: Path) -> Command:
+    """Run the command as a user does, in an empty folder."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rowscan", *map(str, arguments)],
+            cwd=options.get("cwd", tmp_path),  # type: ignore[arg-type]
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    return run

@@ -1,0 +1,205 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rowscan.errors import DataError
+from rowscan.evaluation import claim_stands, score_digits, wilson
+
+Z = 1.959963984540054  # the 97.5% point of the normal distribution, from a table
+
+
+def answer(digit: int, confidence: float) -> list[float]:
+    """Probabilities that give `digit` its confidence and share the rest equally."""
+    return [confidence if d == digit else (1 - confidence) / 9 for d in range(10)]
+
+
+def four_answers() -> tuple[np.ndarray, np.ndarray]:
+    """Right at 0.91 and 0.82; 3 taken for 8 at 0.64; 3 right at 0.55."""
+    rows = [answer(0, 0.91), answer(1, 0.82), answer(8, 0.64), answer(3, 0.55)]
+    return np.array(rows), np.array([0, 1, 3, 3])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    n = draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sharpness = draw(st.sampled_from([0.0, 0.5, 3.0, 40.0]))
+    scores = np.exp(sharpness * rng.normal(size=(n, 10)))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    labels = rng.integers(0, 10, n).astype(draw(st.sampled_from([np.uint8, np.int64])))
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(dtype), labels
+
+
+def naive_ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Guo et al. 2017, equation 3, one image at a time."""
+    total = 0.0
+    for m in range(1, 16):
+        members = []
+        for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
+            confidence = max(row)
+            if (m - 1) / 15 < confidence <= m / 15 or (m == 15 and confidence > 1):
+                members.append((confidence, row.index(confidence) == label))
+        if members:
+            confidence = sum(c for c, _ in members) / len(members)
+            accuracy = sum(right for _, right in members) / len(members)
+            total += len(members) / len(labels) * abs(accuracy - confidence)
+    return total
+
+
+def test_four_answers_worked_by_hand() -> None:
+    result = score_digits(*four_answers())
+    assert (result.n, result.correct, result.accuracy, result.error_rate) == (4, 3, 0.75, 0.25)
+    # Each answer is alone in its bin: (0.09 + 0.18 + 0.64 + 0.45) / 4.
+    assert result.ece == pytest.approx(0.34, abs=1e-12)
+    nll = -(math.log(0.91) + math.log(0.82) + math.log(0.04) + math.log(0.55)) / 4
+    assert result.nll == pytest.approx(nll, abs=1e-12)
+    # A right answer at c: (1-c)² + (1-c)²/9. The wrong one: 0.64² + 0.96² + 8 · 0.04².
+    brier = ((0.09**2 + 0.18**2 + 0.45**2) * 10 / 9 + 0.64**2 + 0.96**2 + 8 * 0.04**2) / 4
+    assert result.brier == pytest.approx(brier, abs=1e-12)
+    confusion = np.zeros((10, 10), int)
+    confusion[0, 0] = confusion[1, 1] = confusion[3, 3] = confusion[3, 8] = 1
+    np.testing.assert_array_equal(result.confusion, confusion)
+
+
+def test_bins_hold_what_lies_in_them() -> None:
+    bins = score_digits(*four_answers()).bins
+    assert len(bins) == 15
+    assert {place: bar.n for place, bar in enumerate(bins) if bar.n} == {8: 1, 9: 1, 12: 1, 13: 1}
+    assert [bins[8].confidence, bins[8].accuracy] == pytest.approx([0.55, 1.0])
+    assert [bins[9].confidence, bins[9].accuracy] == pytest.approx([0.64, 0.0])
+    assert (bins[0].confidence, bins[0].accuracy) == (None, None)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    bins = score_digits(np.array([answer(2, 0.6), answer(2, 1.0)]), np.array([2, 2])).bins
+    assert [bar.n for bar in bins] == [0] * 8 + [1] + [0] * 5 + [1]  # 0.6 = 9/15
+
+
+def test_equal_probabilities_answer_the_lowest_digit_and_cost_ln_10() -> None:
+    result = score_digits(np.full((1, 10), 0.1), np.array([7]))
+    assert result.confusion[7, 0] == 1
+    assert result.nll == pytest.approx(math.log(10))
+    assert result.brier == pytest.approx(0.9)
+
+
+def test_a_certain_mistake_costs_no_more_than_the_clip() -> None:
+    result = score_digits(np.array([answer(4, 1.0)]), np.array([9]))
+    assert result.nll == pytest.approx(12 * math.log(10))
+    assert result.brier == pytest.approx(2)
+
+
+@given(answers())
+def test_calibration_error_is_that_of_a_plain_loop(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    assert score_digits(*drawn).ece == pytest.approx(naive_ece(*drawn), abs=1e-9)
+
+
+@given(answers(), st.randoms(use_true_random=False))
+def test_figures_agree_and_do_not_depend_on_the_order_of_images(drawn, random) -> None:  # type: ignore[no-untyped-def]
+    probabilities, labels = drawn
+    result = score_digits(probabilities, labels)
+    assert result.confusion.sum() == result.n == sum(bar.n for bar in result.bins)
+    assert np.trace(result.confusion) == result.correct
+    assert result.confusion.sum(axis=1).tolist() == np.bincount(labels, minlength=10).tolist()
+    assert result.interval[0] <= result.accuracy <= result.interval[1]
+    assert 0 <= result.ece <= 1
+    assert 0 <= result.brier <= 2
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    again = score_digits(probabilities[order], labels[order])
+    np.testing.assert_array_equal(again.confusion, result.confusion)
+    assert again.ece == pytest.approx(result.ece, abs=1e-9)
+    assert again.nll == pytest.approx(result.nll, abs=1e-9)
+
+
+@given(st.data())
+def test_interval_ends_solve_the_score_equation(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 100_000))
+    correct = data.draw(st.integers(0, n))
+    low, high = wilson(correct, n)
+    share = correct / n
+    for end, side in ((low, 1), (high, -1)):
+        distance = Z * math.sqrt(end * (1 - end) / n)
+        assert side * (share - end) == pytest.approx(distance, abs=1e-9)
+    assert 0 <= low < high <= 1
+
+
+def test_interval_of_wilson_at_the_limits_is_closed_and_not_empty() -> None:
+    # With p̂ = 1 the equation 1 - p = z sqrt(p (1-p) / n) gives p = n / (n + z²).
+    assert list(wilson(10, 10)) == pytest.approx([10 / (10 + Z * Z), 1.0])
+    assert list(wilson(0, 10)) == pytest.approx([0.0, Z * Z / (10 + Z * Z)])
+
+
+def test_dict_goes_through_json_unchanged() -> None:
+    result = score_digits(*four_answers()).to_dict()
+    assert json.loads(json.dumps(result)) == result
+    assert (result["n"], result["accuracy"], result["error_rate"]) == (4, 0.75, 0.25)
+    assert result["ece"] == pytest.approx(0.34)
+    assert result["confusion"][3][8] == 1
+
+
+def test_text_shows_the_figures_in_aligned_columns() -> None:
+    probabilities, labels = four_answers()
+    low, high = wilson(3 * 400, 4 * 400)
+    many = score_digits(np.tile(probabilities, (400, 1)), np.tile(labels, 400))
+    lines = many.to_text().splitlines()
+    assert lines[0] == f"accuracy     75.00%  (95% interval {low:.2%} to {high:.2%})"
+    assert lines[1] == "wrong        400 of 1,600"
+    assert "ECE 34.00%" in lines[2]
+    table = lines[-10:]
+    assert table[3].split() == ["3", "|", *"...", "400", *"....", "400", ".", "50.0%"]
+    assert table[5].split()[-1] == "-"  # no 5 among the images
+    assert len({len(line) for line in table}) == 1
+    heads = lines[-12]
+    assert heads.index("3") == table[3].index("400") + 2
+    assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "reason"),
+    [
+        (np.empty((0, 10)), np.empty(0, np.uint8), "no images"),
+        (np.full((1, 10), 0.1), np.array([10]), "a label is 10"),
+        (np.full((1, 10), 0.1), np.array([-1]), "a label is -1"),
+        (np.array([[0.1] * 10, [1.0] * 10]), np.array([0, 0]), "row 1 "),
+        (np.array([[1.5, -0.5] + [0.0] * 8]), np.array([0]), "row 0 "),
+        (np.full((1, 10), np.nan), np.array([0]), "row 0 "),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    probabilities: np.ndarray, labels: np.ndarray, reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason):
+        score_digits(probabilities, labels)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_no_interval_of_no_share(correct: int, n: int) -> None:
+    with pytest.raises(DataError):
+        wilson(correct, n)
+
+
+@pytest.mark.parametrize(
+    ("published", "measured", "stands"),
+    [
+        (0.96, [0.961], True),
+        (0.96, [0.9595], False),  # one training has no deviation
+        (0.96, [0.96], True),
+        (0.96, [0.9585, 0.9595, 0.9605], True),  # mean 0.9595, deviation 0.001
+        (0.9614, [0.9585, 0.9595, 0.9605], True),  # 1.9 deviations above
+        (0.9616, [0.9585, 0.9595, 0.9605], False),  # 2.1 deviations above
+        (0.5, [0.97, 0.98], True),  # better than published is no refutation
+        (0.3, [0.1 + 0.2 - 1e-12], True),  # floating point decides nothing
+        (0.96, [0.95995] * 3, False),
+    ],
+)
+def test_claims(published: float, measured: list[float], stands: bool) -> None:
+    assert claim_stands(published, measured, images=10_000) is stands
+
+
+def test_a_claim_needs_a_measurement() -> None:
+    with pytest.raises(DataError):
+        claim_stands(0.96, [], images=2000)

@@ -1,0 +1,119 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rowscan import recipes
+from rowscan.errors import UsageError
+from rowscan.recipes import RECIPES, change, describe, find, load
+
+
+def test_the_published_hyper_parameters_are_those_of_the_publications():
+    b32, b64 = find("lstm-rows-b32"), find("lstm-rows-b64")
+    assert (b32.hidden, b32.batch_size, b32.learning_rate, b32.epochs) == (64, 32, 0.01, 1)
+    assert (b32.optimizer, b32.seed, b32.monitor_images, b32.monitor_every) == (
+        "adam",
+        2019,
+        2000,
+        50,
+    )
+    assert msgspec.structs.replace(
+        b32,
+        name=b64.name,
+        summary=b64.summary,
+        batch_size=64,
+        seed=1,
+        samples=10,
+        published=b64.published,
+    ) == b64  # fmt: skip
+    mlp = find("mlp-numpy")
+    assert (mlp.hidden, mlp.batch_size, mlp.learning_rate, mlp.epochs) == (50, 100, 0.001, 5)
+    assert (mlp.pixels, mlp.init, mlp.sampling, mlp.optimizer) == (
+        "raw",
+        "normal",
+        "replacement",
+        "sgd",
+    )
+    columns = find("lstm-columns")
+    assert (columns.layers, columns.hidden, columns.scan) == (2, 100, "columns")
+    assert (columns.optimizer, columns.learning_rate, columns.epochs) == ("adadelta", 0.1, 10)
+    assert columns.pixels == "signed"
+
+
+def test_text_values_become_the_field_s_type():
+    changed = change(find("lstm-rows"), {"epochs": "3", "learning_rate": "5e-3", "scan": "snake"})
+    assert (changed.epochs, changed.learning_rate, changed.scan) == (3, 0.005, "snake")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("learningrate", "0.1", "did you mean 'learning_rate'?"),
+        ("epoch", "2", "did you mean 'epochs'?"),
+        ("zzz", "2", "there are: name"),
+        ("epochs", "two", "epochs: 'two'"),
+        ("epochs", "0", "epochs: '0'"),
+        ("epochs", 2.5, "epochs: 2.5"),
+        ("optimizer", "adma", "did you mean 'adam'?"),
+        ("scan", "colums", "did you mean 'columns'?"),
+        ("published", "1", "no key 'published'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_with_the_nearest_right_one(key, value, said):
+    with pytest.raises(UsageError) as caught:
+        change(find("lstm-rows"), {key: value})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'lstm-columns'"):
+        find("lstm-colums")
+
+
+def test_a_changed_recipe_makes_no_published_claim_but_another_seed_does():
+    recipe = find("lstm-rows-b64")
+    assert change(recipe, {"seed": 7, "engine": "numpy"}).published == recipe.published
+    assert change(recipe, {"epochs": 1}).published == recipe.published  # as it was
+    assert change(recipe, {"epochs": 2}).published is None
+
+
+def test_a_toml_file_is_a_recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "lstm-rows"\nhidden = 32\nscan = "patches"\n')
+    recipe = load(path)
+    assert (recipe.name, recipe.hidden, recipe.scan) == ("mine", 32, "patches")
+    assert recipe.batch_size == find("lstm-rows").batch_size
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hidden = 32", 'base = "'),
+        ('base = "lstm-row"', "did you mean 'lstm-rows'"),
+        ('base = "lstm-rows"\nhiden = 32', "did you mean 'hidden'"),
+        ('base = "lstm-rows"\nhidden = "32x"', "hidden: '32x'"),
+        ("base = ", "not a recipe"),
+    ],
+)
+def test_a_wrong_toml_file_is_refused_by_name(tmp_path, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_described_loads_as_the_same_recipe(name, tmp_path):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(describe(find(name)))
+    same = load(path)
+    assert msgspec.structs.replace(same, summary=find(name).summary) == find(name)
+
+
+@given(st.sampled_from(sorted(RECIPES)))
+def test_a_recipe_survives_its_json(name):
+    recipe = find(name)
+    assert msgspec.json.decode(msgspec.json.encode(recipe), type=recipes.Recipe) == recipe

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from rowscan.errors import ModelError, UsageError
+from rowscan.recipes import change, find
+from rowscan.training.engine import create
+from rowscan.training.torch_engine import TorchEngine
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)
+LABELS = RNG.integers(0, 10, 150, dtype=np.uint8)
+
+
+def small(name="lstm-rows-b64", **changes):
+    engine = TorchEngine(change(find(name), {"hidden": 8} | changes), "cpu")
+    engine.load_images(IMAGES, LABELS)
+    return engine
+
+
+def test_weights_and_order_are_those_of_the_published_script():
+    """The script: seed, LSTM, Linear, then a shuffling DataLoader for each epoch."""
+    torch.manual_seed(1)
+    lstm, out = nn.LSTM(28, 64, 1, batch_first=True), nn.Linear(64, 10)
+    loader = DataLoader(TensorDataset(torch.arange(150)), batch_size=64, shuffle=True)
+    epochs = [[batch.tolist() for (batch,) in loader] for _ in range(3)]
+
+    engine = TorchEngine(find("lstm-rows-b64"), "cpu")
+    engine.load_images(IMAGES, LABELS)
+    weights = engine.weights()
+    for name, value in lstm.named_parameters():
+        np.testing.assert_array_equal(weights[f"lstm.{name}"], value.detach().numpy())
+    np.testing.assert_array_equal(weights["head.weight"], out.weight.detach().numpy())
+    np.testing.assert_array_equal(weights["head.bias"], out.bias.detach().numpy())
+    for epoch in (2, 0, 1):  # in any order: no epoch depends on another having been drawn
+        assert [batch.tolist() for batch in engine.order(epoch)] == epochs[epoch]
+
+
+def test_a_training_is_that_of_the_published_columns_script():
+    """Time first over columns, pixels to -1..1, two layers, Adadelta: losses step by step."""
+    recipe = find("lstm-columns")
+    engine = TorchEngine(recipe, "cpu")
+    engine.load_images(IMAGES, LABELS)
+    torch.manual_seed(recipe.seed)
+    lstm, out = nn.LSTM(28, 100, 2), nn.Linear(100, 10)
+    optimizer = torch.optim.Adadelta([*lstm.parameters(), *out.parameters()], lr=0.1)
+    x = (torch.from_numpy(IMAGES[:, None]).float() / 255 - 0.5) / 0.5
+    y = torch.from_numpy(LABELS.astype(np.int64))
+    loader = DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)
+    for epoch in range(2):
+        for (images, labels), batch in zip(loader, engine.order(epoch), strict=True):
+            output, _ = lstm(images.squeeze(1).permute(2, 0, 1))
+            loss = nn.functional.cross_entropy(out(output[-1]), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            assert engine.step(batch, 0.1)[0] == pytest.approx(loss.item(), abs=1e-6)
+
+
+def test_making_an_engine_leaves_the_user_s_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    engine = small()
+    list(engine.order(0))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "mlp-numpy"])
+def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(name):
+    changes = {"engine": "torch", "hidden": 8, "batch_size": 32}
+    whole = small(name, **changes)
+    batches = [*whole.order(0), *whole.order(1)]
+    for batch in batches:
+        whole.step(batch, 0.01)
+
+    first, second = small(name, **changes), small(name, **changes)
+    for batch in batches[:3]:
+        first.step(batch, 0.01)
+    second.load_state(first.state())
+    for batch in batches[3:]:
+        second.step(batch, 0.01)
+    for key, value in whole.state().items():
+        np.testing.assert_array_equal(second.state()[key], value, err_msg=key)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
+    np.testing.assert_array_equal(
+        small(seed=3).weights()["head.weight"], small(seed=3).weights()["head.weight"]
+    )
+    assert (small(seed=3).weights()["head.weight"] != small(seed=4).weights()["head.weight"]).all()
+
+
+def test_foreign_weights_are_refused_by_name():
+    engine = small()
+    wrong = engine.weights() | {"head.bias": np.zeros(11, np.float32)}
+    with pytest.raises(ModelError, match="head.bias"):
+        engine.load_weights(wrong)
+
+
+def test_a_device_that_is_not_here_is_wrong_usage():
+    with pytest.raises(UsageError, match="there is: .*cpu"):
+        create(find("lstm-rows"), "mps")
+
+
+def test_an_mlp_over_steps_is_wrong_usage():
+    with pytest.raises(UsageError, match="whole"):
+        create(change(find("mlp-numpy"), {"scan": "rows"}))

@@ -1,0 +1,238 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from safetensors.numpy import load_file
+
+import rowscan
+from rowscan.data import load_digits
+from rowscan.errors import ModelError, RowscanError, UsageError
+from rowscan.recipes import change, find
+from rowscan.training.engine import create, predict_proba
+from rowscan.training.export import export
+from rowscan.training.loop import learning_rate, resume, train
+from rowscan.training.runs import Place, Run
+
+SMALL = {"hidden": 16, "batch_size": 20, "record_every": 7, "monitor_images": 50}
+
+
+@pytest.mark.parametrize("name", ["lstm-rows", "mlp-numpy", "lstm-columns"])
+def test_a_run_holds_what_the_design_says_and_its_figures_agree(name, tiny, tmp_path):
+    run = train(name, data=tiny, output=tmp_path / "run", quiet=True, epochs=2)
+    files = {path.name for path in run.directory.iterdir()}
+    assert files == {
+        "recipe.json",
+        "environment.json",
+        "metrics.jsonl",
+        "weights.safetensors",
+        "model.onnx",
+        "report.html",
+        "result.json",
+    }
+    digits = load_digits(tiny)
+    labels, _ = rowscan.Reader(run.directory).classify(digits.test.images)
+    right = int((labels == digits.test.labels).sum())
+    assert run.result is not None
+    assert run.result["correct"] == right
+    assert run.result["accuracy"] == right / len(digits.test)
+    kinds = [record["kind"] for record in run.records]
+    assert kinds.count("monitor") >= 2
+    seen = sum(r["images"] for r in run.records if r["kind"] == "step")
+    size = run.recipe.batch_size
+    used = len(digits.training) if run.recipe.train_on == "all" else len(digits.train)
+    assert seen == 2 * (used // size * size if run.recipe.sampling == "replacement" else used)
+
+
+def test_a_network_learns(tiny, tmp_path):
+    run = train(
+        "lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, epochs=12, batch_size=32
+    )
+    assert run.result is not None
+    assert run.result["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("engine", ["torch", "numpy"])
+def test_the_same_seed_gives_the_same_weights(engine, tiny, tmp_path):
+    runs = [
+        train("lstm-rows", data=tiny, output=tmp_path / f"{i}", quiet=True, engine=engine, **SMALL)
+        for i in range(2)
+    ]
+    first, second = (load_file(run.directory / "weights.safetensors") for run in runs)
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ["torch", "numpy"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
+    engine, number, tiny, tmp_path
+):
+    settings = {"epochs": 10, "engine": engine, **SMALL}
+    whole = train("lstm-columns", data=tiny, output=tmp_path / "whole", quiet=True, **settings)
+    code = (
+        "import sys, rowscan.training.loop as loop; loop.CHECKPOINT_SECONDS = 0.02\n"
+        "from rowscan.cli import main; main()"
+    )
+    words = [word for item in settings.items() for word in ("--set", "=".join(map(str, item)))]
+    begin = ["train", "lstm-columns", "--data", str(tiny), "--output", "run", *words]
+    run, choose = tmp_path / "run", random.Random(1)
+    stops = interrupted = 0
+    while not (run / "result.json").exists():
+        arguments = ["train", "--resume", "run"] if (run / "recipe.json").exists() else begin
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        if stops < 3:
+            _wait_for_change(process, run)
+            time.sleep(choose.uniform(0, 0.3))
+            process.send_signal(number)
+            stops += 1
+        _, error = process.communicate(timeout=200)
+        assert b"Traceback" not in error
+        assert process.returncode in (0, -number, 130), error
+        interrupted += process.returncode != 0
+    assert interrupted >= 1
+    expected = load_file(whole.directory / "weights.safetensors")
+    for name, value in load_file(run / "weights.safetensors").items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    untimed = [
+        [{k: v for k, v in record.items() if k != "seconds"} for record in Run.open(path).records]
+        for path in (whole.directory, run)
+    ]
+    assert untimed[0] == untimed[1]
+
+
+def _wait_for_change(process: subprocess.Popen[bytes], run: Path) -> None:
+    """Until the process has written a checkpoint of its own, or ended."""
+    path = run / "checkpoint.safetensors"
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while process.poll() is None:
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.01)
+
+
+def test_a_complete_run_is_left_as_it_is(tiny, tmp_path):
+    run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
+    before = {path.name: path.stat().st_mtime_ns for path in run.directory.iterdir()}
+    assert resume(run.directory).result == run.result
+    assert {path.name: path.stat().st_mtime_ns for path in run.directory.iterdir()} == before
+
+
+def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path):
+    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    run.record({"step": 1})
+    run.save_checkpoint({"a": np.arange(3)}, Place(step=1, loss_sum=0.1 + 0.2))
+    run.record({"step": 2})
+    with (run.directory / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # torn by a kill
+    state, place = run.load_checkpoint()
+    assert run.records == [{"step": 1}]
+    assert (place.step, place.loss_sum) == (1, 0.1 + 0.2)
+    np.testing.assert_array_equal(state["a"], [0, 1, 2])
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    (run.directory / "checkpoint.safetensors").write_bytes(b"\x80\x04pickle?")
+    with pytest.raises(RowscanError, match="checkpoint.safetensors: is no checkpoint"):
+        run.load_checkpoint()
+
+
+def test_a_run_never_overwrites_another(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("scan", ["rows", "columns-reversed", "patches-both", "snake"])
+def test_torch_numpy_and_onnx_agree_on_the_same_weights(scan, tiny, tmp_path):
+    images = load_digits(tiny).test.images
+    recipe = change(find("lstm-columns"), {"scan": scan, "hidden": 12})
+    engine, by_hand = create(recipe), create(change(recipe, {"engine": "numpy"}))
+    by_hand.load_weights(engine.weights())
+    belief = engine.belief(images)
+    np.testing.assert_allclose(by_hand.belief(images), belief, atol=1e-5)
+    path = tmp_path / "model.onnx"
+    export(path, recipe, engine.weights(), images=images, belief=belief, report={})
+    reader = rowscan.Reader(path)
+    np.testing.assert_allclose(reader.belief(images), belief, atol=1e-5)
+    np.testing.assert_allclose(reader.predict_proba(images), belief[:, -1], atol=1e-5)
+    engine.load_weights(by_hand.weights())
+    np.testing.assert_array_equal(engine.belief(images), belief)
+
+
+def test_a_model_file_that_disagrees_with_its_engine_is_not_written(tiny, tmp_path):
+    images = load_digits(tiny).test.images[:20]
+    engine = create(find("lstm-rows"))
+    belief = engine.belief(images)
+    wrong = engine.weights()
+    wrong["head.bias"][3] += 1
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ModelError, match="differ from the engine's"):
+        export(path, find("lstm-rows"), wrong, images=images, belief=belief, report={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_file_says_what_it_is(tiny, tmp_path):
+    run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
+    session = onnxruntime.InferenceSession(run.model)
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["kind"] == "digit"
+    assert json.loads(said["labels"]) == list("0123456789")
+    assert json.loads(said["recipe"])["hidden"] == 16
+    assert run.result is not None
+    assert json.loads(said["report"])["accuracy"] == run.result["accuracy"]
+    assert said["version"] == rowscan.__version__
+    (inputs,) = session.get_inputs()
+    assert (inputs.name, inputs.type, inputs.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
+
+
+def test_one_cycle_climbs_then_falls_to_zero():
+    recipe = change(find("lstm-rows"), {"schedule": "one-cycle", "learning_rate": 1.0})
+    rates = [learning_rate(recipe, step, 100) for step in range(100)]
+    assert rates[10] == pytest.approx(0.525)  # linear: (10 + 1/2) / 20
+    assert max(rates) == pytest.approx(1, abs=0.05)
+    assert rates[60] == pytest.approx(0.5, abs=0.02)  # half way down the cosine
+    assert rates[-1] < 0.001
+    assert rates.index(max(rates)) in (19, 20)
+
+
+def test_a_run_in_a_place_that_cannot_be_written_is_one_line(tiny):
+    with pytest.raises(RowscanError) as caught:
+        train("lstm-rows", data=tiny, output=Path(os.devnull) / "run", quiet=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "mlp-numpy"])
+def test_engines_agree_on_all_of_mnist_s_test_images(name, tmp_path):
+    """After a few steps on real digits: the same answer everywhere, within 1e-5."""
+    digits = load_digits("mnist")
+    recipe = find(name)
+    engine = create(recipe)
+    engine.load_images(digits.training.images, digits.training.labels)
+    for _, batch in zip(range(150), engine.order(0), strict=False):
+        engine.step(batch, recipe.learning_rate)
+    other = create(change(recipe, {"engine": "numpy" if recipe.engine == "torch" else "torch"}))
+    other.load_weights(engine.weights())
+    images = digits.test.images
+    few = images[:64]
+    path = tmp_path / "model.onnx"
+    export(path, recipe, engine.weights(), images=few, belief=engine.belief(few), report={})
+    expected = predict_proba(engine, images)
+    for answer in (predict_proba(other, images), rowscan.Reader(path).predict_proba(images)):
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+        np.testing.assert_array_equal(answer.argmax(1), expected.argmax(1))
