@@ -31,10 +31,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rowscan(tmp_path: Path) -> Command:
     """Run the command as a user does, in an empty folder."""
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "rowscan", *map(str, arguments)],
-            cwd=options.get("cwd", tmp_path),  # type: ignore[arg-type]
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,

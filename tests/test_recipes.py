@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from rowscan.errors import UsageError
 from rowscan.recipes import RECIPES, change, describe, find, load
 
 
-def test_the_published_hyper_parameters_are_those_of_the_publications():
+def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
     b32, b64 = find("lstm-rows-b32"), find("lstm-rows-b64")
     assert (b32.hidden, b32.batch_size, b32.learning_rate, b32.epochs) == (64, 32, 0.01, 1)
     assert (b32.optimizer, b32.seed, b32.monitor_images, b32.monitor_every) == (
@@ -40,7 +42,7 @@ def test_the_published_hyper_parameters_are_those_of_the_publications():
     assert columns.pixels == "signed"
 
 
-def test_text_values_become_the_field_s_type():
+def test_text_values_become_the_field_s_type() -> None:
     changed = change(find("lstm-rows"), {"epochs": "3", "learning_rate": "5e-3", "scan": "snake"})
     assert (changed.epochs, changed.learning_rate, changed.scan) == (3, 0.005, "snake")
 
@@ -59,26 +61,28 @@ def test_text_values_become_the_field_s_type():
         ("published", "1", "no key 'published'"),
     ],
 )
-def test_a_wrong_key_or_value_is_refused_with_the_nearest_right_one(key, value, said):
+def test_a_wrong_key_or_value_is_refused_with_the_nearest_right_one(
+    key: str, value: object, said: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         change(find("lstm-rows"), {key: value})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_recipe_is_refused_with_the_nearest():
+def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'lstm-columns'"):
         find("lstm-colums")
 
 
-def test_a_changed_recipe_makes_no_published_claim_but_another_seed_does():
+def test_a_changed_recipe_makes_no_published_claim_but_another_seed_does() -> None:
     recipe = find("lstm-rows-b64")
     assert change(recipe, {"seed": 7, "engine": "numpy"}).published == recipe.published
     assert change(recipe, {"epochs": 1}).published == recipe.published  # as it was
     assert change(recipe, {"epochs": 2}).published is None
 
 
-def test_a_toml_file_is_a_recipe(tmp_path):
+def test_a_toml_file_is_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "lstm-rows"\nhidden = 32\nscan = "patches"\n')
     recipe = load(path)
@@ -96,7 +100,7 @@ def test_a_toml_file_is_a_recipe(tmp_path):
         ("base = ", "not a recipe"),
     ],
 )
-def test_a_wrong_toml_file_is_refused_by_name(tmp_path, text, said):
+def test_a_wrong_toml_file_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
@@ -106,7 +110,7 @@ def test_a_wrong_toml_file_is_refused_by_name(tmp_path, text, said):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_is_described_loads_as_the_same_recipe(name, tmp_path):
+def test_what_is_described_loads_as_the_same_recipe(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.toml"
     path.write_text(describe(find(name)))
     same = load(path)
@@ -114,6 +118,6 @@ def test_what_is_described_loads_as_the_same_recipe(name, tmp_path):
 
 
 @given(st.sampled_from(sorted(RECIPES)))
-def test_a_recipe_survives_its_json(name):
+def test_a_recipe_survives_its_json(name: str) -> None:
     recipe = find(name)
     assert msgspec.json.decode(msgspec.json.encode(recipe), type=recipes.Recipe) == recipe

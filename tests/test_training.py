@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,11 +22,13 @@ from rowscan.training.export import export
 from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.runs import Place, Run
 
-SMALL = {"hidden": 16, "batch_size": 20, "record_every": 7, "monitor_images": 50}
+SMALL: dict[str, Any] = {"hidden": 16, "batch_size": 20, "record_every": 7, "monitor_images": 50}
 
 
 @pytest.mark.parametrize("name", ["lstm-rows", "mlp-numpy", "lstm-columns"])
-def test_a_run_holds_what_the_design_says_and_its_figures_agree(name, tiny, tmp_path):
+def test_a_run_holds_what_the_design_says_and_its_figures_agree(
+    name: str, tiny: Path, tmp_path: Path
+) -> None:
     run = train(name, data=tiny, output=tmp_path / "run", quiet=True, epochs=2)
     files = {path.name for path in run.directory.iterdir()}
     assert files == {
@@ -51,7 +54,7 @@ def test_a_run_holds_what_the_design_says_and_its_figures_agree(name, tiny, tmp_
     assert seen == 2 * (used // size * size if run.recipe.sampling == "replacement" else used)
 
 
-def test_a_network_learns(tiny, tmp_path):
+def test_a_network_learns(tiny: Path, tmp_path: Path) -> None:
     run = train(
         "lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, epochs=12, batch_size=32
     )
@@ -60,7 +63,7 @@ def test_a_network_learns(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
-def test_the_same_seed_gives_the_same_weights(engine, tiny, tmp_path):
+def test_the_same_seed_gives_the_same_weights(engine: str, tiny: Path, tmp_path: Path) -> None:
     runs = [
         train("lstm-rows", data=tiny, output=tmp_path / f"{i}", quiet=True, engine=engine, **SMALL)
         for i in range(2)
@@ -73,9 +76,9 @@ def test_the_same_seed_gives_the_same_weights(engine, tiny, tmp_path):
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
-    engine, number, tiny, tmp_path
-):
-    settings = {"epochs": 10, "engine": engine, **SMALL}
+    engine: str, number: int, tiny: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"epochs": 10, "engine": engine, **SMALL}
     whole = train("lstm-columns", data=tiny, output=tmp_path / "whole", quiet=True, **settings)
     code = (
         "import sys, rowscan.training.loop as loop; loop.CHECKPOINT_SECONDS = 0.02\n"
@@ -123,14 +126,14 @@ def _wait_for_change(process: subprocess.Popen[bytes], run: Path) -> None:
         time.sleep(0.01)
 
 
-def test_a_complete_run_is_left_as_it_is(tiny, tmp_path):
+def test_a_complete_run_is_left_as_it_is(tiny: Path, tmp_path: Path) -> None:
     run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
     before = {path.name: path.stat().st_mtime_ns for path in run.directory.iterdir()}
     assert resume(run.directory).result == run.result
     assert {path.name: path.stat().st_mtime_ns for path in run.directory.iterdir()} == before
 
 
-def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path):
+def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", find("lstm-rows"))
     run.record({"step": 1})
     run.save_checkpoint({"a": np.arange(3)}, Place(step=1, loss_sum=0.1 + 0.2))
@@ -143,14 +146,14 @@ def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path):
     np.testing.assert_array_equal(state["a"], [0, 1, 2])
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", find("lstm-rows"))
     (run.directory / "checkpoint.safetensors").write_bytes(b"\x80\x04pickle?")
-    with pytest.raises(RowscanError, match="checkpoint.safetensors: is no checkpoint"):
+    with pytest.raises(RowscanError, match=r"checkpoint\.safetensors: is no checkpoint"):
         run.load_checkpoint()
 
 
-def test_a_run_never_overwrites_another(tiny, tmp_path):
+def test_a_run_never_overwrites_another(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
@@ -159,7 +162,9 @@ def test_a_run_never_overwrites_another(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("scan", ["rows", "columns-reversed", "patches-both", "snake"])
-def test_torch_numpy_and_onnx_agree_on_the_same_weights(scan, tiny, tmp_path):
+def test_torch_numpy_and_onnx_agree_on_the_same_weights(
+    scan: str, tiny: Path, tmp_path: Path
+) -> None:
     images = load_digits(tiny).test.images
     recipe = change(find("lstm-columns"), {"scan": scan, "hidden": 12})
     engine, by_hand = create(recipe), create(change(recipe, {"engine": "numpy"}))
@@ -175,7 +180,9 @@ def test_torch_numpy_and_onnx_agree_on_the_same_weights(scan, tiny, tmp_path):
     np.testing.assert_array_equal(engine.belief(images), belief)
 
 
-def test_a_model_file_that_disagrees_with_its_engine_is_not_written(tiny, tmp_path):
+def test_a_model_file_that_disagrees_with_its_engine_is_not_written(
+    tiny: Path, tmp_path: Path
+) -> None:
     images = load_digits(tiny).test.images[:20]
     engine = create(find("lstm-rows"))
     belief = engine.belief(images)
@@ -187,7 +194,7 @@ def test_a_model_file_that_disagrees_with_its_engine_is_not_written(tiny, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_file_says_what_it_is(tiny, tmp_path):
+def test_a_model_file_says_what_it_is(tiny: Path, tmp_path: Path) -> None:
     run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
     session = onnxruntime.InferenceSession(run.model)
     said = session.get_modelmeta().custom_metadata_map
@@ -201,7 +208,7 @@ def test_a_model_file_says_what_it_is(tiny, tmp_path):
     assert (inputs.name, inputs.type, inputs.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
 
 
-def test_one_cycle_climbs_then_falls_to_zero():
+def test_one_cycle_climbs_then_falls_to_zero() -> None:
     recipe = change(find("lstm-rows"), {"schedule": "one-cycle", "learning_rate": 1.0})
     rates = [learning_rate(recipe, step, 100) for step in range(100)]
     assert rates[10] == pytest.approx(0.525)  # linear: (10 + 1/2) / 20
@@ -211,14 +218,14 @@ def test_one_cycle_climbs_then_falls_to_zero():
     assert rates.index(max(rates)) in (19, 20)
 
 
-def test_a_run_in_a_place_that_cannot_be_written_is_one_line(tiny):
+def test_a_run_in_a_place_that_cannot_be_written_is_one_line(tiny: Path) -> None:
     with pytest.raises(RowscanError) as caught:
         train("lstm-rows", data=tiny, output=Path(os.devnull) / "run", quiet=True)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "mlp-numpy"])
-def test_engines_agree_on_all_of_mnist_s_test_images(name, tmp_path):
+def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) -> None:
     """After a few steps on real digits: the same answer everywhere, within 1e-5."""
     digits = load_digits("mnist")
     recipe = find(name)

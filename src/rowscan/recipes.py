@@ -182,6 +182,9 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(
             name="lstm-rows",
             summary="the same 64-unit LSTM over the rows, trained as one would today",
+            batch_size=128,
+            schedule="one-cycle",
+            epochs=4,
         ),
     )
 }

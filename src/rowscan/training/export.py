@@ -114,14 +114,9 @@ class _Graph:
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Append a node with one output, whose name is returned."""
-        return self.nodes_with(operator, inputs, [output], **attributes)[0]
-
-    def nodes_with(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> list[str]:
-        self.nodes.append(helper.make_node(operator, inputs, outputs, outputs[-1], **attributes))
-        return outputs
+        """Append a node and return the name of its first output."""
+        self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
+        return output
 
 
 def _read(graph: _Graph, recipe: Recipe) -> str:
@@ -149,7 +144,7 @@ def _lstm(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> None
             _onnx_gates(weights[f"lstm.{part}_l{layer}"])
             for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        output, last, _ = graph.nodes_with(
+        output = graph.node(
             "LSTM",
             [
                 x,
@@ -157,23 +152,19 @@ def _lstm(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> None
                 graph.constant(f"u{layer}", u[None]),
                 graph.constant(f"b{layer}", np.concatenate([b, d])[None]),
             ],
-            [f"output{layer}", f"last_h{layer}", f"last_c{layer}"],
+            f"output{layer}",
             hidden_size=recipe.hidden,
         )
         one_direction = graph.constant(f"direction{layer}", np.array([1]))
         x = graph.node("Squeeze", [output, one_direction], f"h{layer}")
-    # The head stands twice, on the last output and on all, so that an answer need not wait for
-    # the beliefs: ONNX Runtime can skip what nobody asked for.
-    axis = graph.constant("layer_axis", np.array([0]))
-    weight = graph.constant("head_weight", weights["head.weight"].T)
-    bias = graph.constant("head_bias", weights["head.bias"])
-    answer = graph.node("Squeeze", [last, axis], "answer")
-    logits = graph.node("Gemm", [answer, weight, bias], "logits")
-    graph.node("Softmax", [logits], "probabilities", axis=-1)
     batch_first = graph.node("Transpose", [x], "h_batch_first", perm=[1, 0, 2])
-    products = graph.node("MatMul", [batch_first, weight], "step_products")
-    step_logits = graph.node("Add", [products, bias], "step_logits")
-    graph.node("Softmax", [step_logits], "belief", axis=-1)
+    weight = graph.constant("head_weight", weights["head.weight"].T)
+    products = graph.node("MatMul", [batch_first, weight], "products")
+    bias = graph.constant("head_bias", weights["head.bias"])
+    logits = graph.node("Add", [products, bias], "logits")
+    belief = graph.node("Softmax", [logits], "belief", axis=-1)
+    last = graph.constant("last_step", np.array(-1))
+    graph.node("Gather", [belief, last], "probabilities", axis=1)
 
 
 def _mlp(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> None:

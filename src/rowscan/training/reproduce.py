@@ -105,11 +105,15 @@ def to_text(reproductions: Sequence[Reproduction]) -> str:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    each = [
+        f"{one.recipe}, seeds {one.seeds[0]} to {one.seeds[-1]}: "
+        + " ".join(f"{accuracy:.2%}" for accuracy in one.accuracies)
+        for one in reproductions
+    ]
     found = environment()
-    seeds = "; ".join(f"{one.recipe} seeds {one.seeds[0]}–{one.seeds[-1]}" for one in reproductions)
     where = f"{found['machine']}, {found['cores']} cores, {found['date'][:10]}"
     rule = "A claim stands when the mean reaches it or it lies within two standard deviations."
-    return "\n".join([line.rstrip() for line in lines] + ["", rule, seeds, where])
+    return "\n".join([line.rstrip() for line in lines] + ["", *each, "", rule, where])
 
 
 def _spread(values: Sequence[float]) -> str:

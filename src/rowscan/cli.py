@@ -1,0 +1,236 @@
+"""The command `rowscan`: parses, calls one public function, prints its result; it thinks not."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+import rowscan
+from rowscan.errors import RowscanError, UsageError
+
+if TYPE_CHECKING:
+    from rowscan.training.runs import Run
+
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    help="Where to train.",
+)
+_OFFLINE = click.option("--offline", is_flag=True, help="Never look for data outside this machine.")
+_FORMAT = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="For people or for programs.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(rowscan.__version__, message="rowscan %(version)s")
+def cli() -> None:
+    """Read handwritten digits the way one reads text: as a sequence, with recurrent networks."""
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change the recipe.")
+@click.option("--data", metavar="NAME|PATH", help="Train on other images than the recipe's.")
+@click.option("--epochs", type=click.IntRange(1), help="As --set epochs=N.")
+@click.option("--seed", type=click.IntRange(0), help="As --set seed=N.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="The run directory.")
+@click.option(
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on with a run that was interrupted.",
+)
+@_DEVICE
+@_OFFLINE
+def train(
+    recipe: str | None,
+    settings: tuple[str, ...],
+    data: str | None,
+    epochs: int | None,
+    seed: int | None,
+    output: Path | None,
+    resumed: Path | None,
+    device: str,
+    offline: bool,
+) -> None:
+    """Train RECIPE: a name from `rowscan recipes`, or a TOML file of your own."""
+    changes: dict[str, object] = dict(_key_value(setting) for setting in settings)
+    changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    if resumed is not None and (recipe or changes or data or output):
+        raise UsageError("--resume goes on with the run as it was begun; it takes no recipe")
+    if resumed is None and recipe is None:
+        raise UsageError("train what? see `rowscan recipes`")
+    training = _import("rowscan.training.loop")
+    try:
+        if resumed is not None:
+            run = training.resume(resumed, device=device, offline=offline)
+        else:
+            run = training.train(
+                recipe, data=data, output=output, device=device, offline=offline, **changes
+            )
+    except KeyboardInterrupt as interrupt:
+        for note in getattr(interrupt, "__notes__", ()):
+            click.echo(f"rowscan: {note}", err=True)
+        raise
+    click.echo(_trained(run))
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--data", default="mnist", metavar="mnist|fashion-mnist|PATH", help="What to read for it."
+)
+@_FORMAT
+@_OFFLINE
+def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -> None:
+    """Measure MODEL: a model file, a run directory, or the model that ships with Rowscan."""
+    from rowscan.data import load_labelled
+    from rowscan.evaluation import score_digits
+    from rowscan.reader import Reader
+
+    reader = Reader(model)
+    images = load_labelled(data, offline=offline)
+    result = score_digits(reader.predict_proba(images.images), images.labels)
+    click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
+
+
+@cli.command()
+@click.argument("recipes", nargs=-1)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings a system.")
+@_FORMAT
+@_DEVICE
+@_OFFLINE
+def reproduce(
+    recipes: tuple[str, ...], seeds: int, output_format: str, device: str, offline: bool
+) -> None:
+    """Train the published systems again and compare their figures (all, or those named)."""
+    module = _import("rowscan.training.reproduce")
+    results = list(module.reproduce(recipes, seeds=seeds, device=device, offline=offline))
+    if output_format == "json":
+        click.echo(json.dumps([result.to_dict() for result in results]))
+    else:
+        click.echo(module.to_text(results))
+
+
+@cli.command()
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes, or show all that recipe NAME says."""
+    from rowscan.recipes import RECIPES, describe, find
+
+    if name:
+        click.echo(describe(find(name)))
+        return
+    width = max(map(len, RECIPES))
+    for recipe in RECIPES.values():
+        claim = f"; published: {recipe.published.claim}" if recipe.published else ""
+        click.echo(f"{recipe.name.ljust(width)}  {recipe.summary}{claim}")
+
+
+@cli.command()
+@click.argument("name", default="mnist", type=click.Choice(["mnist", "fashion-mnist"]))
+@_OFFLINE
+def data(name: str, offline: bool) -> None:
+    """Find the data set NAME, fetch it where it is missing, check it, and say where it lies."""
+    from rowscan.data import find, load_digits
+
+    folder = find(name, offline=offline)
+    digits = load_digits(name, offline=offline)
+    click.echo(f"{name}: {folder}")
+    for part in ("train", "validation", "test"):
+        click.echo(f"  {part:<10} {len(getattr(digits, part)):>6,} images")
+
+
+@cli.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the picture into FILE (.png, .svg).",
+)
+def explain(image: Path, model: Path | None, output: Path | None) -> None:
+    """Show what the network thought of the digit in IMAGE after each row that it had seen."""
+    from rowscan import explain as module
+    from rowscan.ink import open_image
+    from rowscan.reader import Reader
+
+    explanation = module.explain(open_image(image), Reader(model))
+    click.echo(module.table(explanation))
+    if output:
+        module.draw(explanation, output)
+        click.echo(f"\npicture: {output}")
+
+
+def main() -> NoReturn:
+    """Entry point: 0 done, 1 something could not be processed, 2 wrong usage, 130 Ctrl-C."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `rowscan recipes | head` ends quietly
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except RowscanError as error:
+        click.echo(f"rowscan: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _key_value(setting: str) -> tuple[str, str]:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set takes KEY=VALUE, not {setting!r}")
+    return key.strip(), value.strip()
+
+
+def _import(module: str) -> Any:
+    """A module of the training side, or one line that says what to install."""
+    from importlib import import_module
+
+    from rowscan.errors import MissingExtraError
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rowscan"):
+            raise
+        raise MissingExtraError(
+            f"training needs {error.name}: pip install 'rowscan[train]'"
+        ) from None
+
+
+def _trained(run: "Run") -> str:
+    result = run.result or {}
+    samples = result["samples"]
+    low, high = result["interval"]
+    lines = [
+        f"prediction {' '.join(str(sample['answer']) for sample in samples)}",
+        f"truth      {' '.join(str(sample['truth']) for sample in samples)}",
+        f"accuracy   {result['accuracy']:.2%} of {result['n']:,} test images "
+        f"(95% interval {low:.2%} to {high:.2%})",
+    ]
+    published = run.recipe.published
+    if published:
+        on = f"{result['published_accuracy']:.2%} of the first {result['published_n']:,}"
+        lines.append(f"published  {published.claim}; here {on}")
+    return "\n".join(
+        [
+            *lines,
+            f"time       {result['seconds']:.1f} s",
+            f"model      {run.model}",
+            f"report     {run.report}",
+        ]
+    )

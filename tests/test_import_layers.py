@@ -1,0 +1,52 @@
+"""The light path stays light: what a user imports to read never drags in what trains."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
+
+
+def modules_after(code: str) -> set[str]:
+    report = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rowscan",
+        "import rowscan.recipes, rowscan.scans",
+        "import rowscan.cli",
+        "from rowscan.cli import cli; cli.main(['recipes'], standalone_mode=False)",
+        "from rowscan.cli import cli; cli.main(['--help'], standalone_mode=False)",
+    ],
+)
+def test_help_and_recipes_import_nothing_heavy(code: str) -> None:
+    assert modules_after(code) & HEAVY == set()
+
+
+def test_reading_imports_no_training_framework() -> None:
+    code = """
+import numpy as np, rowscan
+rowscan.Reader().classify(np.zeros((1, 28, 28), np.uint8))
+import rowscan.data, rowscan.evaluation, rowscan.ink
+"""
+    loaded = modules_after(code)
+    assert "onnxruntime" in loaded
+    assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "jinja2", "safetensors"} == set()
+
+
+def test_the_public_names_are_these() -> None:
+    import rowscan
+
+    assert sorted(rowscan.__all__) == ["Reader", "__version__", "load_digits", "train"]
+    for name in rowscan.__all__:
+        assert getattr(rowscan, name)
+    with pytest.raises(AttributeError, match="reed"):
+        rowscan.reed  # noqa: B018
