@@ -36,14 +36,18 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 
 
+NETWORK = change(find("lstm-rows"), {"batch_size": 128, "learning_rate": 0.01, "epochs": 4})
+"""The network that is shown: `lstm-rows`, trained for longer."""
+
+
 def main() -> None:
     """Draw them all."""
     PICTURES.mkdir(exist_ok=True)
     test = rowscan.load_digits("mnist").test
     with tempfile.TemporaryDirectory() as folder:
         recipes = {
-            "rows": find("lstm-rows"),
-            "columns": change(find("lstm-rows"), {"scan": "columns"}),
+            "rows": NETWORK,
+            "columns": change(NETWORK, {"scan": "columns"}),
             "mlp": find("mlp-numpy"),
         }
         runs = {
@@ -210,7 +214,7 @@ def draw_gates(image: np.ndarray, weights: Weights) -> None:
     memory = by_hand._layer_forward(
         {name: array.astype(np.float64) for name, array in weights.items()},
         0,
-        sequence(image[None], find("lstm-rows")),
+        sequence(image[None], NETWORK),
     )
     gates, c, h = memory.gates[:, 0], memory.c[1:, 0], memory.h[1:, 0]
     # Units side by side that kept their memory alike: sorted by how open the forget gate was.
@@ -256,7 +260,7 @@ def draw_gates(image: np.ndarray, weights: Weights) -> None:
 
 def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None:
     """How far back the loss is felt, by rows and by pixels, before and after training."""
-    rows = find("lstm-rows")
+    rows = NETWORK
     pixels = change(rows, {"scan": "pixels"})
     figure = Figure(figsize=(10, 3.6), facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
