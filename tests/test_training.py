@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -16,7 +17,7 @@ from safetensors.numpy import load_file
 import rowscan
 from rowscan.data import load_digits
 from rowscan.errors import ModelError, RowscanError, UsageError
-from rowscan.recipes import change, find
+from rowscan.recipes import Recipe, change, find
 from rowscan.training.engine import create, predict_proba
 from rowscan.training.export import export
 from rowscan.training.loop import learning_rate, resume, train
@@ -243,3 +244,12 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
     for answer in (predict_proba(other, images), rowscan.Reader(path).predict_proba(images)):
         np.testing.assert_allclose(answer, expected, atol=1e-5)
         np.testing.assert_array_equal(answer.argmax(1), expected.argmax(1))
+
+
+def test_the_shipped_model_does_what_it_says() -> None:
+    digits = load_digits("mnist")
+    reader = rowscan.Reader()
+    right = (reader.classify(digits.test.images)[0] == digits.test.labels).sum()
+    assert reader.report["correct"] == right
+    assert right >= 9800
+    assert change(find("lstm-rows"), {"epochs": 8}) == msgspec.convert(reader.recipe, Recipe)
