@@ -1,6 +1,5 @@
 """Rowscan reads handwritten digits as one reads text: in sequence, with recurrent networks."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -23,16 +22,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import rowscan` itself costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'rowscan' has no attribute {name!r}")
-    from rowscan.errors import MissingExtraError
+    from rowscan.errors import import_or_explain
 
-    try:
-        return getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("rowscan"):
-            raise
-        raise MissingExtraError(
-            f"rowscan.{name} needs {error.name}: pip install 'rowscan[train]'"
-        ) from None
+    return getattr(import_or_explain(_HOMES[name], f"rowscan.{name}"), name)
 
 
 def __dir__() -> list[str]:

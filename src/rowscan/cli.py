@@ -4,12 +4,12 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 import rowscan
-from rowscan.errors import RowscanError, UsageError
+from rowscan.errors import RowscanError, UsageError, import_or_explain
 
 if TYPE_CHECKING:
     from rowscan.training.runs import Run
@@ -70,7 +70,7 @@ def train(
         raise UsageError("--resume goes on with the run as it was begun; it takes no recipe")
     if resumed is None and recipe is None:
         raise UsageError("train what? see `rowscan recipes`")
-    training = _import("rowscan.training.loop")
+    training = import_or_explain("rowscan.training.loop", "training")
     try:
         if resumed is not None:
             run = training.resume(resumed, device=device, offline=offline)
@@ -114,7 +114,7 @@ def reproduce(
     recipes: tuple[str, ...], seeds: int, output_format: str, device: str, offline: bool
 ) -> None:
     """Train the published systems again and compare their figures (all, or those named)."""
-    module = _import("rowscan.training.reproduce")
+    module = import_or_explain("rowscan.training.reproduce", "training")
     results = list(module.reproduce(recipes, seeds=seeds, device=device, offline=offline))
     if output_format == "json":
         click.echo(json.dumps([result.to_dict() for result in results]))
@@ -194,22 +194,6 @@ def _key_value(setting: str) -> tuple[str, str]:
     if not equals:
         raise UsageError(f"--set takes KEY=VALUE, not {setting!r}")
     return key.strip(), value.strip()
-
-
-def _import(module: str) -> Any:
-    """A module of the training side, or one line that says what to install."""
-    from importlib import import_module
-
-    from rowscan.errors import MissingExtraError
-
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("rowscan"):
-            raise
-        raise MissingExtraError(
-            f"training needs {error.name}: pip install 'rowscan[train]'"
-        ) from None
 
 
 def _trained(run: "Run") -> str:

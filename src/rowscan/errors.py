@@ -3,6 +3,9 @@
 Everything else that escapes is a fault of ours. The command prints these without a traceback.
 """
 
+from importlib import import_module
+from typing import Any
+
 
 class RowscanError(Exception):
     """Something could not be done. The message names the thing and the reason, on one line."""
@@ -22,3 +25,19 @@ class ModelError(RowscanError):
 
 class MissingExtraError(RowscanError):
     """A part of Rowscan that is not installed; the message says what to install."""
+
+
+def import_or_explain(module: str, purpose: str) -> Any:
+    """A module of Rowscan's.
+
+    Raises:
+        MissingExtraError: a package that it needs is not installed; says what to install.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rowscan"):
+            raise
+        raise MissingExtraError(
+            f"{purpose} needs {error.name}: pip install 'rowscan[train]'"
+        ) from None
