@@ -35,7 +35,8 @@ class Explanation:
     picture: UInt8[np.ndarray, "28 28"]
     """What the network saw."""
     scan: str
-    """The order in which it saw the pixels, a name from `rowscan.scans`."""
+    """The order in which it saw the pixels, a name from `rowscan.scans`; `rows` for a network that
+    sees all at once, for which the picture is uncovered row by row."""
     belief: Float32[np.ndarray, "time 10"]
     """Probabilities of the ten digits after each step."""
     digit: int
@@ -55,7 +56,7 @@ def explain(image: UInt8[np.ndarray, "height width"], reader: Reader) -> Explana
     digit = int(belief[-1].argmax())
     return Explanation(
         picture=picture,
-        scan=reader.recipe["scan"],
+        scan=reader.recipe["scan"] if reader.steps_through else "rows",
         belief=belief,
         digit=digit,
         confidence=float(belief[-1, digit]),

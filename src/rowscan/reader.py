@@ -11,6 +11,7 @@ import onnxruntime
 from jaxtyping import Float32, Int64, UInt8
 
 from rowscan.errors import DataError, ModelError
+from rowscan.scans import SIDE
 
 Images = UInt8[np.ndarray, "n 28 28"]
 
@@ -42,6 +43,7 @@ class Reader:
         calibration: how the probabilities were calibrated.
         report: how the model did on the test set.
         version: the version of Rowscan that wrote the model file.
+        steps_through: whether the network reads step by step of its scan, not all at once.
     """
 
     def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
@@ -69,13 +71,14 @@ class Reader:
         except Exception:  # ONNX Runtime's exceptions have no public base class
             raise ModelError(f"{name}: not a model file, or a damaged one") from None
         metadata = _metadata(name, session.get_modelmeta().custom_metadata_map)
-        _check_graph(name, session)
+        outputs = _check_graph(name, session)
         self.kind = metadata.kind
         self.labels = metadata.labels
         self.recipe = metadata.recipe
         self.calibration = metadata.calibration
         self.report = metadata.report
         self.version = metadata.version
+        self.steps_through = "belief" in outputs
         self._session = session
         self._run_options = onnxruntime.RunOptions()
         self._run_options.log_severity_level = _SILENT
@@ -105,18 +108,24 @@ class Reader:
     def belief(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities of the ten digits after each step of the scan; the last are the answer.
 
+        A network that sweeps the image from all sides has no step at which it knows the first rows
+        and no others. Its belief is what it answers when only the first row is uncovered, then the
+        first two, and so on to the whole image: time is 28.
+
         Raises:
             DataError: an array of another type or shape.
         """
-        return np.concatenate(list(self._run("belief", images)))
+        if self.steps_through:
+            return np.concatenate(list(self._run("belief", images)))
+        _check(images)
+        rows = np.tri(SIDE, dtype=np.uint8)[:, :, None]
+        parts = [self.predict_proba(image * rows)[None] for image in images]
+        return np.concatenate([np.empty((0, SIDE, 10), np.float32), *parts])
 
     # Beliefs are computed even when nobody asks for them, 7% of the time of an answer: ONNX Runtime
     # heeds `only_execute_path_to_fetches` only in builds for training.
     def _run(self, output: str, images: Images) -> Iterator[Float32[np.ndarray, "..."]]:
-        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
-            raise DataError(
-                f"images: array of {images.dtype} {images.shape} instead of uint8 (n, 28, 28)"
-            )
+        _check(images)
         if not len(images):  # a graph need not bear an empty batch, but knows its output's shape
             images = np.zeros((1, 28, 28), np.uint8)
             yield next(self._run(output, images))[:0]
@@ -124,6 +133,13 @@ class Reader:
         for start in range(0, len(images), _BATCH):
             batch = np.ascontiguousarray(images[start : start + _BATCH])
             yield self._session.run([output], {"images": batch}, self._run_options)[0]
+
+
+def _check(images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise DataError(
+            f"images: array of {images.dtype} {images.shape} instead of uint8 (n, 28, 28)"
+        )
 
 
 def _load(model: str | Path | None) -> tuple[str, bytes]:
@@ -170,10 +186,15 @@ def _metadata(name: str, entries: dict[str, str]) -> _Metadata:
     return metadata
 
 
-def _check_graph(name: str, session: onnxruntime.InferenceSession) -> None:
+def _check_graph(name: str, session: onnxruntime.InferenceSession) -> set[str]:
+    """The names of the graph's outputs."""
     found = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
     outputs = {node.name for node in session.get_outputs()}
-    if found != [("images", "tensor(uint8)", [28, 28])] or outputs != {"probabilities", "belief"}:
+    if found != [("images", "tensor(uint8)", [SIDE, SIDE])] or outputs | {"belief"} != {
+        "probabilities",
+        "belief",
+    }:
         raise ModelError(
             f"{name}: not a digit model: its inputs or outputs are not a digit model's"
         )
+    return outputs

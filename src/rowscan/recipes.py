@@ -20,6 +20,7 @@ from rowscan.scans import SCANS
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,8 +55,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scan: str = "rows"
     """The reading order, a name from `rowscan.scans`."""
 
-    network: Literal["lstm", "mlp"] = "lstm"
-    """An LSTM whose last output is classified, or affine, ReLU, affine, ReLU."""
+    network: Literal["lstm", "mlp", "sweep"] = "lstm"
+    """An LSTM whose last output is classified; affine, ReLU, affine, ReLU; or gated linear
+    recurrences that sweep over a square grid of patches from all four sides."""
     hidden: Positive = 64
     """Width of each hidden layer."""
     layers: Positive = 1
@@ -66,8 +68,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     engine: Literal["torch", "numpy"] = "torch"
     """What runs the training."""
-    optimizer: Literal["adam", "adadelta", "sgd"] = "adam"
-    """The update rule, with the defaults of its paper apart from the learning rate."""
+    optimizer: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
+    """The update rule, with the defaults of its paper apart from the learning rate; adamw forgets
+    squares of gradients faster (beta2 = 0.98)."""
+    weight_decay: Amount = 0.0
+    """So much of each matrix adamw takes away at a step, times the learning rate."""
+    clip: Amount = 0.0
+    """Gradients are scaled down to this norm; 0 leaves them as they are."""
     learning_rate: Rate = 0.01
     """Step size; the highest one where there is a schedule."""
     schedule: Literal["constant", "one-cycle"] = "constant"
@@ -79,7 +86,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     epochs: Positive = 1
     """Passes over the training images (with replacement: rounds of as many steps)."""
     seed: NotNegative = 0
-    """Seed of the first weights and of the data order."""
+    """Seed of the first weights, of the data order and of the augmentation."""
+
+    augmentation: Literal["none", "handwriting"] = "none"
+    """Training images as they are, or as other hands, pens and scanners would have given them."""
+    no_digits: Amount = 0.0
+    """Pictures of no digit for each image of a batch. With any, the network has an eleventh answer,
+    "no digit", whose probability is shared out evenly among the ten."""
+    calibrate: bool = False
+    """Scale the logits at the end so that the validation images are as probable as can be."""
 
     monitor: Literal["test", "validation"] = "validation"
     """Images on which accuracy is measured while training. The published systems use `test`."""
@@ -186,6 +201,24 @@ RECIPES: Mapping[str, Recipe] = {
             learning_rate=0.02,
             schedule="one-cycle",
             epochs=2,
+        ),
+        Recipe(
+            name="sweep",
+            summary="the digit model that ships: recurrences from all four sides of the image",
+            scan="patches",
+            network="sweep",
+            hidden=64,
+            layers=4,
+            optimizer="adamw",
+            learning_rate=0.005,
+            weight_decay=0.05,
+            clip=1.0,
+            schedule="one-cycle",
+            batch_size=256,
+            epochs=80,
+            augmentation="handwriting",
+            no_digits=0.125,
+            calibrate=True,
         ),
     )
 }

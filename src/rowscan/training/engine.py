@@ -18,7 +18,8 @@ Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 (4 hidden, feature) with gates in the order input, forget, cell, output; `lstm.weight_hh_l0`
 (4 hidden, hidden); `lstm.bias_ih_l0` and `lstm.bias_hh_l0` (4 hidden,); `hidden.weight`
 (hidden, 784) and `hidden.bias` of the MLP; `head.weight` (10, hidden) and `head.bias` (10,).
-All float32."""
+The sweep network's are in `training.sweep`. With an eleventh answer, "no digit", the head has 11
+rows. All float32."""
 
 
 @runtime_checkable
@@ -58,6 +59,10 @@ class Engine(Protocol):
         """Continue exactly where `state()` was taken."""
 
 
+GRIDS = ("patches", "pixels")
+"""The scans that are a square grid, row by row."""
+
+
 def predict_proba(
     engine: Engine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
 ) -> Float32[np.ndarray, "n 10"]:
@@ -75,6 +80,13 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
     """
     if recipe.network == "mlp" and recipe.scan != "whole":
         raise UsageError(f"an mlp sees all pixels at once: set scan=whole, not {recipe.scan!r}")
+    if recipe.network == "sweep" and recipe.scan not in GRIDS:
+        raise UsageError(
+            f"a sweep network needs a square grid: set scan={' or '.join(GRIDS)}, "
+            f"not {recipe.scan!r}"
+        )
+    if recipe.engine != "torch":
+        _check_torch_is_not_needed(recipe)
     if recipe.engine == "numpy":
         if device not in ("auto", "cpu"):
             raise UsageError(f"the numpy engine runs on the CPU, not on {device!r}")
@@ -86,3 +98,17 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
     except ModuleNotFoundError:
         raise MissingExtraError("training needs PyTorch: pip install 'rowscan[train]'") from None
     return TorchEngine(recipe, device)
+
+
+def _check_torch_is_not_needed(recipe: Recipe) -> None:
+    """Refuse what only one engine does, rather than leave it out."""
+    only_torch = {
+        "network=sweep": recipe.network == "sweep",
+        "optimizer=adamw": recipe.optimizer == "adamw",
+        "clip": recipe.clip > 0,
+        f"augmentation={recipe.augmentation}": recipe.augmentation != "none",
+        "no_digits": recipe.no_digits > 0,
+    }
+    for what, wanted in only_torch.items():
+        if wanted:
+            raise UsageError(f"{what} needs engine=torch, not {recipe.engine!r}")

@@ -14,6 +14,7 @@ from rowscan.data import Digits, Split, load_digits
 from rowscan.errors import DataError, UsageError
 from rowscan.evaluation import score_digits
 from rowscan.recipes import Recipe, change, find, load
+from rowscan.training.calibration import calibrate
 from rowscan.training.engine import Engine, create, predict_proba
 from rowscan.training.export import export
 from rowscan.training.progress import Progress
@@ -57,6 +58,8 @@ def train(
     recipe = change(recipe, changes | ({} if data is None else {"data": str(data)}))
     if recipe.train_on == "all" and recipe.monitor == "validation":
         raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
+    if recipe.train_on == "all" and recipe.calibrate:
+        raise UsageError("train_on=all leaves no validation images: set calibrate=false as well")
     engine = create(recipe, device)
     digits = load_digits(recipe.data, offline=offline)
     run = Run.create(Path(output) if output else new_directory(recipe), recipe)
@@ -178,8 +181,11 @@ def _run_epochs(
 
 
 def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
-    """Test once, and write model file, report, weights and result."""
+    """Calibrate, test once, and write model file, report, weights and result."""
     recipe, test = run.recipe, digits.test
+    calibration = {"method": "none"}
+    if recipe.calibrate:
+        calibration = calibrate(engine, digits.validation)
     probabilities = predict_proba(engine, test.images)
     scored = score_digits(probabilities, test.labels)
     result = scored.to_dict() | {"seconds": round(place.seconds, 3)}
@@ -204,6 +210,7 @@ def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
         engine.weights(),
         images=few,
         belief=engine.belief(few),
+        calibration=calibration,
         report={"data": recipe.data, "images": "test"} | scored.to_dict(),
     )
     write_report(

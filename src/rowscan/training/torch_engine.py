@@ -14,19 +14,24 @@ from torch import Tensor, nn
 
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import Recipe
-from rowscan.scans import scan
+from rowscan.scans import SIDE, scan
+from rowscan.training.augmentation import as_ink, augment
 from rowscan.training.engine import Arrays
+from rowscan.training.no_digits import draw_no_digits
+from rowscan.training.sweep import SweepClassifier
 
-CLASSES = 10
+DIGITS = 10
+NO_DIGIT = DIGITS
+"""The answer of a network that has been shown what is no digit."""
 
 
 class LSTMClassifier(nn.Module):
     """An LSTM over a sequence, with one affine head that every step's output can be read by."""
 
-    def __init__(self, features: int, hidden: int, layers: int) -> None:
+    def __init__(self, features: int, hidden: int, layers: int, classes: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(features, hidden, layers)
-        self.head = nn.Linear(hidden, CLASSES)
+        self.head = nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, 10) of the last step; x is (time, batch, feature)."""
@@ -42,10 +47,10 @@ class LSTMClassifier(nn.Module):
 class MLPClassifier(nn.Module):
     """Affine, ReLU, affine, ReLU, as the published NumPy network: its logits are never negative."""
 
-    def __init__(self, features: int, hidden: int) -> None:
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(features, hidden)
-        self.head = nn.Linear(hidden, CLASSES)
+        self.head = nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, 10); x is (1, batch, feature)."""
@@ -63,26 +68,31 @@ class TorchEngine:
         self.recipe = recipe
         self.device = _device(device)
         self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
+        self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = _network(recipe, features=self._scan.shape[1])
+            self.network = _network(recipe, *self._scan.shape)
             self._generator_state = torch.get_rng_state()
         self.network.to(self.device)
         self._parameters = dict(self.network.named_parameters())
         self.optimizer = _optimizer(recipe, list(self._parameters.values()))
+        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
     ) -> None:
-        """Put the images, already in reading order, on the device."""
-        self._sequences = self._in_reading_order(images)
-        self._labels = torch.from_numpy(labels.astype(np.int64)).to(self.device)
+        """Take the images; those that no step will change go to the device in reading order."""
+        self._images = torch.from_numpy(images.copy())
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+        if not self._draws:
+            self._sequences = self._in_reading_order(self._images)
+            self._labels = self._labels.to(self.device)
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
-        n, size = len(self._sequences), self.recipe.batch_size
+        n, size = len(self._images), self.recipe.batch_size
         generator = torch.Generator()
         generator.set_state(self._generator_state)
         for _ in range(epoch + 1):
@@ -98,25 +108,49 @@ class TorchEngine:
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
-        index = torch.from_numpy(batch).to(self.device)
-        labels = self._labels[index]
-        logits = self.network(self._inputs(self._sequences[index]))
+        x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
+        logits = self.network(x)
         loss = nn.functional.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        correct = (logits.detach().argmax(1) == labels).sum()
+        digits = slice(len(batch))
+        correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
         return loss.item(), int(correct.item())
+
+    def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(batch).to(self.device)
+        return self._inputs(self._sequences[index]), self._labels[index]
+
+    def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
+        seed = np.random.SeedSequence([self.recipe.seed, *batch.tolist()])
+        generator = torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+        index = torch.from_numpy(batch)
+        images, labels = self._images[index], self._labels[index]
+        handwriting = self.recipe.augmentation == "handwriting"
+        ink = augment(images, labels, generator) if handwriting else as_ink(images)
+        n = round(self.recipe.no_digits * len(batch))
+        ink = torch.cat([ink, draw_no_digits(n, images, labels, generator)])
+        labels = torch.cat([labels, torch.full((n,), NO_DIGIT)])
+        x = self._inputs(255 * self._in_reading_order(ink))
+        return x, labels.to(self.device)
 
     @torch.inference_mode()
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities after each step of the scan; the last are the answer."""
-        logits = self.network.every_step(self._inputs(self._in_reading_order(images)))
-        return logits.softmax(-1).transpose(0, 1).contiguous().cpu().numpy()
+        pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
+        probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
+        digits, none = probabilities.tensor_split([DIGITS], -1)
+        digits = digits + none.sum(-1, keepdim=True) / DIGITS
+        belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()
+        return belief
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
@@ -157,12 +191,11 @@ class TorchEngine:
                 if key.startswith(prefix)
             }
 
-    def _in_reading_order(self, images: UInt8[np.ndarray, "n height width"]) -> Tensor:
-        flat = torch.from_numpy(np.ascontiguousarray(images)).flatten(1)
-        return flat[:, self._scan.flatten()].to(self.device)
+    def _in_reading_order(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, self._scan.flatten()].to(self.device)
 
     def _inputs(self, sequences: Tensor) -> Tensor:
-        """(batch, time x feature) uint8 to the float32 (time, batch, feature) the network sees."""
+        """What the network sees, float32 (time, batch, feature), of levels 0 to 255."""
         x = sequences.view(len(sequences), *self._scan.shape).transpose(0, 1).float()
         if self.recipe.pixels == "raw":
             return x
@@ -170,13 +203,18 @@ class TorchEngine:
         return x if self.recipe.pixels == "unit" else (x - 0.5) / 0.5
 
 
-def _network(recipe: Recipe, features: int) -> LSTMClassifier | MLPClassifier:
+Network = LSTMClassifier | MLPClassifier | SweepClassifier
+
+
+def _network(recipe: Recipe, steps: int, features: int) -> Network:
+    classes = DIGITS + bool(recipe.no_digits)
+    network: Network
     if recipe.network == "lstm":
-        network: LSTMClassifier | MLPClassifier = LSTMClassifier(
-            features, recipe.hidden, recipe.layers
-        )
+        network = LSTMClassifier(features, recipe.hidden, recipe.layers, classes)
+    elif recipe.network == "mlp":
+        network = MLPClassifier(features, recipe.hidden, classes)
     else:
-        network = MLPClassifier(features, recipe.hidden)
+        network = SweepClassifier(features, steps, recipe.hidden, recipe.layers, classes)
     if recipe.init == "normal":
         for name, parameter in network.named_parameters():
             if "bias" in name:
@@ -188,6 +226,14 @@ def _network(recipe: Recipe, features: int) -> LSTMClassifier | MLPClassifier:
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     rate = recipe.learning_rate
+    if recipe.optimizer == "adamw":
+        matrices = [p for p in parameters if p.ndim == 2]
+        others = [p for p in parameters if p.ndim != 2]
+        groups = [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=rate, fused=True)
     if recipe.optimizer == "adadelta":
