@@ -32,6 +32,7 @@ BOX = 20
 section III.A)."""
 
 _WORK = 512  # larger pictures are reduced first: a digit needs no more
+_FEW = 32  # a picture of so few pixels a side is taken grey by grey
 _COARSE = 48  # light is followed on so many pixels a side
 _FINE = 80  # strokes are weighed and thickened with the longer side at this size
 _STROKE = 2.1  # MNIST's median stroke, as `_stroke` measures it, in pixels of the box of 20
@@ -192,9 +193,11 @@ def _ink(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows 
     dark_paper = (grey < middle).mean() + (border < middle).mean() > 1
     if not dark_paper:
         grey, dark, light = 255 - grey, 255 - light, 255 - dark
-    # A soft threshold: the paper's unevenness is below it, the core of a stroke above.
-    low, high = dark + 0.2 * (light - dark), dark + 0.9 * (light - dark)
-    ink: np.ndarray = np.clip((grey - low) / (high - low), 0, 1)
+    # A soft threshold: the paper's unevenness is below it, the core of a stroke above. Where a
+    # stroke is hardly a pixel wide it has no core, and every grey says how much of it is there.
+    soft = max(image.shape) <= _FEW
+    low, high = (0.0, 1.2) if soft else (0.2, 0.9)
+    ink: np.ndarray = np.clip(((grey - dark) / (light - dark) - low) / (high - low), 0, 1)
     return ink
 
 
@@ -306,7 +309,9 @@ def _fit(ink: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows co
     # A hairline would pale when it is shrunk, so it is drawn thicker first.
     hairline = 2.5 * max(ink.shape) / _FINE
     ink = _thicken(ink, (hairline - _stroke(ink)) / 2)
-    fine = np.clip((_resize(ink, _FINE) - 0.25) / 0.5, 0, 1)
+    # Enlarged, an edge is as soft as its pixels were large; but holes must stay seen.
+    rise = 0.7 if max(ink.shape) < BOX else 0.5
+    fine = np.clip((_resize(ink, _FINE) - 0.5) / rise + 0.5, 0, 1)
     fine = fine[_ink_box(fine > 0.1)]
     # Thickening by r makes the stroke 2 r thicker, and the longer side that becomes 20 as well.
     want, longer = _STROKE / BOX, max(fine.shape)

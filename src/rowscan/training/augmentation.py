@@ -6,7 +6,7 @@ the network trains on.
 """
 
 import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
@@ -34,11 +34,11 @@ def augment(
     """
     n = len(images)
     original = as_ink(images)
-    strength = uniform(n, 0, 1, generator)
+    strength = uniform(n, 0.0, 1.0, generator)
     ink = _cut(_other_habits(original, labels, generator), generator)
     ink = into_frame(ink, generator, strength=strength)
     written = _tone(_coarse(_pen(ink, generator), generator), generator)
-    draw = pixelwise(uniform(n, 0, 1, generator))
+    draw = pixelwise(uniform(n, 0.0, 1.0, generator))
     return torch.where(draw < 0.08, original, torch.where(draw < 0.22, ink, written))
 
 
@@ -99,13 +99,14 @@ class _Warp:
 
 
 def _other_habits(ink: Ink, labels: Int64[Tensor, " n"], generator: Generator) -> Ink:
-    """Every fourth 7 with a bar, 0 with a stroke through it, 1 with a flag or foot.
+    """Some 7 with a bar, 0 with a stroke through it, 1 with a flag or foot, 9 with a hook.
 
     MNIST was written in one country, and these are the habits of others.
     """
     ink = ink.clone()
-    chosen = uniform(len(ink), 0, 1, generator) < 0.25
-    for digit, strokes in ((0, _stroke_of_zero), (1, _flag_and_foot), (7, _bar_of_seven)):
+    chosen = uniform(len(ink), 0.0, 1.0, generator) < 0.3
+    habits = ((0, _stroke_of_zero), (1, _flag_and_foot), (7, _bar_of_seven), (9, _hook_of_nine))
+    for digit, strokes in habits:
         index = torch.nonzero(chosen & (labels == digit)).flatten()
         ink[index] = torch.maximum(ink[index], strokes(ink[index], generator))
     return ink
@@ -115,10 +116,10 @@ def _stroke_of_zero(ink: Ink, generator: Generator) -> Ink:
     n = len(ink)
     top, bottom, left, right = extents(ink)
     x, y = (left + right) / 2, (top + bottom) / 2
-    size = uniform(n, 0.6, 1.15, generator) / 2
-    across = (right - left) * size * uniform(n, 0.5, 1.1, generator)
+    size = uniform(n, 0.6, 1.25, generator) / 2
+    across = (right - left) * size * uniform(n, 0.0, 1.1, generator)
     up = (bottom - top) * size * uniform(n, 0.6, 1.0, generator)
-    across = torch.where(uniform(n, 0, 1, generator) < 0.12, -across, across)
+    across = torch.where(uniform(n, 0.0, 1.0, generator) < 0.12, -across, across)
     width = thickness(ink) * uniform(n, 0.7, 1.0, generator)
     return segment(x - across, y + up, x + across, y - up, width)
 
@@ -141,18 +142,30 @@ def _flag_and_foot(ink: Ink, generator: Generator) -> Ink:
     angle = uniform(n, 0.5, 1.3, generator)  # radians from the vertical
     flag = segment(x, y, x - length * angle.sin(), y + length * angle.cos(), width)
     x, y = _middle_of_row(ink, bottom - 1), bottom - 0.5
-    before, after = uniform(n, 2, 6, generator), uniform(n, 2, 6, generator)
-    rise = uniform(n, -1, 1, generator)
+    before, after = uniform(n, 2.0, 6.0, generator), uniform(n, 2.0, 6.0, generator)
+    rise = uniform(n, -1.0, 1.0, generator)
     foot = segment(x - before, y - rise, x + after, y + rise, width)
-    draw = pixelwise(uniform(n, 0, 1, generator))
+    draw = pixelwise(uniform(n, 0.0, 1.0, generator))
     return torch.maximum(flag * (draw < 0.85), foot * (draw > 0.6))
+
+
+def _hook_of_nine(ink: Ink, generator: Generator) -> Ink:
+    """The stem's end drawn on to the left, and up a little."""
+    n = len(ink)
+    _, bottom, _, _ = extents(ink)
+    width = thickness(ink)
+    x, y = _middle_of_row(ink, bottom - 1), bottom - 0.5
+    length, rise = uniform(n, 3.0, 9.0, generator), uniform(n, -0.5, 3.0, generator)
+    below = y + uniform(n, 0.0, 1.5, generator)
+    first = segment(x, y, x - length / 2, below, width)
+    return torch.maximum(first, segment(x - length / 2, below, x - length, y - rise, width))
 
 
 def _cut(ink: Ink, generator: Generator) -> Ink:
     """One image in five loses up to an eighth of the ink on one side, as at the edge of a box."""
     n = len(ink)
     top, bottom, left, right = extents(ink)
-    share = uniform(n, 0, 0.13, generator)
+    share = uniform(n, 0.0, 0.13, generator)
     side = torch.randint(0, 20, (n,), generator=generator)
     none = torch.zeros(n)
     return ink * within(
@@ -168,23 +181,23 @@ def _pen(ink: Ink, generator: Generator) -> Ink:
     n = len(ink)
     x = ink[:, None]
     cross = torch.maximum(fn.max_pool2d(x, (3, 1), 1, (1, 0)), fn.max_pool2d(x, (1, 3), 1, (0, 1)))
-    square = fn.max_pool2d(x, 3, 1, 1)
+    square, large = fn.max_pool2d(x, 3, 1, 1), fn.max_pool2d(x, 5, 1, 2)
     thin = -fn.max_pool2d(fn.pad(-x, (0, 1, 0, 1)), 2, 1)
-    more = ((uniform(n, 1.6, 4.0, generator) - thickness(ink)) / 2).clamp(-1, 1)
-    more = torch.where(uniform(n, 0, 1, generator) < 0.6, more, 0)[:, None, None, None]
-    thicker = torch.where(
-        more > 0.5,
-        torch.lerp(cross, square, (2 * more - 1).clamp(0, 1)),
-        torch.lerp(x, cross, (2 * more).clamp(0, 1)),
-    )
+    felt_pen = uniform(n, 0.0, 1.0, generator) < 0.1
+    goal = uniform(n, 1.6, 4.0, generator) + felt_pen
+    more = ((goal - thickness(ink)) / 2).clamp(-1, 1.3)
+    more = torch.where(uniform(n, 0.0, 1.0, generator) < 0.6, more, 0)[:, None, None, None]
+    thicker = torch.lerp(x, cross, (2 * more).clamp(0, 1))
+    thicker = torch.lerp(thicker, square, (2 * more - 1).clamp(0, 1))
+    thicker = torch.lerp(thicker, large, (more - 1).clamp(0, 1))
     thinner = torch.lerp(x, thin, (-1.5 * more).clamp(0, 0.9))
     return torch.where(more < 0, thinner, thicker)[:, 0]
 
 
 def _coarse(ink: Ink, generator: Generator) -> Ink:
-    """Every fourth image as a scan of few pixels (7 to 17 for the digit's height), enlarged."""
+    """Three images in ten as a scan of few pixels (7 to 17 for the digit's height), enlarged."""
     ink = ink.clone()
-    chosen = torch.randperm(len(ink), generator=generator)[: len(ink) // 4]
+    chosen = torch.randperm(len(ink), generator=generator)[: 3 * len(ink) // 10]
     for part in chosen.chunk(2):
         if not len(part):
             continue
@@ -209,7 +222,7 @@ def uniform(n: int, low: float, high: float, generator: Generator) -> Value:
     return torch.rand(n, generator=generator) * (high - low) + low
 
 
-def pixelwise(values: Value) -> Float32[Tensor, "n 1 1"]:
+def pixelwise(values: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1"]:
     """One value an image, to be used for all its pixels."""
     return values[:, None, None]
 

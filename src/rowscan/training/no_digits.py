@@ -39,6 +39,8 @@ def draw_no_digits(
         labels: which they are.
         g: where the random numbers come from.
     """
+    if n == 0:
+        return torch.zeros(0, SIZE, SIZE)
     material = torch.randint(0, len(images), (n,), generator=g)
     ink, truth = as_ink(images[material]), labels[material]
     weights = torch.tensor([weight for weight, _, _ in _KINDS])
@@ -50,7 +52,7 @@ def draw_no_digits(
             continue
         drawn = draw(ink[here], truth[here], g)
         # A reader brings what it is given to MNIST's frame, but not everything comes through it.
-        some = torch.nonzero(uniform(len(here), 0, 1, g) < framed).flatten()
+        some = torch.nonzero(uniform(len(here), 0.0, 1.0, g) < framed).flatten()
         if len(some):
             drawn[some] = into_frame(drawn[some], g, strength=torch.zeros(len(some)))
         pictures[here] = drawn
@@ -61,16 +63,16 @@ def _blobs(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """Filled, shaded things, half of them with the same left and right side, as many things are."""
     n = len(ink)
     shape, shade = _waves(n, g), _waves(n, g)
-    mirrored = pixelwise(uniform(n, 0, 1, g)) < 0.5
+    mirrored = pixelwise(uniform(n, 0.0, 1.0, g)) < 0.5
     shape = torch.where(mirrored, (shape + shape.flip(2)) / 2, shape)
     shade = torch.where(mirrored, (shade + shade.flip(2)) / 2, shade)
     place = torch.linspace(-1, 1, SIZE).abs()
     height, width = pixelwise(uniform(n, 0.3, 1.1, g)), pixelwise(uniform(n, 0.3, 1.1, g))
-    corner = pixelwise(uniform(n, 1, 6, g))  # from a lozenge over an ellipse to a rectangle
+    corner = pixelwise(uniform(n, 1.0, 6.0, g))  # from a lozenge over an ellipse to a rectangle
     edge = 1 - (place[None, :, None] / height) ** corner - (place[None, None, :] / width) ** corner
-    rough = 4 * edge + shape * pixelwise(uniform(n, 0, 2.5, g))
-    inside = (rough * pixelwise(uniform(n, 1, 6, g))).clamp(0, 1)
-    level = pixelwise(uniform(n, 0.3, 1.1, g)) + shade * pixelwise(uniform(n, 0, 0.4, g))
+    rough = 4 * edge + shape * pixelwise(uniform(n, 0.0, 2.5, g))
+    inside = (rough * pixelwise(uniform(n, 1.0, 6.0, g))).clamp(0, 1)
+    level = pixelwise(uniform(n, 0.3, 1.1, g)) + shade * pixelwise(uniform(n, 0.0, 0.4, g))
     return inside * level.clamp(0, 1)
 
 
@@ -87,15 +89,15 @@ def _pieces(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     picture = torch.zeros(n, SIZE, SIZE)
     place = torch.arange(SIZE) - (SIZE - 1) / 2
     for share in (1.0, 0.7, 0.5, 0.3):
-        there = uniform(n, 0, 1, g) < share
+        there = uniform(n, 0.0, 1.0, g) < share
         turn = pixelwise(uniform(n, -0.6, 0.6, g))
-        x = place[None, None, :] - pixelwise(uniform(n, -7, 7, g))
-        y = place[None, :, None] - pixelwise(uniform(n, -7, 7, g))
-        across = (x * turn.cos() + y * turn.sin()) / pixelwise(uniform(n, 2, 10, g))
-        down = (y * turn.cos() - x * turn.sin()) / pixelwise(uniform(n, 2, 13, g))
-        corner = torch.where(pixelwise(uniform(n, 0, 1, g)) < 0.5, 2.0, 8.0)
+        x = place[None, None, :] - pixelwise(uniform(n, -7.0, 7.0, g))
+        y = place[None, :, None] - pixelwise(uniform(n, -7.0, 7.0, g))
+        across = (x * turn.cos() + y * turn.sin()) / pixelwise(uniform(n, 2.0, 10.0, g))
+        down = (y * turn.cos() - x * turn.sin()) / pixelwise(uniform(n, 2.0, 13.0, g))
+        corner = torch.where(pixelwise(uniform(n, 0.0, 1.0, g)) < 0.5, 2.0, 8.0)
         inside = ((1 - across.abs() ** corner - down.abs() ** corner) * 4).clamp(0, 1)
-        level = pixelwise(uniform(n, 0.3, 1, g) * there)
+        level = pixelwise(uniform(n, 0.3, 1.0, g) * there)
         picture = torch.maximum(picture, inside * level)
     return picture
 
@@ -105,13 +107,13 @@ def _scribble(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     n = len(ink)
     picture = torch.zeros(n, SIZE, SIZE)
     width = uniform(n, 1.2, 3.5, g)
-    straight = uniform(n, 0, 1, g) < 0.4
+    straight = uniform(n, 0.0, 1.0, g) < 0.4
     strokes = torch.maximum(torch.randint(1, 6, (n,), generator=g), torch.where(straight, 3, 2))
     t = torch.linspace(0, 1, 9)
     # A cubic Bézier curve between the first and the last of four points.
     curve = torch.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     for stroke in range(5):
-        ends = uniform(8 * n, 3, SIZE - 3, g).view(n, 2, 4)
+        ends = uniform(8 * n, 3.0, SIZE - 3.0, g).view(n, 2, 4)
         line = torch.lerp(ends[:, :, :1], ends[:, :, 3:], torch.linspace(0, 1, 4))
         x, y = (torch.where(straight[:, None, None], line, ends) @ curve).unbind(1)
         pen = torch.where(stroke < strokes, width, -2)  # of such width nothing is drawn
@@ -124,21 +126,21 @@ def _scribble(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
 def _noise(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     n = len(ink)
     grey = torch.rand(n, SIZE, SIZE, generator=g)
-    density = pixelwise(uniform(n, 0, 1, g))
-    specks = (grey < density) * pixelwise(uniform(n, 0.3, 1, g))
+    density = pixelwise(uniform(n, 0.0, 1.0, g))
+    specks = (grey < density) * pixelwise(uniform(n, 0.3, 1.0, g))
     soft = fn.avg_pool2d(fn.pad(specks[:, None], (1, 1, 1, 1)), 3, 1)[:, 0]
-    draw = pixelwise(uniform(n, 0, 1, g))
+    draw = pixelwise(uniform(n, 0.0, 1.0, g))
     return torch.where(draw < 0.3, grey * density, torch.where(draw < 0.65, specks, soft))
 
 
 def _paper(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """Nothing, specks, one grey level, or light that falls from a side."""
     n = len(ink)
-    down, right, level = (pixelwise(uniform(n, -1, 1, g)) for _ in range(3))
+    down, right, level = (pixelwise(uniform(n, -1.0, 1.0, g)) for _ in range(3))
     place = torch.linspace(-1, 1, SIZE)
     light = (down * place[:, None] + right * place + level).clamp(0, 1)
     specks = (torch.rand(n, SIZE, SIZE, generator=g) < 0.01).float()
-    draw = pixelwise(uniform(n, 0, 1, g))
+    draw = pixelwise(uniform(n, 0.0, 1.0, g))
     some = torch.where(draw < 0.5, level.abs(), torch.where(draw < 0.7, specks, 0))
     return torch.where(draw < 0.3, light, some)
 
@@ -147,10 +149,10 @@ def _two_digits(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """Two digits side by side, or one above the other."""
     n = len(ink)
     scale = uniform(n, 0.4, 0.75, g)
-    apart = scale * uniform(n, 6, 11, g)
-    above = uniform(n, 0, 1, g) < 0.2
+    apart = scale * uniform(n, 6.0, 11.0, g)
+    above = uniform(n, 0.0, 1.0, g) < 0.2
     right = torch.where(above, 0, apart)
-    down = torch.where(above, apart, uniform(n, -2, 2, g))
+    down = torch.where(above, apart, uniform(n, -2.0, 2.0, g))
     other = ink.roll(1, 0)
     other_scale = scale * uniform(n, 0.8, 1.2, g)
     return torch.maximum(

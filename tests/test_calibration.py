@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rowscan.data import Split, load_digits
+from rowscan.evaluation import score_digits
+from rowscan.recipes import change, find
+from rowscan.training.calibration import calibrate
+from rowscan.training.engine import Engine, create, predict_proba
+
+
+@pytest.fixture(scope="module")
+def held_out(tiny: Path) -> Split:
+    return load_digits(tiny).test
+
+
+def trained(tiny: Path, sharpness: float) -> Engine:
+    """An LSTM after a few epochs, its logits times `sharpness`."""
+    engine = create(change(find("lstm-rows"), {"hidden": 16, "engine": "numpy", "batch_size": 20}))
+    train = load_digits(tiny).train
+    engine.load_images(train.images, train.labels)
+    for epoch in range(3):
+        for batch in engine.order(epoch):
+            engine.step(batch, 0.02)
+    weights = engine.weights()
+    heads = {name: weights[name] * np.float32(sharpness) for name in ("head.weight", "head.bias")}
+    engine.load_weights(weights | heads)
+    return engine
+
+
+def test_how_sure_a_network_was_does_not_matter_afterwards(tiny: Path, held_out: Split) -> None:
+    """Whatever the scale of the logits, the same temperature-free best is found."""
+    answers = []
+    for sharpness in (0.7, 1.0, 2.5):
+        engine = trained(tiny, sharpness)
+        before = predict_proba(engine, held_out.images)
+        record = calibrate(engine, held_out)
+        after = predict_proba(engine, held_out.images)
+        np.testing.assert_array_equal(before.argmax(1), after.argmax(1))
+        assert record["nll_before"] == pytest.approx(score_digits(before, held_out.labels).nll)
+        assert record["nll_after"] == pytest.approx(score_digits(after, held_out.labels).nll)
+        answers.append(after)
+    np.testing.assert_allclose(answers[1], answers[0], atol=5e-3)
+    np.testing.assert_allclose(answers[2], answers[0], atol=5e-3)
+
+
+def test_a_blind_guesser_becomes_unsure(held_out: Split) -> None:
+    engine = create(change(find("lstm-rows"), {"hidden": 8, "engine": "numpy"}))
+    rng = np.random.default_rng(1)
+    weights = engine.weights()
+    noise = {"head.weight": rng.normal(0, 5, weights["head.weight"].shape).astype(np.float32)}
+    engine.load_weights(weights | noise)
+    record = calibrate(engine, held_out)
+    assert record["temperature"] > 3.5
+    assert record["nll_after"] < record["nll_before"]

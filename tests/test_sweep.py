@@ -1,0 +1,148 @@
+"""The sweep network against its equations, and its model file against the network."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import rowscan
+from rowscan.data import load_digits
+from rowscan.errors import UsageError
+from rowscan.recipes import Recipe, change, find
+from rowscan.scans import DIRECTIONS
+from rowscan.training.engine import create
+from rowscan.training.loop import train
+from rowscan.training.sweep import SweepClassifier, SweepLayer, sweep
+
+RNG = np.random.default_rng(0)
+SMALL: dict[str, Any] = {"hidden": 16, "layers": 1, "batch_size": 32}
+
+
+@pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
+def test_a_sweep_is_its_recurrence(axis: int, backwards: bool) -> None:
+    z, v = RNG.uniform(0, 1, (4, 5, 2, 3)), RNG.normal(size=(4, 5, 2, 3))
+    steps = range(z.shape[axis])
+    want = np.zeros_like(v)
+    h = np.zeros_like(v.take(0, axis))
+    for t in reversed(steps) if backwards else steps:
+        h = (1 - z.take(t, axis)) * h + z.take(t, axis) * v.take(t, axis)
+        want[(slice(None),) * axis + (t,)] = h
+    got = sweep(torch.from_numpy(z), torch.from_numpy(v), axis, backwards)
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
+def test_its_gradients_are_those_of_finite_differences(axis: int, backwards: bool) -> None:
+    z = torch.rand(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z, v: sweep(z, v, axis, backwards), (z, v))
+
+
+def test_a_layer_tells_a_patch_of_its_row_and_column_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    layer = SweepLayer(6)
+    x = torch.randn(7, 7, 1, 6)
+    changed = x.clone()
+    changed[2, 4, :, 0] += 1
+    with torch.no_grad():
+        differs = (layer(x) - layer(changed)).abs().amax((2, 3)) > 0
+    want = torch.zeros(7, 7, dtype=torch.bool)
+    want[2], want[:, 4] = True, True
+    assert torch.equal(differs, want)
+
+
+def test_two_layers_see_the_whole_image() -> None:
+    torch.manual_seed(0)
+    network = SweepClassifier(features=16, steps=49, width=6, layers=2, classes=10)
+    x = torch.randn(49, 1, 16, requires_grad=True)
+    # One place of the head alone: what it knows of the rest came through the sweeps.
+    with torch.no_grad():
+        network.head.weight[:, 6:] = 0
+    network(x).square().sum().backward()
+    assert x.grad is not None
+    assert (x.grad.abs().sum((1, 2)) > 0).all()
+
+
+def test_the_shipped_recipe_keeps_to_its_size() -> None:
+    assert sum(weight.size for weight in create(find("sweep"), "cpu").weights().values()) < 10**6
+
+
+def test_a_sweep_needs_a_square_grid_and_torch() -> None:
+    recipe = find("sweep")
+    with pytest.raises(UsageError, match="scan=patches"):
+        create(change(recipe, {"scan": "rows"}))
+    with pytest.raises(UsageError, match="network=sweep needs engine=torch"):
+        create(change(recipe, {"engine": "numpy"}))
+
+
+@pytest.mark.parametrize("key", ["optimizer", "clip", "augmentation", "no_digits"])
+def test_what_only_torch_does_is_refused_elsewhere_rather_than_left_out(key: str) -> None:
+    recipe = change(find("lstm-rows"), {"engine": "numpy", key: getattr(find("sweep"), key)})
+    with pytest.raises(UsageError, match=f"{key}.* needs engine=torch"):
+        create(recipe)
+
+
+def test_a_training_depends_on_its_batches_alone() -> None:
+    """So that it can be resumed anywhere: what is drawn for a batch is no state of the engine."""
+    images = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    labels = RNG.integers(0, 10, 60, dtype=np.uint8)
+    batches = [RNG.permutation(60)[:20] for _ in range(4)]
+
+    def fresh() -> Any:
+        engine = create(change(find("sweep"), SMALL), "cpu")
+        engine.load_images(images, labels)
+        return engine
+
+    whole = fresh()
+    losses = [whole.step(batch, 0.01) for batch in batches]
+    first, second = fresh(), fresh()
+    for batch in batches[:2]:
+        first.step(batch, 0.01)
+    second.load_state(first.state())
+    assert [second.step(batch, 0.01) for batch in batches[2:]] == losses[2:]
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small sweep, trained with no digits among the digits, but unbent: bars are no strokes."""
+    output = tmp_path_factory.mktemp("sweep") / "run"
+    changes = SMALL | {"augmentation": "none", "epochs": 8, "learning_rate": 0.02}
+    return train("sweep", data=tiny, output=output, quiet=True, **changes)
+
+
+def test_it_learns_and_its_model_file_answers_as_it_was_tested(run: Any, tiny: Path) -> None:
+    test = load_digits(tiny).test
+    reader = rowscan.Reader(run.directory)
+    labels, probabilities = reader.classify(test.images)
+    assert (labels == test.labels).mean() == run.result["accuracy"] > 0.95
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert reader.calibration["method"] == "temperature"
+    assert reader.calibration["nll_after"] <= reader.calibration["nll_before"]
+
+
+def test_what_is_no_digit_gets_a_low_confidence(run: Any, tiny: Path) -> None:
+    reader = rowscan.Reader(run.directory)
+    digits = reader.predict_proba(load_digits(tiny).test.images).max(1)
+    assert np.median(digits) > 0.9
+    noise = RNG.integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    assert np.median(reader.predict_proba(noise).max(1)) < 0.3
+    assert reader.predict_proba(np.zeros((1, 28, 28), np.uint8)).max() < 0.5
+
+
+def test_belief_uncovers_the_image_row_by_row(run: Any, tiny: Path) -> None:
+    reader = rowscan.Reader(run.directory)
+    assert not reader.steps_through
+    image = load_digits(tiny).test.images[:2]
+    belief = reader.belief(image)
+    assert belief.shape == (2, 28, 10)
+    np.testing.assert_allclose(belief[:, -1], reader.predict_proba(image), atol=1e-6)
+    other = image.copy()
+    other[:, 10:] = 255 - other[:, 10:]
+    np.testing.assert_array_equal(reader.belief(other)[:, :10], belief[:, :10])
+    assert reader.belief(image[:0]).shape == (0, 28, 10)
+
+
+def test_every_field_of_the_recipe_is_recorded_in_the_model(run: Any) -> None:
+    assert Recipe(**rowscan.Reader(run.directory).recipe) == run.recipe
