@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rowscan.scans import DIRECTIONS
+from rowscan.training.networks import Classifier
 
 
-class SweepClassifier(nn.Module):
+class SweepClassifier(Classifier):
     """Patches, affine; sweep layers with residuals; one affine head over the whole grid."""
 
     def __init__(self, features: int, steps: int, width: int, layers: int, classes: int) -> None:

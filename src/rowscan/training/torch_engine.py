@@ -5,7 +5,7 @@ generator, seeded once, gives the weights of the modules in the order of their m
 numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from rowscan.recipes import Recipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.augmentation import as_ink, augment
 from rowscan.training.engine import Arrays
+from rowscan.training.networks import Classifier, LSTMClassifier, MLPClassifier
 from rowscan.training.no_digits import draw_no_digits
 from rowscan.training.sweep import SweepClassifier
 
@@ -25,53 +26,30 @@ NO_DIGIT = DIGITS
 """The answer of a network that has been shown what is no digit."""
 
 
-class LSTMClassifier(nn.Module):
-    """An LSTM over a sequence, with one affine head that every step's output can be read by."""
-
-    def __init__(self, features: int, hidden: int, layers: int, classes: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(features, hidden, layers)
-        self.head = nn.Linear(hidden, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, 10) of the last step; x is (time, batch, feature)."""
-        output, _ = self.lstm(x)
-        return self.head(output[-1])  # type: ignore[no-any-return]
-
-    def every_step(self, x: Tensor) -> Tensor:
-        """Logits (time, batch, 10) of every step; x is (time, batch, feature)."""
-        output, _ = self.lstm(x)
-        return self.head(output)  # type: ignore[no-any-return]
-
-
-class MLPClassifier(nn.Module):
-    """Affine, ReLU, affine, ReLU, as the published NumPy network: its logits are never negative."""
-
-    def __init__(self, features: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(features, hidden)
-        self.head = nn.Linear(hidden, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, 10); x is (1, batch, feature)."""
-        return self.every_step(x)[-1]
-
-    def every_step(self, x: Tensor) -> Tensor:
-        """Logits (1, batch, 10): the whole image is one step."""
-        return torch.relu(self.head(torch.relu(self.hidden(x))))
-
-
 class TorchEngine:
     """A network of a recipe in training on PyTorch; see [`Engine`][rowscan.training.engine]."""
 
-    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: str = "auto",
+        *,
+        network: Callable[[], Classifier] | None = None,
+    ) -> None:
+        """Draw the first weights.
+
+        Args:
+            recipe: what to train.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+            network: makes another network than the recipe names, to be compared with it.
+        """
         self.recipe = recipe
         self.device = _device(device)
         self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
         self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = _network(recipe, *self._scan.shape)
+            self.network = network() if network else _network(recipe, *self._scan.shape)
             self._generator_state = torch.get_rng_state()
         self.network.to(self.device)
         self._parameters = dict(self.network.named_parameters())
@@ -203,12 +181,9 @@ class TorchEngine:
         return x if self.recipe.pixels == "unit" else (x - 0.5) / 0.5
 
 
-Network = LSTMClassifier | MLPClassifier | SweepClassifier
-
-
-def _network(recipe: Recipe, steps: int, features: int) -> Network:
+def _network(recipe: Recipe, steps: int, features: int) -> Classifier:
     classes = DIGITS + bool(recipe.no_digits)
-    network: Network
+    network: Classifier
     if recipe.network == "lstm":
         network = LSTMClassifier(features, recipe.hidden, recipe.layers, classes)
     elif recipe.network == "mlp":

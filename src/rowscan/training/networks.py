@@ -1,0 +1,53 @@
+"""The tutorials' networks as torch modules: an LSTM and an MLP. The sweep network has its own file.
+
+All take (time, batch, feature) and end in one affine layer, `head`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """What every network here has."""
+
+    head: nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes) of the answer; x is (time, batch, feature)."""
+        return self.every_step(x)[-1]
+
+    def every_step(self, x: Tensor) -> Tensor:
+        """Logits (time, batch, classes) of every step; x is (time, batch, feature)."""
+        raise NotImplementedError
+
+
+class LSTMClassifier(Classifier):
+    """An LSTM over a sequence, with one affine head that every step's output can be read by."""
+
+    def __init__(self, features: int, hidden: int, layers: int, classes: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, layers)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, 10) of the last step; x is (time, batch, feature)."""
+        output, _ = self.lstm(x)
+        return self.head(output[-1])  # type: ignore[no-any-return]
+
+    def every_step(self, x: Tensor) -> Tensor:
+        """Logits (time, batch, 10) of every step; x is (time, batch, feature)."""
+        output, _ = self.lstm(x)
+        return self.head(output)  # type: ignore[no-any-return]
+
+
+class MLPClassifier(Classifier):
+    """Affine, ReLU, affine, ReLU, as the published NumPy network: its logits are never negative."""
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, hidden)
+        self.head = nn.Linear(hidden, classes)
+
+    def every_step(self, x: Tensor) -> Tensor:
+        """Logits (1, batch, 10): the whole image is one step."""
+        return torch.relu(self.head(torch.relu(self.hidden(x))))
