@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 
@@ -7,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowscan.errors import DataError
-from rowscan.evaluation import claim_stands, score_digits, wilson
+from rowscan.evaluation import (
+    claim_stands,
+    edit_distance,
+    score_digits,
+    score_numbers,
+    wilson,
+)
 
 Z = 1.959963984540054  # the 97.5% point of the normal distribution, from a table
 
@@ -203,3 +210,35 @@ def test_claims(published: float, measured: list[float], stands: bool) -> None:
 def test_a_claim_needs_a_measurement() -> None:
     with pytest.raises(DataError):
         claim_stands(0.96, [], images=2000)
+
+
+@given(st.text("012", max_size=6), st.text("012", max_size=6))
+def test_edit_distance_is_that_of_its_definition(a: str, b: str) -> None:
+    @functools.cache
+    def distance(i: int, j: int) -> int:
+        if i == 0 or j == 0:
+            return i + j
+        return min(
+            distance(i - 1, j) + 1,
+            distance(i, j - 1) + 1,
+            distance(i - 1, j - 1) + (a[i - 1] != b[j - 1]),
+        )
+
+    assert edit_distance(a, b) == distance(len(a), len(b))
+
+
+def test_numbers_by_hand() -> None:
+    result = score_numbers(["12", "", "4071", "5"], ["12", "7", "4017", "5"], [1.0, 0.5, 0.8, 0.9])
+    assert (result.n, result.correct, result.exact) == (4, 2, 0.5)
+    assert result.interval == wilson(2, 4)
+    assert result.cer == pytest.approx((1 + 2) / 8)
+    assert result.ece == pytest.approx((0.0 + 0.5 + 0.8 + 0.1) / 4)
+    assert set(result.to_dict()) >= {"n", "exact", "cer"}
+    assert "exact        50.00%" in result.to_text()
+
+
+def test_numbers_need_a_truth_each() -> None:
+    with pytest.raises(DataError):
+        score_numbers([], [], [])
+    with pytest.raises(DataError):
+        score_numbers(["1"], ["1", "2"], [1.0])

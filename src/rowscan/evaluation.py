@@ -132,11 +132,7 @@ def score_digits(
         accuracy=correct / n,
         error_rate=(n - correct) / n,
         interval=wilson(correct, n),
-        ece=sum(
-            bar.n / n * abs(bar.accuracy - bar.confidence)
-            for bar in bins
-            if bar.accuracy is not None and bar.confidence is not None
-        ),
+        ece=_ece(bins),
         nll=float(-np.log(np.clip(p[every, labels], 1e-12, 1)).mean()),
         brier=float(((p - truth) ** 2).sum(axis=1).mean()),
         confusion=confusion,
@@ -184,6 +180,89 @@ def claim_stands(published: float, measured: Sequence[float], images: int) -> bo
         raise DataError("a claim cannot be judged without a measurement")
     deviation = stdev(measured) if len(measured) > 1 else 0.0
     return published - fmean(measured) <= 2 * deviation + 0.001 / images
+
+
+@dataclass(frozen=True)
+class NumberResult:
+    """How well whole numbers were read."""
+
+    n: int
+    """Images."""
+    correct: int
+    """Images whose text is exactly the true one."""
+    exact: float
+    """Share of exactly right texts, 0 to 1."""
+    interval: tuple[float, float]
+    """95% interval of that share (Wilson 1927)."""
+    cer: float
+    """Character error rate: edits from the texts to the truths, by digits in the truths."""
+    ece: float
+    """Expected calibration error of the whole texts' confidences, 0 to 1 (Guo et al. 2017)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as plain numbers and lists that JSON can hold."""
+        return asdict(self) | {"interval": list(self.interval)}
+
+    def to_text(self) -> str:
+        """The figures as lines for a terminal."""
+        low, high = self.interval
+        return "\n".join(
+            [
+                f"exact        {self.exact:.2%}  (95% interval {low:.2%} to {high:.2%})",
+                f"wrong        {self.n - self.correct:,} of {self.n:,}",
+                f"digits       character error rate {self.cer:.2%}",
+                f"calibration  ECE {self.ece:.2%}",
+            ]
+        )
+
+
+def score_numbers(
+    texts: Sequence[str], truths: Sequence[str], confidences: Sequence[float]
+) -> NumberResult:
+    """Compare read numbers with the true ones.
+
+    Args:
+        texts: what was read, of digits alone.
+        truths: what is written there.
+        confidences: for each text, how sure the reader was of it, 0 to 1.
+
+    Raises:
+        DataError: there are none, or not as many of the one as of the others.
+    """
+    n = len(texts)
+    if n == 0 or not n == len(truths) == len(confidences):
+        raise DataError(f"{n} texts, {len(truths)} true ones, {len(confidences)} confidences")
+    right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
+    edits = sum(edit_distance(text, truth) for text, truth in zip(texts, truths, strict=True))
+    correct = int(right.sum())
+    bins = _reliability(np.asarray(confidences, np.float64), right)
+    return NumberResult(
+        n=n,
+        correct=correct,
+        exact=correct / n,
+        interval=wilson(correct, n),
+        cer=edits / max(1, sum(map(len, truths))),
+        ece=_ece(bins),
+    )
+
+
+def edit_distance(text: str, truth: str) -> int:
+    """Fewest insertions, deletions and substitutions between two texts (Levenshtein 1966)."""
+    row = list(range(len(truth) + 1))
+    for i, a in enumerate(text, start=1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(truth, start=1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+def _ece(bins: Sequence[Bin]) -> float:
+    """Mean distance between confidence and accuracy, each bin as heavy as it has answers."""
+    return sum(
+        bar.n * abs(bar.accuracy - bar.confidence)
+        for bar in bins
+        if bar.accuracy is not None and bar.confidence is not None
+    ) / sum(bar.n for bar in bins)
 
 
 def _reliability(

@@ -17,9 +17,14 @@ from rowscan.errors import UsageError
 SIDE = 28
 """Height and width of an image, in pixels."""
 
-DIRECTIONS = ((0, False), (0, True), (1, False), (1, True))
-"""The ways of a sweep over a grid of steps: axis (0 down, 1 along a row), and whether it is read
-backwards. In words: down, up, to the right, to the left."""
+Directions = tuple[tuple[int, bool], ...]
+"""Ways to sweep over a grid of steps: axis (0 down, 1 along a row), and whether backwards."""
+
+DIRECTIONS: Directions = ((0, False), (0, True), (1, False), (1, True))
+"""Down, up, to the right, to the left."""
+
+ALONG: Directions = DIRECTIONS[2:]
+"""To the right and to the left."""
 
 _PATCH = 4
 _PERMUTED_SEED = 2015

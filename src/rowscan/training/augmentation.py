@@ -5,6 +5,8 @@ from the generator given, so that a batch and a seed decide the result. It runs 
 the network trains on.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from torch import Generator, Tensor
@@ -12,14 +14,14 @@ from torch.nn import functional as fn
 
 from rowscan.ink import BOX, SIZE
 
-Ink = Float32[Tensor, "n 28 28"]
+Ink = Float32[Tensor, "n height width"]
 Value = Float32[Tensor, " n"]
 
 _MIDDLE = (SIZE - 1) / 2
 _DRAFT = 0.75  # a draft is this small, so that a bent digit does not leave the picture
 
 
-def as_ink(images: UInt8[Tensor, "n 28 28"]) -> Ink:
+def as_ink(images: UInt8[Tensor, "n height width"]) -> Ink:
     """Grey levels 0 to 255 as ink 0 to 1."""
     return images.float() / 255
 
@@ -35,9 +37,14 @@ def augment(
     n = len(images)
     original = as_ink(images)
     strength = uniform(n, 0.0, 1.0, generator)
-    ink = _cut(_other_habits(original, labels, generator), generator)
+    chosen = uniform(n, 0.0, 1.0, generator) < 0.3
+    ink = _cut(other_habits(original, labels, chosen, generator), generator)
     ink = into_frame(ink, generator, strength=strength)
-    written = _tone(_coarse(_pen(ink, generator), generator), generator)
+    felt_pen = uniform(n, 0.0, 1.0, generator) < 0.1
+    goal = uniform(n, 1.6, 4.0, generator) + felt_pen
+    other_pen = uniform(n, 0.0, 1.0, generator) < 0.6
+    written = pen(ink, torch.where(other_pen, goal, thickness(ink)))
+    written = tone(coarse(written, generator, share=0.3), generator)
     draw = pixelwise(uniform(n, 0.0, 1.0, generator))
     return torch.where(draw < 0.08, original, torch.where(draw < 0.22, ink, written))
 
@@ -51,7 +58,7 @@ def into_frame(ink: Ink, generator: Generator, *, strength: Value) -> Ink:
         strength: how much, 0 (only into the frame) to 1.
     """
     n = len(ink)
-    warp = _Warp(n, strength, generator)
+    warp = Warp.draw(n, strength, generator)
     draft = warp.sample(ink, torch.full((n,), _DRAFT), torch.zeros(n, 2))
     top, bottom, left, right = extents(draft)
     side = torch.maximum(bottom - top, right - left).clamp(min=4) + 1
@@ -66,45 +73,69 @@ def into_frame(ink: Ink, generator: Generator, *, strength: Value) -> Ink:
     return warp.sample(ink, scale, shift)
 
 
-class _Warp:
-    """A random smooth map from places in the result to places in the original."""
+@dataclass(frozen=True)
+class Warp:
+    """A smooth map from places in the result to places in the original."""
 
-    def __init__(self, n: int, strength: Value, generator: Generator) -> None:
+    matrix: Float32[Tensor, "n 2 2"]
+    """Turns, slants and stretches about the centre."""
+    bend: Float32[Tensor, "n 2 16 16"]
+    """Moves on a grid over the image, in pixels (right, down)."""
+
+    @staticmethod
+    def draw(n: int, strength: Value, generator: Generator) -> "Warp":
+        """A random one for each image; strength 0 changes nothing."""
         angle = uniform(n, -0.30, 0.30, generator) * strength  # radians
         slant = uniform(n, -0.45, 0.45, generator) * strength
         stretch = torch.exp(uniform(n, -0.30, 0.30, generator) * strength)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(n)
         turn = torch.stack([cos, -sin, sin, cos], 1).view(n, 2, 2)
         pull = torch.stack([stretch, slant, zero, 1 / stretch], 1).view(n, 2, 2)
-        self._matrix = turn @ pull
         # Whole strokes lean (coarse waves, more than a pixel), and hands tremble (fine ones).
-        coarse = torch.randn(n, 2, 5, 5, generator=generator) * 1.1
-        fine = torch.randn(n, 2, 8, 8, generator=generator) * 0.35
-        waves = (
-            fn.interpolate(wave, size=(16, 16), mode="bicubic", align_corners=True)
-            for wave in (coarse, fine)
+        leaning = torch.randn(n, 2, 5, 5, generator=generator) * 1.1
+        trembling = torch.randn(n, 2, 8, 8, generator=generator) * 0.35
+        coarse_waves, fine_waves = (
+            fn.interpolate(waves, size=(16, 16), mode="bicubic", align_corners=True)
+            for waves in (leaning, trembling)
         )
-        self._bend = sum(waves) * pixelwise(strength)[:, None]
-        place = torch.arange(SIZE) - _MIDDLE
-        self._places = torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)
+        return Warp(turn @ pull, (coarse_waves + fine_waves) * pixelwise(strength)[:, None])
 
-    def sample(self, ink: Ink, scale: Value, shift: Float32[Tensor, "n 2"]) -> Ink:
-        """The warped ink, `scale` times as large, moved by `shift` pixels (right, down)."""
-        at = (self._places - shift[:, None, None]) / scale[:, None, None, None]
+    def sample(
+        self,
+        ink: Float32[Tensor, "n 28 28"],
+        scale: Value,
+        shift: Float32[Tensor, "n 2"],
+        size: tuple[int, int] = (SIZE, SIZE),
+    ) -> Ink:
+        """The warped ink, `scale` times as large, its centre moved by `shift` (right, down).
+
+        Args:
+            ink: what to warp.
+            scale: 1 is as large as it was.
+            shift: from the centre of the result, in pixels.
+            size: height and width of the result.
+        """
+        y, x = (torch.arange(side) - (side - 1) / 2 for side in size)
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        at = (places - shift[:, None, None]) / scale[:, None, None, None]
         half = SIZE / 2
-        bend = fn.grid_sample(self._bend, at / half, padding_mode="border", align_corners=True)
-        origin = torch.einsum("nij,nhwj->nhwi", self._matrix, at) + bend.permute(0, 2, 3, 1)
+        bend = fn.grid_sample(self.bend, at / half, padding_mode="border", align_corners=True)
+        origin = torch.einsum("nij,nhwj->nhwi", self.matrix, at) + bend.permute(0, 2, 3, 1)
         warped = fn.grid_sample(ink[:, None], origin / half, mode="bicubic", align_corners=False)
         return warped[:, 0].clamp(0, 1)
 
 
-def _other_habits(ink: Ink, labels: Int64[Tensor, " n"], generator: Generator) -> Ink:
-    """Some 7 with a bar, 0 with a stroke through it, 1 with a flag or foot, 9 with a hook.
+def other_habits(
+    ink: Float32[Tensor, "n 28 28"],
+    labels: Int64[Tensor, " n"],
+    chosen: Bool[Tensor, " n"],
+    generator: Generator,
+) -> Float32[Tensor, "n 28 28"]:
+    """Where chosen, a 7 gets a bar, a 0 a stroke through it, a 1 a flag or foot, a 9 a hook.
 
     MNIST was written in one country, and these are the habits of others.
     """
     ink = ink.clone()
-    chosen = uniform(len(ink), 0.0, 1.0, generator) < 0.3
     habits = ((0, _stroke_of_zero), (1, _flag_and_foot), (7, _bar_of_seven), (9, _hook_of_nine))
     for digit, strokes in habits:
         index = torch.nonzero(chosen & (labels == digit)).flatten()
@@ -176,17 +207,16 @@ def _cut(ink: Ink, generator: Generator) -> Ink:
     )
 
 
-def _pen(ink: Ink, generator: Generator) -> Ink:
-    """Most strokes thicker or thinner, by up to about a pixel on each side."""
-    n = len(ink)
+def pen(ink: Ink, goal: Value) -> Ink:
+    """Strokes thickened or thinned towards `goal`, a thickness in pixels, as far as that goes.
+
+    By about a pixel on each side at most.
+    """
     x = ink[:, None]
     cross = torch.maximum(fn.max_pool2d(x, (3, 1), 1, (1, 0)), fn.max_pool2d(x, (1, 3), 1, (0, 1)))
     square, large = fn.max_pool2d(x, 3, 1, 1), fn.max_pool2d(x, 5, 1, 2)
     thin = -fn.max_pool2d(fn.pad(-x, (0, 1, 0, 1)), 2, 1)
-    felt_pen = uniform(n, 0.0, 1.0, generator) < 0.1
-    goal = uniform(n, 1.6, 4.0, generator) + felt_pen
-    more = ((goal - thickness(ink)) / 2).clamp(-1, 1.3)
-    more = torch.where(uniform(n, 0.0, 1.0, generator) < 0.6, more, 0)[:, None, None, None]
+    more = ((goal - thickness(ink)) / 2).clamp(-1, 1.3)[:, None, None, None]
     thicker = torch.lerp(x, cross, (2 * more).clamp(0, 1))
     thicker = torch.lerp(thicker, square, (2 * more - 1).clamp(0, 1))
     thicker = torch.lerp(thicker, large, (more - 1).clamp(0, 1))
@@ -194,23 +224,25 @@ def _pen(ink: Ink, generator: Generator) -> Ink:
     return torch.where(more < 0, thinner, thicker)[:, 0]
 
 
-def _coarse(ink: Ink, generator: Generator) -> Ink:
-    """Three images in ten as a scan of few pixels (7 to 17 for the digit's height), enlarged."""
+def coarse(ink: Ink, generator: Generator, *, share: float) -> Ink:
+    """A share of the images as scans of fewer pixels (down to a third), enlarged again."""
     ink = ink.clone()
-    chosen = torch.randperm(len(ink), generator=generator)[: 3 * len(ink) // 10]
+    height, width = ink.shape[1:]
+    chosen = torch.randperm(len(ink), generator=generator)[: int(share * len(ink))]
     for part in chosen.chunk(2):
         if not len(part):
             continue
-        side = int(torch.randint(10, 25, (), generator=generator))
-        few = fn.interpolate(ink[part][:, None], size=(side, side), mode="bilinear", antialias=True)
-        soft = fn.interpolate(few, size=(SIZE, SIZE), mode="bicubic")[:, 0]
+        kept = int(torch.randint(10, 25, (), generator=generator)) / SIZE
+        few = (max(1, round(kept * height)), max(1, round(kept * width)))
+        small = fn.interpolate(ink[part][:, None], size=few, mode="bilinear", antialias=True)
+        soft = fn.interpolate(small, size=(height, width), mode="bicubic")[:, 0]
         low = pixelwise(uniform(len(part), 0.05, 0.35, generator))
         high = pixelwise(uniform(len(part), 0.5, 0.95, generator))
         ink[part] = ((soft - low) / (high - low)).clamp(0, 1)
     return ink
 
 
-def _tone(ink: Ink, generator: Generator) -> Ink:
+def tone(ink: Ink, generator: Generator) -> Ink:
     """Paler or fuller ink."""
     low = pixelwise(uniform(len(ink), -0.3, 0.12, generator)).clamp(min=0)
     high = pixelwise(uniform(len(ink), 0.6, 1.4, generator)).clamp(max=1)
@@ -228,12 +260,12 @@ def pixelwise(values: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1"]:
 
 
 def extents(ink: Ink) -> tuple[Value, Value, Value, Value]:
-    """First and last row, first and last column with ink (27, 0, 27, 0 where there is none)."""
-    place = torch.arange(SIZE)
+    """First and last row, first and last column with ink; the last and 0 where there is none."""
     mask = ink > 0.25
     ends = []
     for profile in (mask.any(2), mask.any(1)):
-        ends.append(torch.where(profile, place, SIZE - 1).amin(1).float())
+        place = torch.arange(profile.shape[1])
+        ends.append(torch.where(profile, place, len(place) - 1).amin(1).float())
         ends.append(torch.where(profile, place, 0).amax(1).float())
     return ends[0], ends[1], ends[2], ends[3]
 
@@ -246,10 +278,18 @@ def within(top: Value, bottom: Value, left: Value, right: Value) -> Bool[Tensor,
     return rows[:, :, None] & columns[:, None, :]
 
 
-def segment(x0: Value, y0: Value, x1: Value, y1: Value, width: Value) -> Ink:
+def segment(
+    x0: Value,
+    y0: Value,
+    x1: Value,
+    y1: Value,
+    width: Value,
+    *,
+    size: tuple[int, int] = (SIZE, SIZE),
+) -> Ink:
     """Images of one straight stroke each, with round ends; all in pixels."""
-    place = torch.arange(SIZE, dtype=torch.float32)
-    x, y = place[None, None, :] - pixelwise(x0), place[None, :, None] - pixelwise(y0)
+    rows, columns = (torch.arange(side, dtype=torch.float32) for side in size)
+    x, y = columns[None, None, :] - pixelwise(x0), rows[None, :, None] - pixelwise(y0)
     dx, dy = pixelwise(x1 - x0), pixelwise(y1 - y0)
     along = ((x * dx + y * dy) / (dx * dx + dy * dy + 1e-6)).clamp(0, 1)
     distance = torch.hypot(x - along * dx, y - along * dy)

@@ -18,8 +18,14 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from rowscan.scans import DIRECTIONS
+from rowscan.scans import ALONG, DIRECTIONS, Directions
 from rowscan.training.networks import Classifier
+
+PATCH = 4
+STEPS_A_PATCH = 2
+"""So many answers a column of patches, that digits may stand close."""
+LINE_CLASSES = 11
+"""No digit, and the ten digits."""
 
 
 class SweepClassifier(Classifier):
@@ -49,23 +55,57 @@ class SweepClassifier(Classifier):
 class SweepLayer(nn.Module):
     """x + W (h * silu(gate)), with h from four sweeps over the normalised x."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, directions: Directions = DIRECTIONS) -> None:
         super().__init__()
+        self.directions = directions
         self.norm = nn.LayerNorm(width)
-        self.z = nn.ModuleList(nn.Linear(width, width) for _ in DIRECTIONS)
-        self.v = nn.ModuleList(nn.Linear(width, width) for _ in DIRECTIONS)
-        self.gate = nn.Linear(width, len(DIRECTIONS) * width)
-        self.out = nn.Linear(len(DIRECTIONS) * width, width)
+        self.z = nn.ModuleList(nn.Linear(width, width) for _ in directions)
+        self.v = nn.ModuleList(nn.Linear(width, width) for _ in directions)
+        self.gate = nn.Linear(width, len(directions) * width)
+        self.out = nn.Linear(len(directions) * width, width)
 
     def forward(self, x: Float32[Tensor, "rows columns n width"]) -> Tensor:
         """The same grid, every patch knowing of its row and its column."""
         u = self.norm(x)
         h = [
             sweep(torch.sigmoid(z(u)), v(u), axis, backwards)
-            for z, v, (axis, backwards) in zip(self.z, self.v, DIRECTIONS, strict=True)
+            for z, v, (axis, backwards) in zip(self.z, self.v, self.directions, strict=True)
         ]
         gated = torch.cat(h, -1) * nn.functional.silu(self.gate(u))
         return x + self.out(gated)  # type: ignore[no-any-return]
+
+
+class LineReader(nn.Module):
+    """A line of ink to logits of a digit or none, two for each column of patches, for CTC.
+
+    Sweep layers over the grid of patches, as in the digit model; then what the patches of a column
+    know is joined, and one more layer sweeps to and fro along the line.
+    """
+
+    def __init__(self, height: int, width: int, layers: int, joined: int) -> None:
+        super().__init__()
+        self.rows = height // PATCH
+        self.embed = nn.Linear(PATCH * PATCH, width)
+        self.place = nn.Parameter(0.02 * torch.randn(self.rows, 1, 1, width))
+        self.layers = nn.ModuleList(SweepLayer(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.join = nn.Linear(self.rows * width, joined)
+        self.along = SweepLayer(joined, ALONG)
+        self.last_norm = nn.LayerNorm(joined)
+        self.head = nn.Linear(joined, STEPS_A_PATCH * LINE_CLASSES)
+
+    def forward(self, ink: Float32[Tensor, "n height width"]) -> Float32[Tensor, "time n classes"]:
+        """Logits; `ink` is 0 to 1, its width a multiple of 4. Class 0 is none, digit d is d + 1."""
+        n, _, width = ink.shape
+        columns = width // PATCH
+        patches = ink.view(n, self.rows, PATCH, columns, PATCH).permute(1, 3, 0, 2, 4).flatten(3)
+        x = self.embed(patches) + self.place
+        for layer in self.layers:
+            x = layer(x)
+        x = self.join(self.norm(x).permute(1, 2, 0, 3).flatten(2))
+        x = self.last_norm(self.along(x[None])[0])
+        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, LINE_CLASSES)
+        return logits.transpose(1, 2).flatten(0, 1)
 
 
 def sweep(z: Tensor, v: Tensor, axis: int, backwards: bool) -> Tensor:

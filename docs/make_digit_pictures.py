@@ -1,0 +1,125 @@
+"""Draw the pictures of docs/digit-model.md: part of `make docs`, seconds.
+
+What the training sees, what a patch knows, and how sure the shipped model is of what.
+"""
+
+import numpy as np
+import torch
+from make_pictures import ACCENT, BLUE, HEAT, INK, PICTURES, QUIET, bare, save, tone
+from matplotlib.figure import Figure
+
+import rowscan
+from rowscan.data import Split
+from rowscan.ink import normalise_digit
+from rowscan.training.augmentation import augment
+from rowscan.training.no_digits import draw_no_digits
+
+COLUMNS = 14
+
+
+def main() -> None:
+    """Draw them all."""
+    PICTURES.mkdir(exist_ok=True)
+    digits = rowscan.load_digits("mnist")
+    draw_augmentation(digits.train)
+    draw_no_digit_sheet(digits.train)
+    draw_sweeps(digits.test.images[0])
+    draw_confidence(digits.test)
+
+
+def draw_augmentation(train: Split) -> None:
+    """One image of each digit, and what the training makes of it."""
+    first = [int(np.flatnonzero(train.labels == digit)[0]) for digit in range(10)]
+    images = torch.from_numpy(train.images[first]).repeat_interleave(COLUMNS - 1, 0)
+    labels = torch.arange(10).repeat_interleave(COLUMNS - 1)
+    drawn = augment(images, labels, torch.Generator().manual_seed(1)).numpy()
+    figure = Figure(figsize=(9.6, 7.2), facecolor="white")
+    for row in range(10):
+        shown = [train.images[first[row]] / 255, *drawn[row * (COLUMNS - 1) :][: COLUMNS - 1]]
+        for column, picture in enumerate(shown):
+            axes = figure.add_subplot(10, COLUMNS, row * COLUMNS + column + 1)
+            colour = BLUE if column == 0 else INK
+            axes.imshow(picture, cmap=tone(colour), vmin=0, vmax=1)
+            bare(axes)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, 0.06, 0.06)
+    save(figure, "augmentation")
+
+
+def draw_no_digit_sheet(train: Split) -> None:
+    """Some of what is shown to the network as no digit."""
+    images = torch.from_numpy(train.images[:500].copy())
+    labels = torch.from_numpy(train.labels[:500].astype(np.int64))
+    n = 4 * COLUMNS
+    drawn = draw_no_digits(n, images, labels, torch.Generator().manual_seed(4)).numpy()
+    figure = Figure(figsize=(9.6, 2.9), facecolor="white")
+    for place, picture in enumerate(drawn):
+        axes = figure.add_subplot(4, COLUMNS, place + 1)
+        axes.imshow(picture, cmap=tone(INK), vmin=0, vmax=1)
+        bare(axes)
+    figure.subplots_adjust(0.01, 0.02, 0.99, 0.98, 0.06, 0.06)
+    save(figure, "no-digits")
+
+
+def draw_sweeps(image: np.ndarray) -> None:
+    """What one patch knows of, layer by layer."""
+    figure = Figure(figsize=(9.6, 3.5), facecolor="white")
+    titles = ("the image in 49 patches", "a patch after one layer", "after two layers")
+    row, column = 2, 4
+    for place, title in enumerate(titles):
+        axes = figure.add_subplot(1, 3, place + 1)
+        known = np.zeros((7, 7))
+        if place == 1:
+            known[row], known[:, column] = 1, 1
+        elif place == 2:
+            known[:] = 1
+        axes.imshow(known.repeat(4, 0).repeat(4, 1) * 0.35, cmap=HEAT, vmin=0, vmax=1)
+        axes.imshow(np.ma.masked_less(image, 40), cmap=tone(INK), vmin=0, vmax=255)
+        for edge in np.arange(0, 29, 4) - 0.5:
+            axes.axhline(edge, color=QUIET, linewidth=0.5)
+            axes.axvline(edge, color=QUIET, linewidth=0.5)
+        if place:
+            x, y = 4 * column - 0.5, 4 * row - 0.5
+            axes.plot([x, x + 4, x + 4, x, x], [y, y, y + 4, y + 4, y], color=ACCENT, linewidth=2.5)
+        if place == 1:
+            style = {"arrowstyle": "->", "color": ACCENT, "linewidth": 1.8}
+            centre = (x + 2, y + 2)
+            for start in ((centre[0], 0), (centre[0], 27), (0, centre[1]), (27, centre[1])):
+                near = tuple(c + 0.3 * (s - c) for s, c in zip(start, centre, strict=True))
+                axes.annotate("", near, start, arrowprops=style)
+        axes.set_title(title, fontsize=11, color=INK)
+        bare(axes)
+    figure.subplots_adjust(0.02, 0.02, 0.98, 0.9, 0.06)
+    save(figure, "sweeps")
+
+
+def draw_confidence(test: Split) -> None:
+    """How sure the shipped model is of digits, of clothes, and of drawn no digits."""
+    reader = rowscan.Reader()
+    material = torch.from_numpy(test.images[:2000].copy())
+    labels = torch.from_numpy(test.labels[:2000].astype(np.int64))
+    drawn = draw_no_digits(5000, material, labels, torch.Generator().manual_seed(5))
+    clothes = rowscan.load_digits("fashion-mnist").test.images[:5000]
+    groups = {
+        "handwritten digits": test.images,
+        "clothes": np.stack([normalise_digit(image) for image in clothes]),
+        "drawn: no digits": (255 * drawn).round().to(torch.uint8).numpy(),
+    }
+    figure = Figure(figsize=(9.6, 2.7), facecolor="white")
+    for place, (name, images) in enumerate(groups.items()):
+        axes = figure.add_subplot(1, 3, place + 1)
+        sure = reader.predict_proba(images).max(1)
+        shares = np.histogram(sure, np.linspace(0, 1, 21))[0] / len(sure)
+        axes.bar(np.arange(20) / 20 + 0.025, shares, 0.045, color=ACCENT if place else BLUE)
+        axes.set_title(name, fontsize=11, color=INK)
+        axes.set_xlabel("confidence", fontsize=9, color=QUIET)
+        axes.set_ylim(0, 1)
+        axes.tick_params(labelsize=8, colors=QUIET)
+        axes.spines[["top", "right"]].set_visible(False)
+        over = (sure > 0.9).mean()
+        axes.text(0.5, 0.85, f"{over:.1%} over 0.9", ha="center", color=INK, fontsize=10)
+    figure.subplots_adjust(0.05, 0.2, 0.99, 0.88, 0.15)
+    save(figure, "confidence")
+
+
+if __name__ == "__main__":
+    main()

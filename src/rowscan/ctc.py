@@ -1,0 +1,143 @@
+"""Connectionist temporal classification: from a probability at every step to a row of digits.
+
+A network that reads a line says at each step which digit it sees, or none (class 0; digit d is
+class d + 1). A text is what remains when runs of the same class become one and class 0 is dropped
+(Graves, Fernández, Gomez, Schmidhuber: "Connectionist Temporal Classification", 2006). Many ways
+of answering give the same text, and the probability of the text is the sum over all of them.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Probabilities = Float[np.ndarray, "time classes"]
+
+NONE = 0
+_BEAM = 8
+_UNLIKELY = 1e-3  # a class less probable than this at a step starts no digit there
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The likeliest text of a line."""
+
+    digits: tuple[int, ...]
+    probability: float
+    """Of exactly this text, over all its alignments."""
+    spans: tuple[tuple[int, int], ...]
+    """First and last step of each digit in the likeliest alignment."""
+
+
+def decode(probabilities: Probabilities) -> Decoding:
+    """The likeliest text, its probability, and where its digits are.
+
+    Prefix beam search (Hannun, Maas, Jurafsky, Ng: "First-Pass Large Vocabulary Continuous Speech
+    Recognition using Bi-Directional Recurrent DNNs", 2014), whose candidates are then compared by
+    their exact probabilities.
+
+    Args:
+        probabilities: a row a step, each summing to 1; class 0 is none, digit d is class d + 1.
+    """
+    candidates = _beam(np.asarray(probabilities, np.float64))
+    texts = {text: text_probability(probabilities, text) for text in candidates}
+    best = max(texts, key=lambda text: texts[text])
+    return Decoding(best, min(texts[best], 1.0), align(probabilities, best))
+
+
+def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> float:
+    """The sum over all alignments of a text: CTC's forward algorithm (Graves et al., section 4.1).
+
+    0 for a text that does not fit into the steps.
+    """
+    p = np.asarray(probabilities, np.float64)[:, _classes(digits)]
+    skip = _may_skip(digits)
+    forward = np.zeros(p.shape[1])
+    forward[:2] = p[0, :2]
+    scale = 0.0  # each step is brought to a sum of 1, or a long line would underflow
+    for step in p[1:]:
+        before = forward.copy()
+        forward[1:] += before[:-1]
+        forward[2:] += before[:-2] * skip
+        forward *= step
+        total = forward.sum()
+        if total == 0:
+            return 0.0
+        forward /= total
+        scale += np.log(total)
+    return float(np.exp(scale) * forward[-2:].sum())
+
+
+def align(probabilities: Probabilities, digits: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """First and last step of each digit in the likeliest alignment of a text (Viterbi).
+
+    The text must fit into the steps.
+    """
+    with np.errstate(divide="ignore"):
+        log_p = np.log(np.asarray(probabilities, np.float64)[:, _classes(digits)])
+    steps, places = log_p.shape
+    skip = np.where(_may_skip(digits), 0.0, -np.inf)
+    score = np.full(places, -np.inf)
+    score[:2] = log_p[0, :2]
+    came_from = np.zeros((steps, places), np.int64)
+    for t in range(1, steps):
+        ways = np.full((3, places), -np.inf)
+        ways[0] = score
+        ways[1, 1:] = score[:-1]
+        ways[2, 2:] = score[:-2] + skip
+        came_from[t] = ways.argmax(0)
+        score = ways.max(0) + log_p[t]
+    place = places - 1 if places == 1 or score[-1] >= score[-2] else places - 2
+    spans = [(steps, -1)] * len(digits)
+    for t in range(steps - 1, -1, -1):
+        if place % 2:
+            first, last = spans[place // 2]
+            spans[place // 2] = min(first, t), max(last, t)
+        place -= int(came_from[t, place])
+    return tuple(spans)
+
+
+def _classes(digits: tuple[int, ...]) -> list[int]:
+    """The text with none before, between and after its digits."""
+    return [NONE, *(c for digit in digits for c in (digit + 1, NONE))]
+
+
+def _may_skip(digits: tuple[int, ...]) -> Bool[np.ndarray, " places"]:
+    """For each place from the third on: may one come to it from two places before?
+
+    Yes for a digit after another digit; the none between two of the same is what tells them apart.
+    """
+    skip = np.zeros(max(2 * len(digits) - 1, 0), bool)
+    skip[1::2] = [a != b for a, b in itertools.pairwise(digits)]
+    return skip
+
+
+def _beam(p: Float[np.ndarray, "time classes"]) -> list[tuple[int, ...]]:
+    """The likeliest texts, as far as a beam sees."""
+    # For each text: probability of the ways to it that end in none, and of those that do not.
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    for step in p:
+        likely = (np.flatnonzero(step[1:] >= _UNLIKELY)).tolist()
+        new: dict[tuple[int, ...], tuple[float, float]] = {}
+        for text, (none, digit) in beam.items():
+            again = digit * float(step[text[-1] + 1]) if text else 0.0
+            _add(new, text, (none + digit) * float(step[NONE]), again)
+            for c in likely:
+                start = none if text and text[-1] == c else none + digit
+                if start > 0:
+                    _add(new, (*text, c), 0.0, start * float(step[c + 1]))
+        kept = sorted(new.items(), key=lambda item: -sum(item[1]))[:_BEAM]
+        total = sum(sum(ways) for _, ways in kept) or 1.0
+        beam = {text: (none / total, digit / total) for text, (none, digit) in kept}
+    return list(beam)
+
+
+def _add(
+    beam: dict[tuple[int, ...], tuple[float, float]],
+    text: tuple[int, ...],
+    none: float,
+    digit: float,
+) -> None:
+    before = beam.get(text, (0.0, 0.0))
+    beam[text] = before[0] + none, before[1] + digit

@@ -1,0 +1,304 @@
+"""Lines of handwritten numbers, composed from single digits: one writer, one pen, one paper.
+
+A line is ink, float32 (32, width), 0 paper to 1 ink, as [`page`][rowscan.page] finds it on a photo:
+what is left of ruled lines, frames, neighbours and stains is in it, and marks that are no digits.
+All random numbers come from the generator given.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Generator, Tensor
+from torch.nn import functional as fn
+
+from rowscan.training.augmentation import (
+    Value,
+    Warp,
+    as_ink,
+    coarse,
+    extents,
+    other_habits,
+    pen,
+    pixelwise,
+    segment,
+    tone,
+    uniform,
+)
+
+HEIGHT = 32
+"""Rows of a line of ink."""
+
+_GLYPH = 44  # columns that a single digit or mark is drawn in
+_MARGIN = 6
+_LENGTHS = ((0, 3), (1, 4), (3, 6), (5, 9), (8, 12))
+_LENGTH_WEIGHTS = (1.5, 3.0, 4.0, 2.0, 1.0)
+
+Glyphs = Float32[Tensor, "glyphs 32 44"]
+Line = Float32[Tensor, "32 width"]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Composed lines, padded with paper on the right to one width."""
+
+    ink: Float32[Tensor, "n 32 width"]
+    widths: tuple[int, ...]
+    labels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Writers:
+    """The habits of one writer each: tensors of one value a line."""
+
+    height: Value
+    slant: Value
+    stretch: Value
+    pen: Value
+    gap: Value
+    gap_spread: Value
+    slope: Value
+    foreign: Value
+    marks: Value
+
+    @staticmethod
+    def draw(n: int, g: Generator) -> "_Writers":
+        touching = uniform(n, 0.0, 1.0, g) < 0.2
+        return _Writers(
+            height=uniform(n, 15.0, 27.0, g),
+            slant=torch.randn(n, generator=g) * 0.22,
+            stretch=torch.exp(torch.randn(n, generator=g) * 0.15),
+            pen=uniform(n, 1.5, 4.2, g),
+            gap=torch.where(touching, uniform(n, -3.0, 0.5, g), uniform(n, 0.5, 9.0, g)),
+            gap_spread=uniform(n, 0.3, 2.0, g),
+            slope=torch.randn(n, generator=g) * 0.02,
+            foreign=uniform(n, 0.0, 1.0, g),
+            marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.5, g), 0.0),
+        )
+
+
+def compose(
+    n: int,
+    images: UInt8[Tensor, "m 28 28"],
+    labels: Int64[Tensor, " m"],
+    g: Generator,
+) -> Lines:
+    """N lines of about the same length, each by another writer.
+
+    Args:
+        n: how many lines, at least one.
+        images: digits to compose them from, in MNIST's frame, and
+        labels: which they are.
+        g: where the random numbers come from.
+    """
+    group = int(torch.multinomial(torch.tensor(_LENGTH_WEIGHTS), 1, generator=g))
+    fewest, most = _LENGTHS[group]
+    lengths = torch.randint(fewest, most + 1, (n,), generator=g)
+    writers = _Writers.draw(n, g)
+    line_of = torch.arange(n).repeat_interleave(lengths)
+    chosen = torch.randint(0, len(images), (len(line_of),), generator=g)
+    truth = labels[chosen]
+    glyphs = _written(as_ink(images[chosen]), truth, line_of, writers, g)
+    lines, texts = [], []
+    for line in range(n):
+        mine = torch.nonzero(line_of == line).flatten()
+        texts.append(tuple(truth[mine].tolist()))
+        lines.append(_set(glyphs[mine], line, writers, g))
+    widths = tuple(line.shape[1] for line in lines)
+    ink = torch.stack([fn.pad(line, (0, max(widths) - line.shape[1])) for line in lines])
+    left_over = torch.maximum(ink, _left_over(n, max(widths), glyphs, writers, g))
+    papers = _paper(left_over, g)
+    inside = torch.arange(max(widths)) < torch.tensor(widths)[:, None]
+    return Lines(papers * inside[:, None], widths, tuple(texts))
+
+
+def _written(
+    ink: Float32[Tensor, "n 28 28"],
+    truth: Int64[Tensor, " n"],
+    line_of: Int64[Tensor, " n"],
+    writers: _Writers,
+    g: Generator,
+) -> Glyphs:
+    """Each digit in its writer's hand, size and pen, standing on row 28 or so."""
+    n = len(ink)
+    if n == 0:
+        return torch.zeros(0, HEIGHT, _GLYPH)
+    ink = other_habits(ink, truth, writers.foreign[line_of] < 0.35, g)
+    own = uniform(n, 0.0, 0.45, g)
+    warp = Warp.draw(n, own, g)
+    slant = writers.slant[line_of]
+    stretch = writers.stretch[line_of]
+    zero = torch.zeros(n)
+    hand = torch.stack([1 / stretch, slant, zero, torch.ones(n)], 1).view(n, 2, 2)
+    warp = Warp(warp.matrix @ hand, warp.bend)
+    draft = warp.sample(ink, torch.full((n,), 0.75), torch.zeros(n, 2))
+    top, bottom, left, right = extents(draft)
+    size = torch.exp(torch.randn(n, generator=g) * 0.06)
+    # As in MNIST the longer side counts, but a flat digit is no taller for being wide.
+    side = torch.maximum(bottom - top + 1, 0.6 * (right - left + 1)).clamp(min=6)
+    scale = 0.75 * writers.height[line_of] * size / side
+    centre = torch.stack([(left + right) / 2, (top + bottom) / 2], 1) - 13.5
+    shift = -centre * (scale / 0.75)[:, None]
+    glyphs = warp.sample(ink, scale, shift, size=(HEIGHT, _GLYPH))
+    return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
+
+
+def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
+    """One line: its digits, and between them gaps and marks."""
+
+    def chance(low: float, high: float) -> float:
+        return float(uniform(1, low, high, g))
+
+    def normal(spread: float) -> float:
+        return spread * float(torch.randn((), generator=g))
+
+    height, width, gap, spread, slope, marks = (
+        float(values[line])
+        for values in (
+            writers.height,
+            writers.pen,
+            writers.gap,
+            writers.gap_spread,
+            writers.slope,
+            writers.marks,
+        )
+    )
+    pieces: list[Tensor] = []
+    for glyph in (*glyphs, None):
+        if chance(0.0, 1.0) < marks:
+            pieces.append(_mark(height, width, g))
+        if glyph is not None:
+            pieces.append(glyph)
+    paper = torch.zeros(HEIGHT, 80 + (_GLYPH + 40) * len(pieces))
+    last = x = chance(1.0, 14.0)
+    start = normal(1.2)
+    for piece in pieces:
+        columns = torch.nonzero((piece > 0.3).any(0)).flatten()
+        if not len(columns):
+            continue
+        first, wide = int(columns[0]), int(columns[-1] - columns[0]) + 1
+        down = round(min(5.0, max(-5.0, start + slope * x + normal(0.7))))
+        left = round(x) - first
+        hidden = max(-left, 0)
+        target = paper[:, left + hidden : left + _GLYPH]
+        target.copy_(torch.maximum(target, _moved(piece, down)[:, hidden:]))
+        last = x + wide
+        space = gap + normal(spread)
+        if chance(0.0, 1.0) < 0.04:
+            space += chance(6.0, 30.0)
+        x = last + max(space, -0.35 * wide)
+    return paper[:, : max(12, round(last + chance(1.0, 16.0)))]
+
+
+def _moved(piece: Tensor, down: int) -> Tensor:
+    if down == 0:
+        return piece
+    moved = torch.zeros_like(piece)
+    if down > 0:
+        moved[down:] = piece[:-down]
+    else:
+        moved[:down] = piece[-down:]
+    return moved
+
+
+def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
+    """A dot, comma, dash, pair of dashes, or a scrawl: not to be read."""
+    bottom, middle = HEIGHT / 2 + height / 2, HEIGHT / 2
+    kind = float(torch.rand((), generator=g))
+    a, b, c = (float(value) for value in torch.rand(3, generator=g))
+    strokes: list[tuple[float, float, float, float]]
+    if kind < 0.25:
+        strokes = [(20, bottom - 1, 20 + a, bottom - 1)]
+        width *= 1 + 0.5 * b
+    elif kind < 0.45:
+        strokes = [(21, bottom - 2, 19 - 2 * a, bottom + 2 + 2 * b)]
+    elif kind < 0.65:
+        strokes = [(16 - 5 * a, middle + 4 * c - 2, 24 + 5 * b, middle + 3 * c - 2)]
+    elif kind < 0.75:
+        strokes = [
+            (15, middle - 2 - 2 * a, 26 + 3 * b, middle - 3),
+            (15, middle + 3, 26, middle + 3 + c),
+        ]
+    else:
+        points = uniform(10, 0.15, 0.85, g).view(5, 2)
+        xs = [10 + 22 * float(x) for x in points[:, 0]]
+        ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
+        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(2 + int(3 * c))]
+    x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
+    pens = torch.full((len(strokes),), width)
+    drawn = segment(x0, y0, x1, y1, pens, size=(HEIGHT, _GLYPH))
+    return drawn.amax(0)
+
+
+def _left_over(
+    n: int, width: int, glyphs: Glyphs, writers: _Writers, g: Generator
+) -> Float32[Tensor, "n 32 width"]:
+    """What the search for ink leaves of rulings, frames and neighbouring writing."""
+    size = (HEIGHT, width)
+    over = torch.zeros(n, *size)
+    ends, zero = torch.full((n,), float(width)), torch.zeros(n)
+    thick = uniform(n, 0.6, 2.2, g)
+    level = pixelwise(uniform(n, 0.3, 1.0, g))
+    worn = _worn(n, size, g)
+    for share, low, high in ((0.25, 24.0, 31.0), (0.1, 0.0, 6.0), (0.05, 8.0, 24.0)):
+        there = pixelwise((uniform(n, 0.0, 1.0, g) < share).float())
+        y, rise = uniform(n, low, high, g), torch.randn(n, generator=g) * 0.7
+        over = torch.maximum(
+            over, there * level * worn * segment(zero, y - rise, ends, y + rise, thick, size=size)
+        )
+    for _ in range(2):
+        there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.12).float())
+        x, lean = uniform(n, 0.0, 1.0, g) * width, torch.randn(n, generator=g) * 0.7
+        x = torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.0, 3.0, g), x)
+        stroke = segment(x - lean, zero - 2, x + lean, zero + HEIGHT + 2, thick, size=size)
+        over = torch.maximum(over, there * level * worn * stroke)
+    if len(glyphs):
+        _neighbours(over, glyphs, g)
+    return over
+
+
+def _neighbours(over: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generator) -> None:
+    """Tips of the writing above and below, and slices of what stands beside."""
+    n, _, width = over.shape
+    for line in torch.nonzero(uniform(n, 0.0, 1.0, g) < 0.2).flatten().tolist():
+        for _ in range(int(torch.randint(1, 4, (), generator=g))):
+            glyph = glyphs[int(torch.randint(0, len(glyphs), (), generator=g))]
+            shown = int(torch.randint(2, 7, (), generator=g))
+            rows = torch.nonzero((glyph > 0.3).any(1)).flatten()
+            if not len(rows):
+                continue
+            left = int(torch.randint(-20, max(width - 20, -19), (), generator=g))
+            a, b = max(left, 0), min(left + _GLYPH, width)
+            if b <= a:
+                continue
+            part = glyph[:, a - left : b - left]
+            if float(torch.rand((), generator=g)) < 0.5:
+                part = part[int(rows[-1]) + 1 - shown : int(rows[-1]) + 1]
+                target = over[line, : len(part), a:b]
+            else:
+                part = part[int(rows[0]) : int(rows[0]) + shown]
+                target = over[line, HEIGHT - len(part) :, a:b]
+            target.copy_(torch.maximum(target, part))
+
+
+def _worn(n: int, size: tuple[int, int], g: Generator) -> Float32[Tensor, "n 32 width"]:
+    """1 where a ruling is left, 0 where it was found and removed: in runs along the line."""
+    runs = torch.randn(n, 1, 1, max(4, size[1] // 12), generator=g)
+    along = fn.interpolate(runs, size=(1, size[1]), mode="bicubic")[:, 0]
+    return (2 * along + pixelwise(uniform(n, -2.0, 3.0, g))).clamp(0, 1).expand(n, *size)
+
+
+def _paper(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor, "n 32 width"]:
+    """Dry pens, few pixels, patterns and stains that show through, pale or full ink."""
+    n, height, width = ink.shape
+    blotch = fn.interpolate(
+        torch.randn(n, 1, 9, max(3, width // 4), generator=g), size=(height, width), mode="bicubic"
+    )[:, 0]
+    dry = pixelwise((uniform(n, 0.0, 1.0, g) < 0.12).float() * uniform(n, 0.2, 0.7, g))
+    ink = ink * (1 - dry * (blotch > 0.4))
+    ink = coarse(ink, g, share=0.35)
+    pattern = pixelwise((uniform(n, 0.0, 1.0, g) < 0.25).float() * uniform(n, 0.02, 0.3, g))
+    fine = torch.randn(n, height, width, generator=g)
+    grain = torch.where(pixelwise(uniform(n, 0.0, 1.0, g)) < 0.5, blotch, fine)
+    ink = torch.maximum(ink, pattern * grain.clamp(0, 1.5))
+    return tone(ink, g).clamp(0, 1)

@@ -1,0 +1,93 @@
+"""Decoding against all alignments written out."""
+
+import itertools
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rowscan.ctc import align, decode, text_probability
+
+
+def random_rows(steps: int, classes: int, seed: int, sharp: float = 1.5) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(0, sharp, (steps, classes))
+    rows: np.ndarray = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return rows
+
+
+def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(c - 1 for c, _ in itertools.groupby(path) if c)
+
+
+def all_texts(rows: np.ndarray) -> dict[tuple[int, ...], float]:
+    texts: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in itertools.product(range(rows.shape[1]), repeat=len(rows)):
+        texts[collapse(path)] += float(np.prod([row[c] for row, c in zip(rows, path, strict=True)]))
+    return texts
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 2**32))
+def test_every_text_has_the_sum_of_its_alignments(steps: int, classes: int, seed: int) -> None:
+    rows = random_rows(steps, classes, seed)
+    texts = all_texts(rows)
+    assert sum(texts.values()) == pytest.approx(1)
+    for text, probability in texts.items():
+        assert text_probability(rows, text) == pytest.approx(probability, rel=1e-9)
+    assert text_probability(rows, (0,) * (steps + 1)) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 2**32))
+def test_the_likeliest_text_is_found(steps: int, classes: int, seed: int) -> None:
+    rows = random_rows(steps, classes, seed, sharp=3)
+    texts = all_texts(rows)
+    found = decode(rows)
+    assert found.probability == pytest.approx(max(texts.values()), rel=1e-9)
+    assert texts[found.digits] == pytest.approx(found.probability, rel=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 2**32))
+def test_an_alignment_is_the_likeliest_of_its_text(steps: int, classes: int, seed: int) -> None:
+    rows = random_rows(steps, classes, seed)
+    text = decode(rows).digits
+    paths = [
+        path for path in itertools.product(range(classes), repeat=steps) if collapse(path) == text
+    ]
+    best = max(paths, key=lambda path: np.prod([rows[t, c] for t, c in enumerate(path)]))
+    runs = [list(run) for c, run in itertools.groupby(enumerate(best), lambda at: at[1]) if c]
+    assert align(rows, text) == tuple((run[0][0], run[-1][0]) for run in runs)
+
+
+def test_the_probability_is_that_of_torch_s_loss_on_a_long_line() -> None:
+    rows = random_rows(150, 11, 5)
+    text = tuple(np.random.default_rng(1).integers(0, 10, 20).tolist())
+    loss = torch.nn.functional.ctc_loss(
+        torch.from_numpy(rows).log()[:, None],
+        torch.tensor([text]) + 1,
+        torch.tensor([150]),
+        torch.tensor([20]),
+        reduction="sum",
+    )
+    assert np.log(text_probability(rows, text)) == pytest.approx(-loss.item(), rel=1e-9)
+
+
+def test_a_clear_line_is_read_with_its_places() -> None:
+    rows = np.full((12, 11), 0.001)
+    for t, c in enumerate((0, 5, 5, 0, 5, 0, 0, 1, 0, 0, 8, 0)):
+        rows[t, c] = 0.99
+    found = decode(rows / rows.sum(1, keepdims=True))
+    assert found.digits == (4, 4, 0, 7)
+    assert found.spans == ((1, 2), (4, 4), (7, 7), (10, 10))
+    assert found.probability > 0.85
+
+
+def test_paper_is_read_as_nothing() -> None:
+    rows = np.zeros((5, 11))
+    rows[:, 0] = 1
+    found = decode(rows)
+    assert (found.digits, found.spans, found.probability) == ((), (), 1.0)

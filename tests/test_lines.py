@@ -1,0 +1,82 @@
+"""Composed lines, and the network that reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator
+
+from rowscan.ink import normalise_digit, open_image
+from rowscan.training.lines import HEIGHT, Lines, compose
+from rowscan.training.sweep import LineReader
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
+IMAGES = torch.from_numpy(np.stack([normalise_digit(open_image(path)) for path in EXAMPLES]))
+LABELS = torch.tensor([int(path.stem[0]) for path in EXAMPLES])
+
+
+def composed(n: int, seed: int) -> Lines:
+    return compose(n, IMAGES, LABELS, Generator().manual_seed(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32))
+def test_lines_are_ink_and_their_seed_decides_them(n: int, seed: int) -> None:
+    lines = composed(n, seed)
+    assert lines.ink.shape == (n, HEIGHT, max(lines.widths))
+    assert bool(((lines.ink >= 0) & (lines.ink <= 1)).all())
+    assert len(lines.labels) == len(lines.widths) == n
+    assert all(0 <= digit <= 9 for label in lines.labels for digit in label)
+    for ink, width in zip(lines.ink, lines.widths, strict=True):
+        assert not ink[:, width:].any()
+    again = composed(n, seed)
+    assert again.labels == lines.labels
+    assert torch.equal(again.ink, lines.ink)
+
+
+def test_lines_of_all_lengths_are_composed_of_all_digits() -> None:
+    labels = [label for seed in range(40) for label in composed(8, seed).labels]
+    assert {len(label) for label in labels} >= set(range(11))
+    assert {digit for label in labels for digit in label} == set(range(10))
+
+
+def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
+    lines = [composed(8, seed) for seed in range(60)]
+    widths: dict[int, list[int]] = {}
+    for part in lines:
+        for label, width in zip(part.labels, part.widths, strict=True):
+            widths.setdefault(len(label), []).append(width)
+    means = [float(np.mean(widths[length])) for length in (1, 3, 6, 9)]
+    assert means == sorted(means)
+    assert means[0] < 70
+    assert means[-1] > 150
+
+
+@pytest.mark.parametrize("columns", [1, 5, 40])
+def test_the_network_gives_two_answers_for_each_column_of_patches(columns: int) -> None:
+    torch.manual_seed(0)
+    network = LineReader(height=HEIGHT, width=8, layers=1, joined=12)
+    logits = network(torch.rand(3, HEIGHT, 4 * columns))
+    assert logits.shape == (2 * columns, 3, 11)
+
+
+def test_lines_are_read_independently_of_each_other() -> None:
+    torch.manual_seed(0)
+    network = LineReader(height=HEIGHT, width=8, layers=2, joined=12).eval()
+    ink = torch.rand(4, HEIGHT, 80)
+    with torch.no_grad():
+        torch.testing.assert_close(network(ink)[:, 2:3], network(ink[2:3]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_line_that_is_moved_by_a_patch_is_read_one_patch_later() -> None:
+    torch.manual_seed(0)
+    network = LineReader(height=HEIGHT, width=8, layers=1, joined=12).eval()
+    ink = torch.zeros(1, HEIGHT, 400)
+    ink[:, 4:28, 180:200] = 1
+    with torch.no_grad():
+        here, there = network(ink), network(ink.roll(4, 2))
+    # The ends of the line are far enough to be forgotten.
+    torch.testing.assert_close(here[80:120], there[82:122], atol=1e-3, rtol=1e-3)
