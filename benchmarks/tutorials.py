@@ -3,7 +3,8 @@
 The tutorials take one image at a time from PIL through a transform into a `DataLoader`, and hand
 the batch to the same network and optimiser. Both ways train here in turn, so that the ratio holds
 on a machine whose speed drifts. The NumPy system has its images in memory already; what Rowscan
-changes there is float64 to float32.
+changes there is float64 to float32. The TensorFlow system no longer runs as published: there each
+of Rowscan's engines takes the same steps instead.
 """
 
 import argparse
@@ -19,14 +20,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rowscan.data import Split, load_digits
-from rowscan.recipes import Recipe, find
+from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
 from rowscan.training.by_hand import mlp_gradients
+from rowscan.training.drawing import first_weights
 from rowscan.training.engine import create
-from rowscan.training.numpy_engine import first_weights
 from rowscan.training.runs import environment
 
-RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy")
+RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
+ENGINES = ("tensorflow", "torch", "numpy")
 ROUNDS = 3
 
 
@@ -148,6 +150,27 @@ def machine_flops(product: Callable[[], object], size: int) -> float:
     return 2.0 * size**3 / min(times[1:])
 
 
+def engines_side_by_side(recipe: Recipe, split: Split, steps: int, peak: float) -> None:
+    """Print a line an engine: milliseconds a step, of each round, and the machine's share."""
+    ways = {name: ours(change(recipe, {"engine": name}), split) for name in ENGINES}
+    for way in ways.values():
+        time_steps(way, 10)
+    import tensorflow as tf  # the engine has imported it, and quietly
+
+    rounds = [{name: time_steps(way, steps) for name, way in ways.items()} for _ in range(ROUNDS)]
+    print(f"\nTensorFlow {tf.__version__}")
+    print(f"{recipe.name}      a step   (of each round, ms)   all steps   of the peak")
+    for name in ENGINES:
+        times = [times[name] for times in rounds]
+        each = ", ".join(f"{t * 1e3:.2f}" for t in times)
+        usual = statistics.median(times)
+        print(
+            f"  {name:<11} {usual * 1e3:7.2f} ms   {f'({each})':<22}"
+            f"  {usual * recipe.epochs * recipe.steps_per_epoch:6.1f} s"
+            f"   {step_flops(recipe) / usual / peak:8.0%}"
+        )
+
+
 def main() -> None:
     """Print a line a recipe: milliseconds a step both ways, the ratio, the machine's share."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -165,6 +188,8 @@ def main() -> None:
     tutorial_epoch = 0.0
     for name in arguments.recipes:
         recipe = find(name)
+        if recipe.engine == "tensorflow":
+            continue
         theirs = (tutorial_mlp if recipe.network == "mlp" else tutorial_lstm)(recipe, split)
         mine = ours(recipe, split)
         time_steps(theirs, 10), time_steps(mine, 10)
@@ -182,6 +207,8 @@ def main() -> None:
         )
         if name == "lstm-rows-b64":
             tutorial_epoch = slow * 60_000 / recipe.batch_size
+    if "lstm-rows-tf" in arguments.recipes:
+        engines_side_by_side(find("lstm-rows-tf"), split, arguments.steps, peak)
     if tutorial_epoch:
         recipe = find("lstm-rows")
         mine = ours(recipe, split)

@@ -4,8 +4,9 @@ What the training sees, what a patch knows, and how sure the shipped model is of
 """
 
 import numpy as np
+import PIL.Image
 import torch
-from make_pictures import ACCENT, BLUE, HEAT, INK, PICTURES, QUIET, bare, save, tone
+from make_pictures import ACCENT, BLUE, HEAT, INK, PICTURES, QUIET, bare, save, save_picture, tone
 from matplotlib.figure import Figure
 
 import rowscan
@@ -33,16 +34,9 @@ def draw_augmentation(train: Split) -> None:
     images = torch.from_numpy(train.images[first]).repeat_interleave(COLUMNS - 1, 0)
     labels = torch.arange(10).repeat_interleave(COLUMNS - 1)
     drawn = augment(images, labels, torch.Generator().manual_seed(1)).numpy()
-    figure = Figure(figsize=(9.6, 7.2), facecolor="white")
-    for row in range(10):
-        shown = [train.images[first[row]] / 255, *drawn[row * (COLUMNS - 1) :][: COLUMNS - 1]]
-        for column, picture in enumerate(shown):
-            axes = figure.add_subplot(10, COLUMNS, row * COLUMNS + column + 1)
-            colour = BLUE if column == 0 else INK
-            axes.imshow(picture, cmap=tone(colour), vmin=0, vmax=1)
-            bare(axes)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, 0.06, 0.06)
-    save(figure, "augmentation")
+    rows = drawn.reshape(10, COLUMNS - 1, 28, 28)
+    shown = np.concatenate([train.images[first, None] / 255, rows], 1)
+    save_sheet(shown, "augmentation")
 
 
 def draw_no_digit_sheet(train: Split) -> None:
@@ -51,13 +45,18 @@ def draw_no_digit_sheet(train: Split) -> None:
     labels = torch.from_numpy(train.labels[:500].astype(np.int64))
     n = 4 * COLUMNS
     drawn = draw_no_digits(n, images, labels, torch.Generator().manual_seed(4)).numpy()
-    figure = Figure(figsize=(9.6, 2.9), facecolor="white")
-    for place, picture in enumerate(drawn):
-        axes = figure.add_subplot(4, COLUMNS, place + 1)
-        axes.imshow(picture, cmap=tone(INK), vmin=0, vmax=1)
-        bare(axes)
-    figure.subplots_adjust(0.01, 0.02, 0.99, 0.98, 0.06, 0.06)
-    save(figure, "no-digits")
+    save_sheet(drawn.reshape(4, COLUMNS, 28, 28), "no-digits")
+
+
+def save_sheet(ink: np.ndarray, name: str) -> None:
+    """Pictures (rows, columns, 28, 28) of ink 0 to 1 in a frame each, in few greys."""
+    framed = np.pad(ink, ((0, 0), (0, 0), (2, 2), (2, 2)), constant_values=0.25)
+    framed = np.pad(framed[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1)))
+    rows, columns, side, _ = framed.shape
+    sheet = framed.transpose(0, 2, 1, 3).reshape(rows * side, columns * side).repeat(3, 0)
+    grey = 255 - 16 * np.round(15 * sheet.repeat(3, 1)).astype(np.uint8)
+    picture = PIL.Image.fromarray(grey).convert("P", palette=PIL.Image.Palette.ADAPTIVE, colors=16)
+    save_picture(picture, PICTURES / f"{name}.png")
 
 
 def draw_sweeps(image: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
 from rowscan.training import by_hand
 from rowscan.training.by_hand import Weights
-from rowscan.training.numpy_engine import first_weights
+from rowscan.training.drawing import first_weights
 
 PICTURES = Path(__file__).parent / "pictures"
 

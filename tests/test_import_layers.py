@@ -42,6 +42,26 @@ import rowscan.data, rowscan.evaluation, rowscan.ink
     assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "jinja2", "safetensors"} == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "engine", "absent"),
+    [
+        ("lstm-rows", "torch", {"tensorflow", "keras"}),
+        ("mlp-numpy", "numpy", {"tensorflow", "keras", "torch"}),
+        ("lstm-rows-tf", "tensorflow", {"torch"}),
+    ],
+)
+def test_a_training_imports_no_other_framework(name: str, engine: str, absent: set[str]) -> None:
+    loaded = modules_after(f"""
+import rowscan.training.loop, rowscan.training.reproduce
+from rowscan.recipes import find
+from rowscan.training.engine import create
+assert find({name!r}).engine == {engine!r}
+create(find({name!r}))
+""")
+    assert engine in loaded
+    assert loaded & absent == set()
+
+
 def test_the_public_names_are_these() -> None:
     import rowscan
 

@@ -40,11 +40,26 @@ def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
     assert (columns.layers, columns.hidden, columns.scan) == (2, 100, "columns")
     assert (columns.optimizer, columns.learning_rate, columns.epochs) == ("adadelta", 0.1, 10)
     assert columns.pixels == "signed"
+    tensorflow = find("lstm-rows-tf")
+    assert (tensorflow.engine, tensorflow.hidden, tensorflow.scan, tensorflow.pixels) == (
+        "tensorflow",
+        128,
+        "rows",
+        "unit",
+    )
+    assert (tensorflow.init, tensorflow.forget_bias, tensorflow.biases) == ("glorot", 1, 1)
+    assert (tensorflow.optimizer, tensorflow.learning_rate) == ("adam", 0.001)
+    assert (tensorflow.batch_size, tensorflow.epochs * tensorflow.steps_per_epoch) == (128, 5000)
+    assert (tensorflow.train_on, tensorflow.steps_per_epoch) == ("split", 1000)
+    assert tensorflow.published is not None
+    assert (tensorflow.published.accuracy, tensorflow.published.images) == (None, 128)
 
 
 def test_text_values_become_the_field_s_type() -> None:
-    changed = change(find("lstm-rows"), {"epochs": "3", "learning_rate": "5e-3", "scan": "snake"})
+    values = {"epochs": "3", "learning_rate": "5e-3", "scan": "snake", "biases": "1"}
+    changed = change(find("lstm-rows"), values)
     assert (changed.epochs, changed.learning_rate, changed.scan) == (3, 0.005, "snake")
+    assert changed.biases == 1
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,8 @@ def test_text_values_become_the_field_s_type() -> None:
         ("epochs", "0", "epochs: '0'"),
         ("epochs", 2.5, "epochs: 2.5"),
         ("optimizer", "adma", "did you mean 'adam'?"),
+        ("engine", "tensorflo", "did you mean 'tensorflow'?"),
+        ("biases", "3", "biases: '3' is none of 1, 2"),
         ("scan", "colums", "did you mean 'columns'?"),
         ("published", "1", "no key 'published'"),
     ],

@@ -86,6 +86,33 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(name: str) -
         np.testing.assert_array_equal(second.state()[key], value, err_msg=key)
 
 
+def test_an_lstm_that_trains_one_bias_takes_the_steps_of_one() -> None:
+    """Its other bias stays zero; without that each step of Adam would change the sum twice."""
+    changes = {"engine": "torch", "batch_size": 30, "steps_per_epoch": 4}
+    engine = small("lstm-rows-tf", **changes)
+    (batch, *others), first = list(engine.order(0)), engine.weights()
+    engine.step(batch, 0.01)
+    bias = engine.weights()["lstm.bias_ih_l0"] - first["lstm.bias_ih_l0"]
+    np.testing.assert_allclose(np.abs(bias), 0.01, rtol=1e-2)  # Adam's first step has one size
+    second = small("lstm-rows-tf", **changes)
+    second.load_state(engine.state())
+    for one in (engine, second):
+        for batch in others:
+            one.step(batch, 0.01)
+        np.testing.assert_array_equal(one.weights()["lstm.bias_hh_l0"], 0)
+    for key, value in engine.state().items():
+        np.testing.assert_array_equal(second.state()[key], value, err_msg=key)
+
+
+def test_a_forget_bias_is_added_to_what_torch_draws() -> None:
+    plain, changed = small().weights(), small(forget_bias=0.5, biases=1).weights()
+    expected = plain["lstm.bias_ih_l0"].copy()
+    expected[8:16] += 0.5
+    np.testing.assert_array_equal(changed["lstm.bias_ih_l0"], expected)
+    np.testing.assert_array_equal(changed["lstm.bias_hh_l0"], 0)
+    np.testing.assert_array_equal(changed["head.weight"], plain["head.weight"])
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:
     np.testing.assert_array_equal(
         small(seed=3).weights()["head.weight"], small(seed=3).weights()["head.weight"]

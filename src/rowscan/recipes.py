@@ -62,11 +62,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Width of each hidden layer."""
     layers: Positive = 1
     """Recurrent layers on top of each other."""
-    init: Literal["uniform", "normal"] = "uniform"
-    """First weights: U(-1/sqrt(fan), 1/sqrt(fan)) as torch draws them, or 0.01 N(0,1) with zero
-    biases."""
+    init: Literal["uniform", "normal", "glorot"] = "uniform"
+    """First weights: U(-1/sqrt(fan), 1/sqrt(fan)) as torch draws them; 0.01 N(0,1) with zero
+    biases; or Glorot's uniform for the kernel of an LSTM, whose biases are zero, and N(0,1) for
+    its head."""
+    forget_bias: float = 0.0
+    """So much is added to the bias of an LSTM's forget gate at the start."""
+    biases: Literal[1, 2] = 2
+    """Biases that each layer of an LSTM trains: the one of TensorFlow, or torch's two, of which
+    only the sum counts but each takes a step."""
 
-    engine: Literal["torch", "numpy"] = "torch"
+    engine: Literal["torch", "numpy", "tensorflow"] = "torch"
     """What runs the training."""
     optimizer: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
     """The update rule, with the defaults of its paper apart from the learning rate; adamw forgets
@@ -85,6 +91,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Batches from a new shuffle each epoch, or drawn with replacement."""
     epochs: Positive = 1
     """Passes over the training images (with replacement: rounds of as many steps)."""
+    steps_per_epoch: NotNegative = 0
+    """So many steps are an epoch instead; 0 is one pass. Shuffled passes then run on into each
+    other, so that a batch has the end of one and the beginning of the next."""
     seed: NotNegative = 0
     """Seed of the first weights, of the data order and of the augmentation."""
 
@@ -97,7 +106,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Scale the logits at the end so that the validation images are as probable as can be."""
 
     monitor: Literal["test", "validation"] = "validation"
-    """Images on which accuracy is measured while training. The published systems use `test`."""
+    """Images on which accuracy is measured while training. Most published systems use `test`."""
     monitor_images: NotNegative = 0
     """Only the first so many of them; 0 is all."""
     monitor_every: NotNegative = 0
@@ -195,6 +204,26 @@ RECIPES: Mapping[str, Recipe] = {
             ),
         ),
         Recipe(
+            name="lstm-rows-tf",
+            summary="LSTM 128 over the rows, batch 128, Adam's defaults, 5,000 steps",
+            hidden=128,
+            init="glorot",
+            forget_bias=1.0,
+            biases=1,
+            engine="tensorflow",
+            learning_rate=0.001,
+            batch_size=128,
+            epochs=5,
+            steps_per_epoch=1000,
+            record_every=1,
+            published=Published(
+                accuracy=None,
+                images=128,
+                claim="lost with its screenshot",
+                source="TensorFlow tutorial, BasicLSTMCell over 28 rows, batch 128",
+            ),
+        ),
+        Recipe(
             name="lstm-rows",
             summary="the same 64-unit LSTM over the rows, trained as one would today",
             batch_size=96,
@@ -215,7 +244,7 @@ RECIPES: Mapping[str, Recipe] = {
             clip=1.0,
             schedule="one-cycle",
             batch_size=256,
-            epochs=80,
+            epochs=72,
             augmentation="handwriting",
             no_digits=0.125,
             calibrate=True,

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped, UInt8
 
-from rowscan.errors import MissingExtraError, UsageError
+from rowscan.errors import MissingExtraError, ModelError, UsageError
 from rowscan.recipes import Recipe
 
 Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
@@ -71,12 +71,31 @@ def predict_proba(
     return np.concatenate(parts) if parts else np.empty((0, 10), np.float32)
 
 
+def check_fit(ours: Arrays, theirs: Arrays) -> None:
+    """See that arrays from elsewhere can take the place of ours.
+
+    Raises:
+        ModelError: names, shapes or dtypes differ; names the first that does.
+    """
+    if wrong := sorted(ours.keys() ^ theirs.keys()):
+        side = "lack" if wrong[0] in ours else "have a needless"
+        raise ModelError(f"the weights {side} {wrong[0]!r}")
+    for name, array in ours.items():
+        given = theirs[name]
+        if given.shape != array.shape or given.dtype != array.dtype:
+            raise ModelError(
+                f"the weights {name!r} are {given.dtype} {given.shape}, "
+                f"not {array.dtype} {array.shape}"
+            )
+
+
 def create(recipe: Recipe, device: str = "auto") -> Engine:
     """The engine that the recipe names, with its first weights drawn.
 
     Raises:
         MissingExtraError: its framework is not installed.
-        UsageError: the device is not available here, or an mlp is to read step by step.
+        UsageError: the device is not available here, or the engine or the network cannot do what
+            the recipe says.
     """
     if recipe.network == "mlp" and recipe.scan != "whole":
         raise UsageError(f"an mlp sees all pixels at once: set scan=whole, not {recipe.scan!r}")
@@ -85,11 +104,21 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
             f"a sweep network needs a square grid: set scan={' or '.join(GRIDS)}, "
             f"not {recipe.scan!r}"
         )
+    _check_lstm_is_not_needed(recipe)
     if recipe.engine != "torch":
         _check_torch_is_not_needed(recipe)
-    if recipe.engine == "numpy":
         if device not in ("auto", "cpu"):
-            raise UsageError(f"the numpy engine runs on the CPU, not on {device!r}")
+            raise UsageError(f"the {recipe.engine} engine runs on the CPU, not on {device!r}")
+    if recipe.engine == "tensorflow":
+        _check_tensorflow_can(recipe)
+        try:
+            from rowscan.training.tensorflow_engine import TensorflowEngine
+        except ModuleNotFoundError:
+            raise MissingExtraError(
+                "training with TensorFlow needs it: pip install 'rowscan[tensorflow]'"
+            ) from None
+        return TensorflowEngine(recipe)
+    if recipe.engine == "numpy":
         from rowscan.training.numpy_engine import NumpyEngine
 
         return NumpyEngine(recipe)
@@ -98,6 +127,26 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
     except ModuleNotFoundError:
         raise MissingExtraError("training needs PyTorch: pip install 'rowscan[train]'") from None
     return TorchEngine(recipe, device)
+
+
+def _check_lstm_is_not_needed(recipe: Recipe) -> None:
+    """Refuse what is said of an LSTM that is not there."""
+    if recipe.network == "lstm":
+        return
+    for what, wanted in {
+        "init=glorot": recipe.init == "glorot",
+        "forget_bias": recipe.forget_bias != 0,
+        "biases=1": recipe.biases == 1,
+    }.items():
+        if wanted:
+            raise UsageError(f"{what} needs network=lstm, not {recipe.network!r}")
+
+
+def _check_tensorflow_can(recipe: Recipe) -> None:
+    """Refuse what the published TensorFlow system does not have."""
+    for key, value in {"network": "lstm", "optimizer": "adam", "biases": 1}.items():
+        if (found := getattr(recipe, key)) != value:
+            raise UsageError(f"engine=tensorflow needs {key}={value}, not {found!r}")
 
 
 def _check_torch_is_not_needed(recipe: Recipe) -> None:

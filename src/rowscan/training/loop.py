@@ -229,6 +229,8 @@ def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
 
 
 def _steps_per_epoch(recipe: Recipe, images: int) -> int:
+    if recipe.steps_per_epoch:
+        return recipe.steps_per_epoch if images else 0
     if recipe.sampling == "replacement":
         return images // recipe.batch_size
     return math.ceil(images / recipe.batch_size)

@@ -1,22 +1,19 @@
-"""The engine that runs on NumPy: owns weights and random numbers, but none of the mathematics.
+"""The engine that runs on NumPy: owns weights, but neither mathematics nor random numbers.
 
-Forward and backward are in `by_hand`, the update rules in `optimizers`.
+Forward and backward are in `by_hand`, the update rules in `optimizers`, what is drawn in `drawing`.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped, UInt8
 
-from rowscan.errors import ModelError
 from rowscan.recipes import Recipe
 from rowscan.scans import scan
 from rowscan.training import by_hand
-from rowscan.training.engine import Arrays
+from rowscan.training.drawing import draw_order, first_weights, is_trained
+from rowscan.training.engine import Arrays, check_fit
 from rowscan.training.optimizers import OPTIMIZERS, Optimizer
-
-Weights = dict[str, Float32[np.ndarray, "..."]]
 
 _DIGITS = 10
 _BELIEF_BATCH = 128  # a batch's gates over 28 steps then stay within a few megabytes
@@ -33,7 +30,8 @@ class NumpyEngine:
         else:
             self._logits, self._gradients = by_hand.lstm_logits, by_hand.lstm_gradients
         self._weights = first_weights(recipe)
-        self._optimizer: Optimizer = OPTIMIZERS[recipe.optimizer](self._weights)
+        self._trained = {n: w for n, w in self._weights.items() if is_trained(recipe, n)}
+        self._optimizer: Optimizer = OPTIMIZERS[recipe.optimizer](self._trained)
         self._sequences = np.empty((0, *self._scan.shape), np.uint8)
         self._labels = np.empty(0, np.uint8)
         _keep_freed_memory()
@@ -48,21 +46,13 @@ class NumpyEngine:
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
-        rng = np.random.default_rng([self._recipe.seed, 1, epoch])
-        n, size = len(self._labels), self._recipe.batch_size
-        if self._recipe.sampling == "replacement":
-            for _ in range(n // size):
-                yield rng.integers(n, size=size)
-        else:
-            shuffled = rng.permutation(n)
-            for start in range(0, n, size):
-                yield shuffled[start : start + size]
+        return draw_order(self._recipe, len(self._labels), epoch)
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
         x = self._pixels(self._sequences.take(batch, axis=0))
         loss, correct, gradients = self._gradients(self._weights, x, self._labels.take(batch))
-        self._optimizer.update(self._weights, gradients, learning_rate)
+        self._optimizer.update(self._trained, gradients, learning_rate)
         return loss, correct
 
     def belief(
@@ -120,41 +110,6 @@ class NumpyEngine:
         return x
 
 
-def first_weights(recipe: Recipe) -> Weights:
-    """The weights before the first step, drawn from the seed of the recipe, one after the other."""
-    rng = np.random.default_rng([recipe.seed, 0])
-    weights: Weights = {}
-    for name, (shape, fan) in _shapes(recipe).items():
-        if recipe.init == "uniform":
-            bound = 1 / math.sqrt(fan)
-            drawn = rng.uniform(-bound, bound, shape)
-        elif len(shape) > 1:
-            drawn = 0.01 * rng.standard_normal(shape)
-        else:
-            drawn = np.zeros(shape)
-        weights[name] = drawn.astype(np.float32)
-    return weights
-
-
-def _shapes(recipe: Recipe) -> Mapping[str, tuple[tuple[int, ...], int]]:
-    """Shape of each of the weights, and the fan that bounds its first values, as torch has it."""
-    feature, hidden = scan(recipe.scan).shape[1], recipe.hidden
-    shapes: dict[str, tuple[tuple[int, ...], int]] = {}
-    if recipe.network == "mlp":
-        shapes["hidden.weight"] = (hidden, feature), feature
-        shapes["hidden.bias"] = (hidden,), feature
-    else:
-        for layer in range(recipe.layers):
-            below = hidden if layer else feature
-            shapes[f"lstm.weight_ih_l{layer}"] = (4 * hidden, below), hidden
-            shapes[f"lstm.weight_hh_l{layer}"] = (4 * hidden, hidden), hidden
-            shapes[f"lstm.bias_ih_l{layer}"] = (4 * hidden,), hidden
-            shapes[f"lstm.bias_hh_l{layer}"] = (4 * hidden,), hidden
-    shapes["head.weight"] = (_DIGITS, hidden), hidden
-    shapes["head.bias"] = (_DIGITS,), hidden
-    return shapes
-
-
 def _keep_freed_memory() -> None:
     """Spare each step of an LSTM a third of its time, where the C library is glibc.
 
@@ -167,15 +122,6 @@ def _keep_freed_memory() -> None:
 
 def _fill(ours: Mapping[str, Shaped[np.ndarray, "..."]], theirs: Arrays) -> None:
     """Copy their values into our arrays, all or nothing."""
-    if wrong := sorted(ours.keys() ^ theirs.keys()):
-        side = "lack" if wrong[0] in ours else "have a needless"
-        raise ModelError(f"the weights {side} {wrong[0]!r}")
-    for name, array in ours.items():
-        given = theirs[name]
-        if given.shape != array.shape or given.dtype != array.dtype:
-            raise ModelError(
-                f"the weights {name!r} are {given.dtype} {given.shape}, "
-                f"not {array.dtype} {array.shape}"
-            )
+    check_fit(ours, theirs)
     for name, array in ours.items():
         array[...] = theirs[name]

@@ -11,6 +11,7 @@ import numpy as np
 from rowscan.errors import UsageError
 from rowscan.evaluation import claim_stands
 from rowscan.recipes import RECIPES, Published, find
+from rowscan.training.engine import create
 from rowscan.training.loop import train
 from rowscan.training.runs import environment
 
@@ -56,11 +57,13 @@ def reproduce(
 
     Raises:
         UsageError: a recipe is unknown or claims nothing.
+        MissingExtraError: the framework of one of them is not installed; nothing was trained.
     """
     recipes = [find(name) for name in names or [r.name for r in RECIPES.values() if r.published]]
     for recipe in recipes:
         if recipe.published is None:
             raise UsageError(f"recipe {recipe.name} reproduces nothing: it is Rowscan's own")
+        create(recipe, device)  # what is missing is said now, and not after an hour of training
     for recipe in recipes:
         assert recipe.published is not None
         results = []

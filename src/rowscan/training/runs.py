@@ -196,7 +196,7 @@ def environment() -> dict[str, str]:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         ),
     }
-    for package in ("numpy", "torch", "onnx", "onnxruntime"):
+    for package in ("numpy", "torch", "tensorflow", "tensorflow-cpu", "onnx", "onnxruntime"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 First weights and data order are drawn exactly as the published scripts draw them: one global
 generator, seeded once, gives the weights of the modules in the order of their making, and then two
 numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle).
+What those scripts do not have, Glorot's weights and epochs of a number of steps, is from `drawing`.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import Recipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.augmentation import as_ink, augment
+from rowscan.training.drawing import draw_order, first_weights, is_trained, set_biases
 from rowscan.training.engine import Arrays
 from rowscan.training.networks import Classifier, LSTMClassifier, MLPClassifier
 from rowscan.training.no_digits import draw_no_digits
@@ -53,7 +55,15 @@ class TorchEngine:
             self._generator_state = torch.get_rng_state()
         self.network.to(self.device)
         self._parameters = dict(self.network.named_parameters())
-        self.optimizer = _optimizer(recipe, list(self._parameters.values()))
+        if recipe.init == "glorot":
+            self.load_weights(first_weights(recipe))
+        else:
+            set_biases(recipe, weights := self.weights())
+            self.load_weights(weights)
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(is_trained(recipe, name))
+        trained = [p for p in self._parameters.values() if p.requires_grad]
+        self.optimizer = _optimizer(recipe, trained)
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
@@ -71,6 +81,9 @@ class TorchEngine:
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
         n, size = len(self._images), self.recipe.batch_size
+        if self.recipe.steps_per_epoch:
+            yield from draw_order(self.recipe, n, epoch)
+            return
         generator = torch.Generator()
         generator.set_state(self._generator_state)
         for _ in range(epoch + 1):

@@ -1,0 +1,387 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file
+
+import rowscan
+from rowscan.data import Digits, load_digits
+from rowscan.errors import ModelError, UsageError
+from rowscan.recipes import Recipe, change, find
+from rowscan.training import by_hand
+from rowscan.training.engine import Engine, create, predict_proba
+from rowscan.training.export import export
+from rowscan.training.loop import resume, train
+from rowscan.training.runs import Place, Run
+from rowscan.training.tensorflow_engine import TensorflowEngine, basic_lstm_cell
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)
+LABELS = RNG.integers(0, 10, 150, dtype=np.uint8)
+SMALL: dict[str, Any] = {"hidden": 8, "batch_size": 20, "epochs": 2, "steps_per_epoch": 10}
+
+
+def small(**changes: Any) -> Recipe:
+    return change(find("lstm-rows-tf"), SMALL | changes)
+
+
+def loaded(recipe: Recipe) -> Engine:
+    engine = create(recipe)
+    engine.load_images(IMAGES, LABELS)
+    return engine
+
+
+# --- The published cell and its Adam ------------------------------------------------------------
+
+
+def published_cell(
+    x: np.ndarray, h: np.ndarray, c: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """BasicLSTMCell(hidden, forget_bias=1.0), from its documentation, in float64."""
+
+    def sigmoid(z: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-z)))
+
+    i, j, f, o = np.split(np.concatenate([x, h], axis=1) @ kernel + bias, 4, axis=1)
+    c = c * sigmoid(f + 1.0) + sigmoid(i) * np.tanh(j)
+    return np.tanh(c) * sigmoid(o), c
+
+
+def test_the_cell_is_the_published_one_in_values_and_gradients() -> None:
+    rng = np.random.default_rng(1)
+    shapes = {"x": (3, 4), "h": (3, 5), "c": (3, 5), "kernel": (9, 20), "bias": (20,)}
+    values = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    on_h, on_c = rng.standard_normal((2, 3, 5))  # what the gradient of h' and c' is taken to be
+
+    def scored(**inputs: np.ndarray) -> float:
+        h, c = published_cell(**inputs)
+        return float((on_h * h).sum() + (on_c * c).sum())
+
+    inputs = {name: tf.constant(value) for name, value in values.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        h, c = basic_lstm_cell(**inputs, forget_bias=1.0)
+        score = tf.reduce_sum(on_h * h) + tf.reduce_sum(on_c * c)
+    expected_h, expected_c = published_cell(**values)
+    np.testing.assert_allclose(h, expected_h, atol=1e-12)
+    np.testing.assert_allclose(c, expected_c, atol=1e-12)
+    for name, gradient in tape.gradient(score, inputs).items():
+        for place in np.ndindex(shapes[name]):
+            nudge = np.zeros(shapes[name])
+            nudge[place] = 1e-6
+            up, down = (scored(**values | {name: values[name] + n}) for n in (nudge, -nudge))
+            assert abs(gradient[place] - (up - down) / 2e-6) < 1e-7, (name, place)
+
+
+def test_a_step_is_that_of_tensorflow_1_s_adam_on_the_gradients_by_hand() -> None:
+    """Whose epsilon is added to √v as it is, before v's small beginning is made up for.
+
+    A head so small that gradients are of epsilon's size tells that from the epsilon of the paper.
+    """
+    engine = loaded(small())
+    weights = {name: value.astype(np.float64) for name, value in engine.weights().items()}
+    weights["head.weight"] *= 1e-5
+    engine.load_weights({name: value.astype(np.float32) for name, value in weights.items()})
+    trained = [name for name in weights if "bias_hh" not in name]
+    m, v = ({name: np.zeros_like(weights[name]) for name in trained} for _ in range(2))
+    for step, batch in zip(range(1, 6), engine.order(0), strict=False):
+        x = IMAGES[batch].swapaxes(0, 1) / 255
+        loss, correct, gradients = by_hand.lstm_gradients(weights, x, LABELS[batch])
+        found_loss, found_correct = engine.step(batch, 1e-3)
+        assert found_loss == pytest.approx(loss, abs=1e-5)
+        assert found_correct == correct
+        rate = 1e-3 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        for name in trained:
+            m[name] += 0.1 * (gradients[name] - m[name])
+            v[name] += 0.001 * (gradients[name] ** 2 - v[name])
+            weights[name] -= rate * m[name] / (np.sqrt(v[name]) + 1e-8)
+    for name, value in engine.weights().items():
+        np.testing.assert_allclose(value, weights[name], atol=2e-5, err_msg=name)
+
+
+# --- With the other engines ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Digits:
+    return load_digits("mnist")
+
+
+@pytest.fixture(scope="module")
+def trained(mnist: Digits) -> tuple[Engine, list[float]]:
+    """The published training's first 200 steps, and their losses."""
+    engine = create(find("lstm-rows-tf"))
+    engine.load_images(mnist.train.images, mnist.train.labels)
+    batches = zip(range(200), engine.order(0), strict=False)
+    return engine, [engine.step(batch, 0.001)[0] for _, batch in batches]
+
+
+def test_the_torch_engine_s_losses_are_the_same_for_200_steps(
+    mnist: Digits, trained: tuple[Engine, list[float]]
+) -> None:
+    """By the recipe alone: both engines draw the same first weights and the same batches."""
+    engine = create(change(find("lstm-rows-tf"), {"engine": "torch"}))
+    engine.load_images(mnist.train.images, mnist.train.labels)
+    losses = [
+        engine.step(batch, 0.001)[0] for _, batch in zip(range(200), engine.order(0), strict=False)
+    ]
+    np.testing.assert_allclose(losses, trained[1], atol=1e-3)
+    assert losses[0] > 2
+    assert losses[-1] < 0.6
+    np.testing.assert_array_equal(engine.weights()["lstm.bias_hh_l0"], 0)
+
+
+def test_all_engines_and_the_model_file_agree_on_all_of_mnist_s_test_images(
+    mnist: Digits, trained: tuple[Engine, list[float]], tmp_path: Path
+) -> None:
+    engine, recipe, images = trained[0], find("lstm-rows-tf"), mnist.test.images
+    expected = predict_proba(engine, images)
+    assert (expected.argmax(1) == mnist.test.labels).mean() > 0.8
+    path = tmp_path / "model.onnx"
+    few = images[:64]
+    export(
+        path,
+        recipe,
+        engine.weights(),
+        images=few,
+        belief=engine.belief(few),
+        calibration={"method": "none"},
+        report={},
+    )
+    answers = {"onnx": rowscan.Reader(path).predict_proba(images)}
+    for name in ("torch", "numpy"):
+        other = create(change(recipe, {"engine": name}))
+        other.load_weights(engine.weights())
+        answers[name] = predict_proba(other, images)
+    for name, answer in answers.items():
+        np.testing.assert_allclose(answer, expected, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scan": "columns-reversed", "pixels": "signed"},
+        {"layers": 2, "forget_bias": 0.25},
+        {"scan": "whole", "init": "uniform", "steps_per_epoch": 0},
+    ],
+    ids=str,
+)
+def test_a_training_is_that_of_the_other_engines(changes: dict[str, Any]) -> None:
+    ours = loaded(small(**changes))
+    for name in ("torch", "numpy"):
+        theirs = loaded(small(engine=name, **changes))
+        theirs.load_weights(ours.weights())
+        start = ours.state()
+        np.testing.assert_allclose(ours.belief(IMAGES), theirs.belief(IMAGES), atol=1e-5)
+        for batch, same in zip(ours.order(0), theirs.order(0), strict=True):
+            if name == "numpy" or small(**changes).steps_per_epoch:
+                np.testing.assert_array_equal(batch, same)
+            loss, correct = ours.step(batch, 0.003)
+            expected_loss, expected_correct = theirs.step(batch, 0.003)
+            assert loss == pytest.approx(expected_loss, rel=1e-3)
+            assert abs(correct - expected_correct) <= 1
+        ours.load_state(start)
+
+
+def test_weights_travel_both_ways() -> None:
+    """From torch's two biases to TensorFlow's one, and back as the sum, forget bias included."""
+    torch = loaded(change(find("lstm-columns"), {"hidden": 8, "scan": "rows", "pixels": "unit"}))
+    ours, back = loaded(small(layers=2)), loaded(small(layers=2, engine="torch"))
+    given = torch.weights()
+    ours.load_weights(given)
+    np.testing.assert_allclose(ours.belief(IMAGES), torch.belief(IMAGES), atol=1e-5)
+    gone = ours.weights()
+    assert list(gone) == list(given)
+    for layer in ("l0", "l1"):
+        total = given[f"lstm.bias_ih_{layer}"] + given[f"lstm.bias_hh_{layer}"]
+        np.testing.assert_allclose(gone[f"lstm.bias_ih_{layer}"], total, atol=2e-7)
+        np.testing.assert_array_equal(gone[f"lstm.bias_hh_{layer}"], 0)
+    for name in given:
+        if "weight" in name or "head" in name:
+            np.testing.assert_array_equal(gone[name], given[name])
+    back.load_weights(gone)
+    np.testing.assert_allclose(back.belief(IMAGES), ours.belief(IMAGES), atol=1e-5)
+    for array in gone.values():
+        array[...] = 0  # a copy: it must not change the engine
+    assert ours.weights()["head.weight"].any()
+
+
+def test_the_same_seed_is_the_same_start_on_every_engine_and_another_seed_another() -> None:
+    ours = loaded(small(seed=3))
+    assert isinstance(ours, TensorflowEngine)
+    for name in ("torch", "numpy"):
+        theirs = loaded(small(seed=3, engine=name))
+        for key, weight in ours.weights().items():
+            np.testing.assert_array_equal(weight, theirs.weights()[key], err_msg=key)
+    other = loaded(small(seed=4))
+    assert (ours.weights()["head.weight"] != other.weights()["head.weight"]).all()
+
+
+def test_belief_does_not_see_ahead() -> None:
+    engine = loaded(small())
+    belief = engine.belief(IMAGES)
+    np.testing.assert_allclose(belief.sum(axis=-1), 1, atol=1e-6)
+    changed = IMAGES.copy()
+    changed[:, 20:] = 255 - changed[:, 20:]
+    np.testing.assert_array_equal(engine.belief(changed)[:, :20], belief[:, :20])
+    assert (engine.belief(changed)[:, 20] != belief[:, 20]).any(axis=-1).all()
+    assert engine.belief(IMAGES[:0]).shape == (0, 28, 10)
+
+
+# --- What it keeps and what it refuses ----------------------------------------------------------
+
+
+def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same() -> None:
+    whole, first, second = loaded(small()), loaded(small()), loaded(small(seed=9))
+    batches = [*whole.order(0), *whole.order(1)]
+    for batch in batches:
+        whole.step(batch, 0.01)
+    for batch in batches[:3]:
+        first.step(batch, 0.01)
+    state = first.state()
+    for batch in batches:  # a state is a copy: what the engine does next must not change it
+        first.step(batch, 0.01)
+    second.load_state(state)
+    for batch in batches[3:]:
+        second.step(batch, 0.01)
+    for name, array in whole.state().items():
+        np.testing.assert_array_equal(second.state()[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"head.bias": np.zeros(11, np.float32)}, r"'head.bias' are float32 \(11,\)"),
+        ({"head.bias": np.zeros(10)}, "'head.bias' are float64"),
+        ({"extra": np.zeros(1, np.float32)}, "needless 'extra'"),
+    ],
+)
+def test_foreign_weights_are_refused_and_change_nothing(
+    wrong: dict[str, np.ndarray], reason: str
+) -> None:
+    engine, other = loaded(small()), loaded(small(seed=5))
+    before = engine.state()
+    for load, values in (
+        (engine.load_weights, other.weights()),
+        (engine.load_state, other.state()),
+    ):
+        with pytest.raises(ModelError, match=reason):
+            load(values | wrong)
+    for name, array in engine.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "said"),
+    [
+        ("lstm-rows-tf", {"optimizer": "adadelta"}, "needs optimizer=adam, not 'adadelta'"),
+        ("lstm-rows-tf", {"optimizer": "adamw"}, "optimizer=adamw needs engine=torch"),
+        ("lstm-rows-tf", {"biases": 2}, "needs biases=1, not 2"),
+        ("lstm-rows-tf", {"augmentation": "handwriting"}, "augmentation=handwriting needs engine="),
+        ("lstm-rows-tf", {"clip": 1.0}, "clip needs engine=torch"),
+        ("lstm-rows", {"engine": "tensorflow"}, "needs biases=1, not 2"),
+        ("mlp-numpy", {"engine": "tensorflow"}, "needs network=lstm, not 'mlp'"),
+        ("mlp-numpy", {"init": "glorot"}, "init=glorot needs network=lstm, not 'mlp'"),
+        ("mlp-numpy", {"forget_bias": "1"}, "forget_bias needs network=lstm"),
+        ("sweep", {"biases": "1"}, "biases=1 needs network=lstm, not 'sweep'"),
+    ],
+)
+def test_what_an_engine_or_a_network_does_not_have_is_refused(
+    base: str, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        create(change(find(base), changes))
+
+
+def test_it_runs_on_the_cpu() -> None:
+    with pytest.raises(UsageError, match="the tensorflow engine runs on the CPU, not on 'cuda'"):
+        create(find("lstm-rows-tf"), "cuda")
+
+
+# --- Whole trainings ----------------------------------------------------------------------------
+
+
+def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_weights(
+    tiny: Path, tmp_path: Path
+) -> None:
+    recipe = small(data=str(tiny), schedule="one-cycle")
+    whole = train(recipe, output=tmp_path / "whole", quiet=True)
+    assert whole.result is not None
+    steps = [r["step"] for r in whole.records if r["kind"] == "step"]
+    assert steps == list(range(1, 21))
+    assert [r["step"] for r in whole.records if r["kind"] == "monitor"] == [10, 20]
+    assert {r["images"] for r in whole.records if r["kind"] == "step"} == {20}
+
+    interrupted, digits = Run.create(tmp_path / "run", recipe), load_digits(tiny)
+    engine = create(recipe)
+    engine.load_images(digits.train.images, digits.train.labels)
+    batches = [batch for epoch in range(2) for batch in engine.order(epoch)]
+    rates = [r["learning_rate"] for r in whole.records if r["kind"] == "step"]
+    for batch, rate in list(zip(batches, rates, strict=True))[:13]:
+        engine.step(batch, rate)
+    interrupted.save_checkpoint(engine.state(), Place(step=13))
+    ended = resume(interrupted.directory, quiet=True)
+    weights = (load_file(run.directory / "weights.safetensors") for run in (whole, ended))
+    first, second = weights
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value, err_msg=name)
+
+
+def test_the_command_trains_it_without_torch_and_without_noise(tiny: Path, tmp_path: Path) -> None:
+    """As where only the extra `tensorflow` is installed."""
+    words = ["--data", str(tiny), "--set", "steps_per_epoch=60", "--epochs", "2"]
+    done = run_without("torch", ["train", "lstm-rows-tf", *words, "--output", "run"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith("epoch ") for line in lines), done.stderr
+    assert "step   120/120" in done.stderr
+    run = Run.open(tmp_path / "run")
+    assert run.result is not None
+    assert run.result["accuracy"] > 0.9
+    assert f"accuracy   {run.result['accuracy']:.2%}" in done.stdout
+    assert run.model.exists()
+    assert run.report.exists()
+    reader = rowscan.Reader(run.directory)
+    test = load_digits(tiny).test
+    right = (reader.classify(test.images)[0] == test.labels).sum()
+    assert int(right) == run.result["correct"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "lstm-rows-tf", "--output", "run"],
+        ["reproduce", "lstm-rows-b64", "lstm-rows-tf"],  # said before the first of them is trained
+    ],
+    ids=lambda words: words[0],
+)
+def test_without_tensorflow_one_line_says_what_to_install(words: list[str], tmp_path: Path) -> None:
+    done = run_without("tensorflow", words, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "rowscan: training with TensorFlow needs it: pip install 'rowscan[tensorflow]'\n"
+    )
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_without(module: str, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a Python that has no such module."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv = ['rowscan', *sys.argv[1:]]\n"
+        "from rowscan.cli import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
