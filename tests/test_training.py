@@ -24,6 +24,12 @@ from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.runs import Place, Run
 
 UNSAID: dict[str, Any] = {"calibration": {}, "report": {}}
+
+
+def answers_of(belief: np.ndarray) -> dict[str, np.ndarray]:
+    return {"probabilities": belief[:, -1], "belief": belief}
+
+
 SMALL: dict[str, Any] = {"hidden": 16, "batch_size": 20, "record_every": 7, "monitor_images": 50}
 
 
@@ -174,7 +180,7 @@ def test_torch_numpy_and_onnx_agree_on_the_same_weights(
     belief = engine.belief(images)
     np.testing.assert_allclose(by_hand.belief(images), belief, atol=1e-5)
     path = tmp_path / "model.onnx"
-    export(path, recipe, engine.weights(), images=images, belief=belief, **UNSAID)
+    export(path, recipe, engine.weights(), images=images, answers=answers_of(belief), **UNSAID)
     reader = rowscan.Reader(path)
     np.testing.assert_allclose(reader.belief(images), belief, atol=1e-5)
     np.testing.assert_allclose(reader.predict_proba(images), belief[:, -1], atol=1e-5)
@@ -192,7 +198,7 @@ def test_a_model_file_that_disagrees_with_its_engine_is_not_written(
     wrong["head.bias"][3] += 1
     path = tmp_path / "model.onnx"
     with pytest.raises(ModelError, match="differ from the engine's"):
-        export(path, find("lstm-rows"), wrong, images=images, belief=belief, **UNSAID)
+        export(path, find("lstm-rows"), wrong, images=images, answers=answers_of(belief), **UNSAID)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,7 +246,9 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
     images = digits.test.images
     few = images[:64]
     path = tmp_path / "model.onnx"
-    export(path, recipe, engine.weights(), images=few, belief=engine.belief(few), **UNSAID)
+    export(
+        path, recipe, engine.weights(), images=few, answers=answers_of(engine.belief(few)), **UNSAID
+    )
     expected = predict_proba(engine, images)
     for answer in (predict_proba(other, images), rowscan.Reader(path).predict_proba(images)):
         np.testing.assert_allclose(answer, expected, atol=1e-5)

@@ -55,9 +55,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scan: str = "rows"
     """The reading order, a name from `rowscan.scans`."""
 
-    network: Literal["lstm", "mlp", "sweep"] = "lstm"
-    """An LSTM whose last output is classified; affine, ReLU, affine, ReLU; or gated linear
-    recurrences that sweep over a square grid of patches from all four sides."""
+    network: Literal["lstm", "mlp", "sweep", "line"] = "lstm"
+    """An LSTM whose last output is classified; affine, ReLU, affine, ReLU; gated linear recurrences
+    that sweep over a square grid of patches from all four sides; or such over a line of writing."""
     hidden: Positive = 64
     """Width of each hidden layer."""
     layers: Positive = 1

@@ -15,17 +15,19 @@ import numpy as np
 import onnx
 import onnxruntime
 from jaxtyping import Float32, UInt8
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import rowscan
 from rowscan.errors import ModelError
 from rowscan.files import write_atomically
 from rowscan.recipes import Recipe
-from rowscan.scans import DIRECTIONS, scan
+from rowscan.scans import ALONG, DIRECTIONS, SIDE, scan
 from rowscan.training.engine import Arrays
+from rowscan.training.graph import Graph
 
 LABELS = [str(digit) for digit in range(10)]
 TOLERANCE = 1e-5
+LINE_CLASSES = 11
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.12
 
 
@@ -35,18 +37,18 @@ def export(
     weights: Arrays,
     *,
     images: UInt8[np.ndarray, "n height width"],
-    belief: Float32[np.ndarray, "n time 10"],
+    answers: Mapping[str, Float32[np.ndarray, "..."]],
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> None:
-    """Write the model file of a digit model.
+    """Write the model file of a trained network.
 
     Args:
         path: where the file goes.
         recipe: what was trained; decides the graph, and is recorded in the file.
         weights: named arrays, as `Engine.weights` gives them.
         images: some images for the check, and
-        belief: what the engine itself answers on them.
+        answers: what the engine itself answers on them, by the names of the graph's outputs.
         calibration: how the probabilities were calibrated, and
         report: the test report, which the file carries.
 
@@ -57,12 +59,11 @@ def export(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    wanted = {"probabilities": belief[:, -1], "belief": belief}
     names = [output.name for output in session.get_outputs()]
-    answers = session.run(names, {"images": images})
+    found = session.run(names, {"images": images})
     difference = max(
-        float(np.abs(answer - wanted[name]).max(initial=0))
-        for name, answer in zip(names, answers, strict=True)
+        float(np.abs(answer - answers[name]).max(initial=0))
+        for name, answer in zip(names, found, strict=True)
     )
     if not difference <= TOLERANCE:
         raise ModelError(
@@ -74,16 +75,14 @@ def export(
 def _model(
     recipe: Recipe, weights: Arrays, calibration: Mapping[str, Any], report: Mapping[str, Any]
 ) -> onnx.ModelProto:
-    graph = _Graph()
-    sequence = _read(graph, recipe)
-    outputs = {"lstm": _lstm, "mlp": _mlp, "sweep": _sweep}[recipe.network](
-        graph, sequence, recipe, weights
-    )
+    graph = Graph()
+    network = {"lstm": _lstm, "mlp": _mlp, "sweep": _sweep, "line": _line}[recipe.network]
+    inputs, outputs = network(graph, recipe, weights)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             f"rowscan-{recipe.name}",
-            [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 28, 28])],
+            [helper.make_tensor_value_info("images", TensorProto.UINT8, inputs)],
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
                 for name, shape in outputs.items()
@@ -98,7 +97,7 @@ def _model(
     helper.set_model_props(
         model,
         {
-            "kind": "digit",
+            "kind": "line" if recipe.network == "line" else "digit",
             "labels": json.dumps(LABELS),
             "recipe": msgspec.json.encode(recipe).decode(),
             "calibration": json.dumps(calibration),
@@ -110,31 +109,7 @@ def _model(
     return model
 
 
-class _Graph:
-    """Nodes and constants of a graph under construction."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Append a node and return the name of its first output."""
-        self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
-        return output
-
-    def nodes_of(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> list[str]:
-        """Append a node of several outputs and return their names."""
-        self.nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], **attributes))
-        return outputs
-
-
-def _read(graph: _Graph, recipe: Recipe) -> str:
+def _read(graph: Graph, recipe: Recipe) -> str:
     """Images (n, 28, 28) uint8 to what the network sees: (time, n, feature) float32."""
     order = scan(recipe.scan)
     flat = graph.node(
@@ -152,14 +127,16 @@ def _read(graph: _Graph, recipe: Recipe) -> str:
     return graph.node("Transpose", [sequence], "time_first", perm=[1, 0, 2])
 
 
-Outputs = dict[str, list[str | int]]
-"""What a graph gives: names and shapes."""
+Shape = list[str | int]
+Interface = tuple[Shape, dict[str, Shape]]
+"""Shape of the images that a graph takes; names and shapes of what it gives."""
 
-_EACH_STEP: Outputs = {"probabilities": ["n", 10], "belief": ["n", "time", 10]}
+_IMAGES: Shape = ["n", SIDE, SIDE]
+_EACH_STEP: Interface = _IMAGES, {"probabilities": ["n", 10], "belief": ["n", "time", 10]}
 
 
-def _lstm(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> Outputs:
-    x = sequence
+def _lstm(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
+    x = _read(graph, recipe)
     for layer in range(recipe.layers):
         w, u, b, d = (
             _onnx_gates(weights[f"lstm.{part}_l{layer}"])
@@ -189,8 +166,10 @@ def _lstm(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> Outp
     return _EACH_STEP
 
 
-def _mlp(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> Outputs:
-    x = graph.node("Squeeze", [sequence, graph.constant("time_axis", np.array([0]))], "image")
+def _mlp(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
+    x = graph.node(
+        "Squeeze", [_read(graph, recipe), graph.constant("time_axis", np.array([0]))], "image"
+    )
     for layer in ("hidden", "head"):
         weight = graph.constant(f"{layer}_weight", weights[f"{layer}.weight"].T)
         bias = graph.constant(f"{layer}_bias", weights[f"{layer}.bias"])
@@ -202,100 +181,51 @@ def _mlp(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> Outpu
     return _EACH_STEP
 
 
-def _sweep(graph: _Graph, sequence: str, recipe: Recipe, weights: Arrays) -> Outputs:
-    """The same computation as `training.sweep`, its recurrence written out step by step.
-
-    Patches lie as rows (patch x n) of matrices, so that each affine map is one product for all.
-    """
+def _sweep(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
     side, width = math.isqrt(len(scan(recipe.scan))), recipe.hidden
-    grid = graph.constant("grid", np.array([side, side, -1, width]))
-    pixels = scan(recipe.scan).shape[1]
-    patches = graph.node(
-        "Reshape", [sequence, graph.constant("patch_rows", np.array([-1, pixels]))], "patches"
+    x = graph.reshaped(
+        _read(graph, recipe), [side, side, -1, scan(recipe.scan).shape[1]], "patches"
     )
-    rows = graph.constant("rows", np.array([-1, width]))
-    joined = graph.constant("joined", np.array([-1, len(DIRECTIONS) * width]))
-    x = graph.node("Reshape", [_affine(graph, patches, weights, "embed"), grid], "embedded")
     place = graph.constant("place", weights["place"][:, :, None])
-    x = graph.node("Reshape", [graph.node("Add", [x, place], "placed"), rows], "x")
+    x = graph.node("Add", [graph.affine(x, weights, "embed"), place], "x")
     for layer in range(recipe.layers):
-        name = f"layers.{layer}"
-        u = _normalised(graph, x, weights, f"{name}.norm")
-        h = []
-        for way, direction in enumerate(DIRECTIONS):
-            z = _affine(graph, u, weights, f"{name}.z.{way}")
-            v = _affine(graph, u, weights, f"{name}.v.{way}")
-            h.append(
-                _recurrence(graph, (z, v), direction, side=side, grid=grid, name=f"{name}.h.{way}")
-            )
-        all_four = graph.node(
-            "Reshape", [graph.node("Concat", h, f"{name}.h", axis=3), joined], f"{name}.h_rows"
+        x = graph.sweep_layer(
+            x, weights, f"layers.{layer}", directions=DIRECTIONS, sides=(side, side)
         )
-        gate = _affine(graph, u, weights, f"{name}.gate")
-        opened = graph.node("Sigmoid", [gate], f"{name}.opened")
-        silu = graph.node("Mul", [gate, opened], f"{name}.silu")
-        gated = graph.node("Mul", [all_four, silu], f"{name}.gated")
-        change = _affine(graph, gated, weights, f"{name}.out")
-        x = graph.node("Add", [x, change], f"{name}.x")
-    by_place = graph.constant("by_place", np.array([side * side, -1, width]))
-    x = graph.node("Reshape", [_normalised(graph, x, weights, "norm"), by_place], "read")
-    x = graph.node("Transpose", [x], "by_image", perm=[1, 0, 2])
-    whole = graph.constant("whole", np.array([-1, side * side * width]))
-    logits = _affine(graph, graph.node("Reshape", [x, whole], "whole_image"), weights, "head")
-    _answers(graph, logits, recipe, "probabilities")
-    return {"probabilities": ["n", 10]}
+    x = graph.node("Transpose", [graph.normalised(x, weights, "norm")], "known", perm=[2, 0, 1, 3])
+    whole = graph.reshaped(x, [0, side * side * width], "whole_image")
+    _answers(graph, graph.affine(whole, weights, "head"), recipe, "probabilities")
+    return _IMAGES, {"probabilities": ["n", 10]}
 
 
-def _recurrence(
-    graph: _Graph,
-    gates: tuple[str, str],
-    direction: tuple[int, bool],
-    *,
-    side: int,
-    grid: str,
-    name: str,
-) -> str:
-    """h[t] = (1 - z[t]) h[t-1] + z[t] v[t] over one axis of the grid.
-
-    `gates` names z, still without its sigmoid, and v.
-    """
-    axis, backwards = direction
-    z, v = (
-        graph.node("Reshape", [gate, grid], f"{name}.{part}")
-        for gate, part in zip(gates, ("z", "v"), strict=True)
-    )
-    taken = graph.node("Sigmoid", [z], f"{name}.taken")
-    kept = graph.node("Sigmoid", [graph.node("Neg", [z], f"{name}.minus_z")], f"{name}.kept")
-    offered = graph.node("Mul", [taken, v], f"{name}.offered")
-    order = range(side - 1, -1, -1) if backwards else range(side)
-    keep = graph.nodes_of("Split", [kept], [f"{name}.kept.{t}" for t in range(side)], axis=axis)
-    offer = graph.nodes_of("Split", [offered], [f"{name}.off.{t}" for t in range(side)], axis=axis)
-    h: dict[int, str] = {}
-    before = None
-    for t in order:
-        if before is None:
-            h[t] = offer[t]
-        else:
-            old = graph.node("Mul", [keep[t], h[before]], f"{name}.old.{t}")
-            h[t] = graph.node("Add", [old, offer[t]], f"{name}.{t}")
-        before = t
-    return graph.node("Concat", [h[t] for t in range(side)], name, axis=axis)
+def _line(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
+    rows, width = len(weights["place"]), recipe.hidden
+    patch = math.isqrt(weights["embed.weight"].shape[1])
+    x = graph.node("Cast", ["images"], "float", to=TensorProto.FLOAT)
+    x = graph.node("Div", [x, graph.constant("white", np.array([255], np.float32))], "ink")
+    x = graph.reshaped(x, [0, rows, patch, -1, patch], "cut")
+    x = graph.node("Transpose", [x], "by_patch", perm=[1, 3, 0, 2, 4])
+    x = graph.reshaped(x, [0, 0, 0, patch * patch], "patches")
+    place = graph.constant("place", weights["place"])
+    x = graph.node("Add", [graph.affine(x, weights, "embed"), place], "x")
+    for layer in range(recipe.layers):
+        x = graph.sweep_layer(
+            x, weights, f"layers.{layer}", directions=DIRECTIONS, sides=(rows, None)
+        )
+    x = graph.node("Transpose", [graph.normalised(x, weights, "norm")], "known", perm=[1, 2, 0, 3])
+    x = graph.affine(graph.reshaped(x, [0, 0, rows * width], "columns"), weights, "join")
+    one_row = graph.constant("one_row", np.array([0]))
+    x = graph.node("Unsqueeze", [x, one_row], "row")
+    x = graph.sweep_layer(x, weights, "along", directions=ALONG, sides=(1, None))
+    x = graph.node("Squeeze", [graph.normalised(x, weights, "last_norm"), one_row], "line")
+    logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, LINE_CLASSES], "logits")
+    by_line = graph.node("Transpose", [logits], "by_line", perm=[1, 0, 2, 3])
+    steps = graph.reshaped(by_line, [0, -1, LINE_CLASSES], "steps")
+    graph.node("Softmax", [steps], "probabilities", axis=-1)
+    return ["n", rows * patch, "width"], {"probabilities": ["n", "time", LINE_CLASSES]}
 
 
-def _affine(graph: _Graph, x: str, weights: Arrays, name: str) -> str:
-    """The product of the rows of x with a matrix, and a bias added."""
-    weight = graph.constant(f"{name}.weight", weights[f"{name}.weight"].T.copy())
-    bias = graph.constant(f"{name}.bias", weights[f"{name}.bias"])
-    return graph.node("Gemm", [x, weight, bias], f"{name}.affine")
-
-
-def _normalised(graph: _Graph, x: str, weights: Arrays, name: str) -> str:
-    scale = graph.constant(f"{name}.weight", weights[f"{name}.weight"])
-    bias = graph.constant(f"{name}.bias", weights[f"{name}.bias"])
-    return graph.node("LayerNormalization", [x, scale, bias], f"{name}.normalised", epsilon=1e-5)
-
-
-def _answers(graph: _Graph, logits: str, recipe: Recipe, output: str) -> str:
+def _answers(graph: Graph, logits: str, recipe: Recipe, output: str) -> str:
     """Probabilities of the ten digits; that of no digit, if there is one, shared out among them."""
     if not recipe.no_digits:
         return graph.node("Softmax", [logits], output, axis=-1)

@@ -204,12 +204,13 @@ def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
         ]
     }
     few = test.images[:_IMAGES_IN_EXPORT_CHECK]
+    belief = engine.belief(few)
     export(
         run.model,
         recipe,
         engine.weights(),
         images=few,
-        belief=engine.belief(few),
+        answers={"probabilities": belief[:, -1], "belief": belief},
         calibration=calibration,
         report={"data": recipe.data, "images": "test"} | scored.to_dict(),
     )

@@ -28,33 +28,14 @@ NO_DIGIT = DIGITS
 """The answer of a network that has been shown what is no digit."""
 
 
-class TorchEngine:
-    """A network of a recipe in training on PyTorch; see [`Engine`][rowscan.training.engine]."""
+class TorchTraining:
+    """A module in training: its parameters, optimiser, and what a checkpoint keeps of both."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        device: str = "auto",
-        *,
-        network: Callable[[], Classifier] | None = None,
-    ) -> None:
-        """Draw the first weights.
-
-        Args:
-            recipe: what to train.
-            device: `auto`, `cpu`, `cuda` or `mps`.
-            network: makes another network than the recipe names, to be compared with it.
-        """
+    def __init__(self, recipe: Recipe, network: nn.Module, device: str) -> None:
         self.recipe = recipe
         self.device = _device(device)
-        self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
-        self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            self.network = network() if network else _network(recipe, *self._scan.shape)
-            self._generator_state = torch.get_rng_state()
-        self.network.to(self.device)
-        self._parameters = dict(self.network.named_parameters())
+        network.to(self.device)
+        self._parameters = dict(network.named_parameters())
         if recipe.init == "glorot":
             self.load_weights(first_weights(recipe))
         else:
@@ -64,44 +45,9 @@ class TorchEngine:
             parameter.requires_grad_(is_trained(recipe, name))
         trained = [p for p in self._parameters.values() if p.requires_grad]
         self.optimizer = _optimizer(recipe, trained)
-        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
-        self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
-        self._labels = torch.empty(0, dtype=torch.int64)
 
-    def load_images(
-        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
-    ) -> None:
-        """Take the images; those that no step will change go to the device in reading order."""
-        self._images = torch.from_numpy(images.copy())
-        self._labels = torch.from_numpy(labels.astype(np.int64))
-        if not self._draws:
-            self._sequences = self._in_reading_order(self._images)
-            self._labels = self._labels.to(self.device)
-
-    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-        """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
-        n, size = len(self._images), self.recipe.batch_size
-        if self.recipe.steps_per_epoch:
-            yield from draw_order(self.recipe, n, epoch)
-            return
-        generator = torch.Generator()
-        generator.set_state(self._generator_state)
-        for _ in range(epoch + 1):
-            _draw_seed(generator)  # DataLoader's base seed, for workers that nobody starts
-            shuffle_seed = _draw_seed(generator)
-        generator.manual_seed(shuffle_seed)
-        if self.recipe.sampling == "shuffle":
-            shuffled = torch.randperm(n, generator=generator).numpy()
-            yield from (shuffled[i : i + size] for i in range(0, n, size))
-        else:
-            for _ in range(n // size):
-                yield torch.randint(n, (size,), generator=generator).numpy()
-
-    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
-        x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
-        logits = self.network(x)
-        loss = nn.functional.cross_entropy(logits, labels)
+    def descend(self, loss: Tensor, learning_rate: float) -> None:
+        """One step of the optimiser down the loss."""
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip:
@@ -109,39 +55,6 @@ class TorchEngine:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        digits = slice(len(batch))
-        correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
-        return loss.item(), int(correct.item())
-
-    def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(batch).to(self.device)
-        return self._inputs(self._sequences[index]), self._labels[index]
-
-    def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
-        """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
-        seed = np.random.SeedSequence([self.recipe.seed, *batch.tolist()])
-        generator = torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-        index = torch.from_numpy(batch)
-        images, labels = self._images[index], self._labels[index]
-        handwriting = self.recipe.augmentation == "handwriting"
-        ink = augment(images, labels, generator) if handwriting else as_ink(images)
-        n = round(self.recipe.no_digits * len(batch))
-        ink = torch.cat([ink, draw_no_digits(n, images, labels, generator)])
-        labels = torch.cat([labels, torch.full((n,), NO_DIGIT)])
-        x = self._inputs(255 * self._in_reading_order(ink))
-        return x, labels.to(self.device)
-
-    @torch.inference_mode()
-    def belief(
-        self, images: UInt8[np.ndarray, "n height width"]
-    ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
-        pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
-        probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
-        digits, none = probabilities.tensor_split([DIGITS], -1)
-        digits = digits + none.sum(-1, keepdim=True) / DIGITS
-        belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()
-        return belief
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
@@ -181,6 +94,103 @@ class TorchEngine:
                 for key, value in state.items()
                 if key.startswith(prefix)
             }
+
+
+class TorchEngine(TorchTraining):
+    """A network of a recipe in training on PyTorch; see [`Engine`][rowscan.training.engine]."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: str = "auto",
+        *,
+        network: Callable[[], Classifier] | None = None,
+    ) -> None:
+        """Draw the first weights.
+
+        Args:
+            recipe: what to train.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+            network: makes another network than the recipe names, to be compared with it.
+        """
+        self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
+        self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = network() if network else _network(recipe, *self._scan.shape)
+            self._generator_state = torch.get_rng_state()
+        super().__init__(recipe, self.network, device)
+        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+        self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Take the images; those that no step will change go to the device in reading order."""
+        self._images = torch.from_numpy(images.copy())
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+        if not self._draws:
+            self._sequences = self._in_reading_order(self._images)
+            self._labels = self._labels.to(self.device)
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
+        n, size = len(self._images), self.recipe.batch_size
+        if self.recipe.steps_per_epoch:
+            yield from draw_order(self.recipe, n, epoch)
+            return
+        generator = torch.Generator()
+        generator.set_state(self._generator_state)
+        for _ in range(epoch + 1):
+            _draw_seed(generator)  # DataLoader's base seed, for workers that nobody starts
+            shuffle_seed = _draw_seed(generator)
+        generator.manual_seed(shuffle_seed)
+        if self.recipe.sampling == "shuffle":
+            shuffled = torch.randperm(n, generator=generator).numpy()
+            yield from (shuffled[i : i + size] for i in range(0, n, size))
+        else:
+            for _ in range(n // size):
+                yield torch.randint(n, (size,), generator=generator).numpy()
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+        x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
+        logits = self.network(x)
+        loss = nn.functional.cross_entropy(logits, labels)
+        self.descend(loss, learning_rate)
+        digits = slice(len(batch))
+        correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
+        return loss.item(), int(correct.item())
+
+    def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(batch).to(self.device)
+        return self._inputs(self._sequences[index]), self._labels[index]
+
+    def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
+        generator = generator_of(self.recipe.seed, *batch.tolist())
+        index = torch.from_numpy(batch)
+        images, labels = self._images[index], self._labels[index]
+        handwriting = self.recipe.augmentation == "handwriting"
+        ink = augment(images, labels, generator) if handwriting else as_ink(images)
+        n = round(self.recipe.no_digits * len(batch))
+        ink = torch.cat([ink, draw_no_digits(n, images, labels, generator)])
+        labels = torch.cat([labels, torch.full((n,), NO_DIGIT)])
+        x = self._inputs(255 * self._in_reading_order(ink))
+        return x, labels.to(self.device)
+
+    @torch.inference_mode()
+    def belief(
+        self, images: UInt8[np.ndarray, "n height width"]
+    ) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities after each step of the scan; the last are the answer."""
+        pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
+        probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
+        digits, none = probabilities.tensor_split([DIGITS], -1)
+        digits = digits + none.sum(-1, keepdim=True) / DIGITS
+        belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()
+        return belief
 
     def _in_reading_order(self, images: Tensor) -> Tensor:
         return images.flatten(1)[:, self._scan.flatten()].to(self.device)
@@ -241,6 +251,12 @@ def _device(name: str) -> torch.device:
         there = ", ".join(device for device, there in available.items() if there)
         raise UsageError(f"device {name!r} is not available here; there is: {there}")
     return torch.device(name)
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """A generator of torch whose row of random numbers these numbers decide."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
 
 
 def _draw_seed(generator: torch.Generator) -> int:

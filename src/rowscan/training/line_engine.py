@@ -1,0 +1,114 @@
+"""The engine of the line model: composes lines, and trains a network to read them, on PyTorch.
+
+The loss is connectionist temporal classification: minus the log of the probability that the
+network gives to the text, over all the ways to write it into its steps (see `rowscan.ctc`).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional as fn
+
+from rowscan.recipes import Recipe
+from rowscan.scans import SIDE
+from rowscan.training.lines import HEIGHT, Lines, compose
+from rowscan.training.sweep import PATCH, STEPS_A_PATCH, LineReader
+from rowscan.training.torch_engine import TorchTraining, generator_of
+
+COMPOSED = 1
+"""The seeds of lines: this and the line's number for training, see `held_out` for others."""
+
+
+class LineEngine(TorchTraining):
+    """A `LineReader` in training; the verbs of [`Engine`][rowscan.training.engine], of lines.
+
+    An index in a batch is no image's: it is the number of a line, which decides how it is composed.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = LineReader(HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2)
+        super().__init__(recipe, self.network, device)
+        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Take the digits that lines are composed of."""
+        self._images = torch.from_numpy(images.copy())
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch (from 0): numbers that no line had before."""
+        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            yield np.arange(step * size, (step + 1) * size)
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
+        generator = generator_of(self.recipe.seed, COMPOSED, int(batch[0]))
+        lines = compose(len(batch), self._images, self._labels, generator)
+        logits = self._logits(lines.ink)
+        loss = ctc_loss(logits, lines).mean()
+        self.descend(loss, learning_rate)
+        texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), lines.widths)
+        right = sum(text == label for text, label in zip(texts, lines.labels, strict=True))
+        return loss.item(), right
+
+    @torch.inference_mode()
+    def read(self, lines: Lines) -> tuple[Float32[np.ndarray, "time n 11"], float]:
+        """Probabilities at each step, and the mean loss in nats."""
+        logits = self._logits(lines.ink)
+        probabilities: np.ndarray = logits.softmax(-1).cpu().numpy()
+        return probabilities, float(ctc_loss(logits, lines).mean())
+
+    def _logits(self, ink: Float32[Tensor, "n 32 width"]) -> Tensor:
+        padded = fn.pad(ink, (0, -ink.shape[2] % PATCH))
+        return self.network(padded.to(self.device))  # type: ignore[no-any-return]
+
+
+def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: Lines) -> Float32[Tensor, " n"]:
+    """Minus the log-probability of each line's text (Graves et al. 2006), in nats."""
+    texts = [digit + 1 for label in lines.labels for digit in label]
+    return fn.ctc_loss(
+        logits.log_softmax(-1),
+        torch.tensor(texts, dtype=torch.int64, device=logits.device),
+        torch.tensor([steps(width) for width in lines.widths]),
+        torch.tensor([len(label) for label in lines.labels]),
+        reduction="none",
+        zero_infinity=True,  # a text that does not fit teaches nothing
+    )
+
+
+def steps(width: int) -> int:
+    """So many steps a line of so many columns has."""
+    return STEPS_A_PATCH * -(-width // PATCH)
+
+
+def likeliest_path(
+    probabilities: Float32[np.ndarray, "time n 11"], widths: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """The text of the likeliest answers step by step: quick, and nearly always the likeliest."""
+    best = probabilities.argmax(-1)
+    texts = []
+    for line, width in enumerate(widths):
+        path = best[: steps(width), line]
+        changes = np.diff(path, prepend=0) != 0
+        texts.append(tuple((path[changes & (path > 0)] - 1).tolist()))
+    return texts
+
+
+def held_out(
+    images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"], *, seed: int
+) -> Iterator[Lines]:
+    """Batches of lines of digits that no training uses, without end; always the same ones."""
+    digits, truth = torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
+    batch = 0
+    while True:
+        yield compose(32, digits, truth, generator_of(seed, COMPOSED + 1, batch))
+        batch += 1

@@ -1,0 +1,96 @@
+"""The engine of the line model: what it draws, how it learns, and its network's model file."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from rowscan.ctc import text_probability
+from rowscan.ink import normalise_digit, open_image
+from rowscan.recipes import Recipe, change, find
+from rowscan.training.export import _model
+from rowscan.training.line_engine import LineEngine, ctc_loss, held_out, likeliest_path, steps
+from rowscan.training.lines import Lines
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
+IMAGES = np.stack([normalise_digit(open_image(path)) for path in EXAMPLES])
+LABELS = np.array([int(path.stem[0]) for path in EXAMPLES], np.uint8)
+
+
+def small() -> Recipe:
+    values = {"network": "line", "hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 5}
+    return change(find("sweep"), values)
+
+
+def engine() -> LineEngine:
+    made = LineEngine(small(), "cpu")
+    made.load_images(IMAGES, LABELS)
+    return made
+
+
+def test_no_line_is_numbered_twice() -> None:
+    numbers = np.concatenate([batch for epoch in (1, 0, 2) for batch in engine().order(epoch)])
+    np.testing.assert_array_equal(np.sort(numbers), np.arange(3 * 5 * 8))
+
+
+def test_a_step_depends_on_its_batch_and_the_state_alone() -> None:
+    whole, first, second = engine(), engine(), engine()
+    batches = [*whole.order(0)]
+    losses = [whole.step(batch, 0.01) for batch in batches]
+    for batch in batches[:2]:
+        first.step(batch, 0.01)
+    second.load_state(first.state())
+    assert [second.step(batch, 0.01) for batch in batches[2:]] == losses[2:]
+
+
+def test_the_loss_is_minus_the_log_of_the_text_s_probability() -> None:
+    made = engine()
+    lines = next(held_out(IMAGES, LABELS, seed=3))
+    probabilities, mean = made.read(lines)
+    losses = [
+        -np.log(text_probability(probabilities[: steps(width), i], label))
+        for i, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
+    ]
+    assert mean == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_lines_to_be_examined_are_always_the_same_and_never_trained_on() -> None:
+    first, again = next(held_out(IMAGES, LABELS, seed=3)), next(held_out(IMAGES, LABELS, seed=3))
+    assert torch.equal(first.ink, again.ink)
+    other = next(held_out(IMAGES, LABELS, seed=4))
+    assert first.labels != other.labels
+
+
+def test_the_likeliest_path_is_collapsed() -> None:
+    path = [0, 5, 5, 0, 5, 1, 1, 0, 3, 3]
+    rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(2, 1)
+    assert likeliest_path(rows, [20, 8]) == [(4, 4, 0, 2), (4,)]
+
+
+def test_it_learns_to_read_one_line() -> None:
+    made = engine()
+    batches = held_out(IMAGES, LABELS, seed=5)
+    lines = next(lines for lines in batches if max(map(len, lines.labels)) == 3)
+    few = Lines(lines.ink[:4], lines.widths[:4], lines.labels[:4])
+    optimizer = torch.optim.Adam(made.network.parameters(), 0.01)
+    for _ in range(120):
+        loss = ctc_loss(made._logits(few.ink), few).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    probabilities, _ = made.read(few)
+    assert likeliest_path(probabilities, few.widths) == list(few.labels)
+
+
+@pytest.mark.parametrize("width", [4, 36, 200, 1000, 4096])
+def test_the_graph_takes_lines_of_any_width(width: int) -> None:
+    made = engine()
+    content = _model(small(), made.weights(), {}, {}).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, width), dtype=np.uint8)
+    (answer,) = session.run(None, {"images": images})
+    with torch.inference_mode():
+        logits = made.network(torch.from_numpy(images).float() / 255)
+    np.testing.assert_allclose(answer, logits.softmax(-1).transpose(0, 1), atol=1e-5)
