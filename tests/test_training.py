@@ -255,10 +255,14 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
         np.testing.assert_array_equal(answer.argmax(1), expected.argmax(1))
 
 
-def test_the_shipped_model_does_what_it_says() -> None:
-    digits = load_digits("mnist")
-    reader = rowscan.Reader()
-    right = (reader.classify(digits.test.images)[0] == digits.test.labels).sum()
-    assert reader.report["correct"] == right
-    assert right >= 9800
-    assert change(find("lstm-rows"), {"epochs": 8}) == msgspec.convert(reader.recipe, Recipe)
+def test_the_shipped_model_is_the_recipe_s_and_does_what_it_says() -> None:
+    shipped = rowscan.Reader()
+    assert msgspec.convert(shipped.recipe, Recipe) == find("sweep")
+    command = [sys.executable, "-m", "rowscan", "evaluate", "--format", "json"]
+    printed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert printed["n"] == 10_000
+    assert printed["accuracy"] > 0.995
+    for figure in ("correct", "accuracy", "ece", "nll", "brier"):
+        assert printed[figure] == pytest.approx(shipped.report[figure], abs=1e-6), figure
+    file = Path(rowscan.__file__).parent / "models" / "digit.onnx"
+    assert file.stat().st_size < 4_000_000
