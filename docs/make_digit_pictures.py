@@ -83,7 +83,7 @@ def draw_sweeps(image: np.ndarray) -> None:
             style = {"arrowstyle": "->", "color": ACCENT, "linewidth": 1.8}
             centre = (x + 2, y + 2)
             for start in ((centre[0], 0), (centre[0], 27), (0, centre[1]), (27, centre[1])):
-                near = tuple(c + 0.3 * (s - c) for s, c in zip(start, centre, strict=True))
+                near = (0.7 * centre[0] + 0.3 * start[0], 0.7 * centre[1] + 0.3 * start[1])
                 axes.annotate("", near, start, arrowprops=style)
         axes.set_title(title, fontsize=11, color=INK)
         bare(axes)
