@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from rowscan.ctc import text_probability
+from rowscan.errors import UsageError
 from rowscan.ink import normalise_digit, open_image
 from rowscan.recipes import Recipe, change, find
+from rowscan.training.engine import create
 from rowscan.training.export import _model
 from rowscan.training.line_engine import LineEngine, ctc_loss, held_out, likeliest_path, steps
 from rowscan.training.lines import Lines
@@ -28,6 +30,11 @@ def engine() -> LineEngine:
     made = LineEngine(small(), "cpu")
     made.load_images(IMAGES, LABELS)
     return made
+
+
+def test_it_is_not_taken_for_a_network_of_single_digits() -> None:
+    with pytest.raises(UsageError, match="no command trains it yet"):
+        create(small())
 
 
 def test_no_line_is_numbered_twice() -> None:

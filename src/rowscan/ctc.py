@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 
 Probabilities = Float[np.ndarray, "time classes"]
 
+CLASSES = 11
+"""None, and the ten digits."""
 NONE = 0
 _BEAM = 8
 _UNLIKELY = 1e-3  # a class less probable than this at a step starts no digit there

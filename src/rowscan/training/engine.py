@@ -104,6 +104,8 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
             f"a sweep network needs a square grid: set scan={' or '.join(GRIDS)}, "
             f"not {recipe.scan!r}"
         )
+    if recipe.network == "line":
+        raise UsageError("a line network reads lines of digits, and no command trains it yet")
     _check_lstm_is_not_needed(recipe)
     if recipe.engine != "torch":
         _check_torch_is_not_needed(recipe)

@@ -18,6 +18,7 @@ from jaxtyping import Float32, UInt8
 from onnx import TensorProto, helper
 
 import rowscan
+from rowscan.ctc import CLASSES
 from rowscan.errors import ModelError
 from rowscan.files import write_atomically
 from rowscan.recipes import Recipe
@@ -27,7 +28,6 @@ from rowscan.training.graph import Graph
 
 LABELS = [str(digit) for digit in range(10)]
 TOLERANCE = 1e-5
-LINE_CLASSES = 11
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.12
 
 
@@ -218,11 +218,11 @@ def _line(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
     x = graph.node("Unsqueeze", [x, one_row], "row")
     x = graph.sweep_layer(x, weights, "along", directions=ALONG, sides=(1, None))
     x = graph.node("Squeeze", [graph.normalised(x, weights, "last_norm"), one_row], "line")
-    logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, LINE_CLASSES], "logits")
+    logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, CLASSES], "logits")
     by_line = graph.node("Transpose", [logits], "by_line", perm=[1, 0, 2, 3])
-    steps = graph.reshaped(by_line, [0, -1, LINE_CLASSES], "steps")
+    steps = graph.reshaped(by_line, [0, -1, CLASSES], "steps")
     graph.node("Softmax", [steps], "probabilities", axis=-1)
-    return ["n", rows * patch, "width"], {"probabilities": ["n", "time", LINE_CLASSES]}
+    return ["n", rows * patch, "width"], {"probabilities": ["n", "time", CLASSES]}
 
 
 def _answers(graph: Graph, logits: str, recipe: Recipe, output: str) -> str:

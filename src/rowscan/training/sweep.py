@@ -18,14 +18,13 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from rowscan.ctc import CLASSES
 from rowscan.scans import ALONG, DIRECTIONS, Directions
 from rowscan.training.networks import Classifier
 
 PATCH = 4
 STEPS_A_PATCH = 2
 """So many answers a column of patches, that digits may stand close."""
-LINE_CLASSES = 11
-"""No digit, and the ten digits."""
 
 
 class SweepClassifier(Classifier):
@@ -92,7 +91,7 @@ class LineReader(nn.Module):
         self.join = nn.Linear(self.rows * width, joined)
         self.along = SweepLayer(joined, ALONG)
         self.last_norm = nn.LayerNorm(joined)
-        self.head = nn.Linear(joined, STEPS_A_PATCH * LINE_CLASSES)
+        self.head = nn.Linear(joined, STEPS_A_PATCH * CLASSES)
 
     def forward(self, ink: Float32[Tensor, "n height width"]) -> Float32[Tensor, "time n classes"]:
         """Logits; `ink` is 0 to 1, its width a multiple of 4. Class 0 is none, digit d is d + 1."""
@@ -104,7 +103,7 @@ class LineReader(nn.Module):
             x = layer(x)
         x = self.join(self.norm(x).permute(1, 2, 0, 3).flatten(2))
         x = self.last_norm(self.along(x[None])[0])
-        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, LINE_CLASSES)
+        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, CLASSES)
         return logits.transpose(1, 2).flatten(0, 1)
 
 
