@@ -8,6 +8,7 @@ the example that everyone knows (two convolutions, dropout, 1.2 million paramete
 """
 
 import argparse
+import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from rowscan.data import Digits, load_digits, load_labelled
+from rowscan.data import Digits, Split, load_digits, load_labelled
 from rowscan.evaluation import score_digits
 from rowscan.recipes import Recipe, change, find
 from rowscan.training.calibration import calibrate
@@ -109,7 +110,7 @@ def main() -> None:
     }
     for name, engine in engines.items():
         seconds = train(engine, recipe, digits)
-        calibrate(engine, digits.validation)
+        calibrate(engine, functools.partial(loss_on, digits.validation, engine))
         parameters = sum(weight.size for weight in engine.weights().values())
         scores = [
             score_digits(predict_proba(engine, split.images), split.labels)
@@ -117,6 +118,11 @@ def main() -> None:
         ]
         row = "".join(f"{score.accuracy:14.2%}" for score in scores)
         print(f"{name:20}{parameters:12,}{1000 * seconds:7.0f} ms{row}", flush=True)
+
+
+def loss_on(split: Split, engine: TorchEngine) -> float:
+    """Mean loss in nats."""
+    return score_digits(predict_proba(engine, split.images), split.labels).nll
 
 
 def train(engine: TorchEngine, recipe: Recipe, digits: Digits) -> float:

@@ -249,6 +249,23 @@ RECIPES: Mapping[str, Recipe] = {
             no_digits=0.125,
             calibrate=True,
         ),
+        Recipe(
+            name="line",
+            summary="the number reader: recurrences over a line of writing, composed of digits",
+            network="line",
+            hidden=64,
+            layers=3,
+            optimizer="adamw",
+            learning_rate=0.004,
+            weight_decay=0.05,
+            clip=1.0,
+            schedule="one-cycle",
+            batch_size=32,
+            epochs=32,
+            steps_per_epoch=1000,
+            calibrate=True,
+            samples=0,
+        ),
     )
 }
 

@@ -7,37 +7,36 @@ file needs to know of it.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from rowscan.data import Split
-from rowscan.evaluation import score_digits
-from rowscan.training.engine import Engine, predict_proba
+from rowscan.training.engine import Trainer
 
 _LOWEST, _HIGHEST = 0.25, 4.0
 _TRIALS = 12
 _GOLDEN = (math.sqrt(5) - 1) / 2
+_HEAD = ("head.weight", "head.bias")
 
 
-def calibrate(engine: Engine, held_out: Split) -> dict[str, Any]:
+def calibrate(engine: Trainer, loss: Callable[[], float]) -> dict[str, Any]:
     """Divide the head's weights by the best temperature; what was done, for the model file.
 
     Args:
         engine: a trained network, whose weights are replaced.
-        held_out: images that it was not trained on.
+        loss: what the network as it is makes of held-out examples, in nats; to be least.
     """
     weights = engine.weights()
-    nll: dict[float, float] = {}
+    losses: dict[float, float] = {}
 
     def try_out(log_temperature: float) -> float:
         temperature = math.exp(log_temperature)
         heads = {name: weights[name] / weights[name].dtype.type(temperature) for name in _HEAD}
         engine.load_weights(weights | heads)
-        scored = score_digits(predict_proba(engine, held_out.images), held_out.labels)
-        nll[temperature] = scored.nll
-        return scored.nll
+        losses[temperature] = loss()
+        return losses[temperature]
 
     before = try_out(0.0)
-    # Golden-section search: the mean NLL has one minimum in log T.
+    # Golden-section search: the loss has one minimum in log T.
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
     inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
     values = [try_out(place) for place in inner]
@@ -50,15 +49,11 @@ def calibrate(engine: Engine, held_out: Split) -> dict[str, Any]:
             low, inner[0], values[0] = inner[0], inner[1], values[1]
             inner[1] = low + _GOLDEN * (high - low)
             values[1] = try_out(inner[1])
-    best = min(nll, key=nll.__getitem__)
+    best = min(losses, key=losses.__getitem__)
     after = try_out(math.log(best))
     return {
         "method": "temperature",
         "temperature": best,
-        "images": len(held_out),
         "nll_before": before,
         "nll_after": after,
     }
-
-
-_HEAD = ("head.weight", "head.bias")

@@ -5,6 +5,7 @@ of runs, files, progress bars or accuracy; see `training.loop` for those.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,10 +24,10 @@ rows. All float32."""
 
 
 @runtime_checkable
-class Engine(Protocol):
+class Trainer(Protocol):
     """A network in training; `create` makes one, with the first weights of the recipe's seed.
 
-    An engine is a pure function of its recipe: epoch `e` draws the same order whether or not the
+    It is a pure function of its recipe: epoch `e` draws the same order whether or not the
     epochs before it were run by the same process, which is what makes a training resumable.
     """
 
@@ -41,11 +42,6 @@ class Engine(Protocol):
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
 
-    def belief(
-        self, images: UInt8[np.ndarray, "n height width"]
-    ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
-
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
 
@@ -57,6 +53,16 @@ class Engine(Protocol):
 
     def load_state(self, state: Arrays) -> None:
         """Continue exactly where `state()` was taken."""
+
+
+@runtime_checkable
+class Engine(Trainer, Protocol):
+    """A network that reads single digits, in training."""
+
+    def belief(
+        self, images: UInt8[np.ndarray, "n height width"]
+    ) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities after each step of the scan; the last are the answer."""
 
 
 GRIDS = ("patches", "pixels")
@@ -90,7 +96,7 @@ def check_fit(ours: Arrays, theirs: Arrays) -> None:
 
 
 def create(recipe: Recipe, device: str = "auto") -> Engine:
-    """The engine that the recipe names, with its first weights drawn.
+    """The engine of single digits that the recipe names, with its first weights drawn.
 
     Raises:
         MissingExtraError: its framework is not installed.
@@ -124,11 +130,22 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
         from rowscan.training.numpy_engine import NumpyEngine
 
         return NumpyEngine(recipe)
-    try:
+    with torch_or_extra():
         from rowscan.training.torch_engine import TorchEngine
+    return TorchEngine(recipe, device)
+
+
+@contextmanager
+def torch_or_extra() -> Iterator[None]:
+    """Around an import of what needs PyTorch: says what to install if it is missing.
+
+    Raises:
+        MissingExtraError: it is.
+    """
+    try:
+        yield
     except ModuleNotFoundError:
         raise MissingExtraError("training needs PyTorch: pip install 'rowscan[train]'") from None
-    return TorchEngine(recipe, device)
 
 
 def _check_lstm_is_not_needed(recipe: Recipe) -> None:

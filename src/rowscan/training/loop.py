@@ -8,21 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from rowscan.data import Digits, Split, load_digits
+from rowscan.data import Digits, load_digits
 from rowscan.errors import DataError, UsageError
-from rowscan.evaluation import score_digits
 from rowscan.recipes import Recipe, change, find, load
-from rowscan.training.calibration import calibrate
-from rowscan.training.engine import Engine, create, predict_proba
-from rowscan.training.export import export
+from rowscan.training.digit_exam import DigitExam
+from rowscan.training.engine import Engine, Trainer, create, torch_or_extra
+from rowscan.training.exam import Exam
 from rowscan.training.progress import Progress
-from rowscan.training.report import write_report
 from rowscan.training.runs import Place, Run, new_directory
 
 CHECKPOINT_SECONDS = 5.0
-_IMAGES_IN_EXPORT_CHECK = 256
 
 
 def train(
@@ -60,7 +55,7 @@ def train(
         raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
     if recipe.train_on == "all" and recipe.calibrate:
         raise UsageError("train_on=all leaves no validation images: set calibrate=false as well")
-    engine = create(recipe, device)
+    engine = _engine(recipe, device)
     digits = load_digits(recipe.data, offline=offline)
     run = Run.create(Path(output) if output else new_directory(recipe), recipe)
     return _train(run, engine, digits, quiet)
@@ -81,7 +76,7 @@ def resume(
     if run.result is not None:
         return run
     return _train(
-        run, create(run.recipe, device), load_digits(run.recipe.data, offline=offline), quiet
+        run, _engine(run.recipe, device), load_digits(run.recipe.data, offline=offline), quiet
     )
 
 
@@ -99,7 +94,25 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
 
 
-def _train(run: Run, engine: Engine, digits: Digits, quiet: bool) -> Run:
+def _engine(recipe: Recipe, device: str) -> Trainer:
+    if recipe.network != "line":
+        return create(recipe, device)
+    with torch_or_extra():
+        from rowscan.training.line_engine import LineEngine
+    return LineEngine(recipe, device)
+
+
+def _exam(recipe: Recipe, engine: Trainer, digits: Digits) -> Exam:
+    if isinstance(engine, Engine):
+        return DigitExam(recipe, engine, digits)
+    from rowscan.training.line_engine import LineEngine
+    from rowscan.training.line_exam import LineExam
+
+    assert isinstance(engine, LineEngine)
+    return LineExam(recipe, engine, digits)
+
+
+def _train(run: Run, engine: Trainer, digits: Digits, quiet: bool) -> Run:
     recipe = run.recipe
     images = digits.training if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
@@ -111,21 +124,22 @@ def _train(run: Run, engine: Engine, digits: Digits, quiet: bool) -> Run:
         engine.load_state(state)
     with Progress(recipe, steps=steps, done=place.step, quiet=quiet) as progress:
         try:
-            held_out = _held_out(recipe, digits)
-            _run_epochs(run, engine, place, held_out=held_out, steps=steps, progress=progress)
+            exam = _exam(recipe, engine, digits)
+            _run_epochs(run, engine, place, exam=exam, steps=steps, progress=progress)
         except KeyboardInterrupt as error:
             error.add_note(f"stopped; go on with: rowscan train --resume {run.directory}")
             raise
-    _finish(run, engine, digits, place)
+    result = exam.finish(run, place)
+    run.finish(engine.weights(), result | {"seconds": round(place.seconds, 3)})
     return run
 
 
 def _run_epochs(
     run: Run,
-    engine: Engine,
+    engine: Trainer,
     place: Place,
     *,
-    held_out: Split,
+    exam: Exam,
     steps: int,
     progress: Progress,
 ) -> None:
@@ -165,13 +179,10 @@ def _run_epochs(
                 progress.record(mean, accuracy)
                 place.loss_sum, place.correct, place.seen = 0.0, 0, 0
             if last or (recipe.monitor_every and position % recipe.monitor_every == 0):
-                probabilities = predict_proba(engine, held_out.images)
-                scored = score_digits(probabilities, held_out.labels)
-                values = {"images": scored.n, "accuracy": scored.accuracy, "loss": scored.nll}
+                n, accuracy, loss = exam.monitor()
+                values = {"images": n, "accuracy": accuracy, "loss": loss}
                 record(epoch, "monitor", on=recipe.monitor, **values)
-                progress.monitor(
-                    epoch, place.step, recipe.monitor, scored.accuracy, loss=scored.nll
-                )
+                progress.monitor(epoch, place.step, recipe.monitor, accuracy, loss=loss)
             if last:
                 progress.epoch(epoch, **_summary(run.records, epoch))
             if last or time.perf_counter() - saved > CHECKPOINT_SECONDS:
@@ -180,67 +191,12 @@ def _run_epochs(
                 saved = time.perf_counter()
 
 
-def _finish(run: Run, engine: Engine, digits: Digits, place: Place) -> None:
-    """Calibrate, test once, and write model file, report, weights and result."""
-    recipe, test = run.recipe, digits.test
-    calibration = {"method": "none"}
-    if recipe.calibrate:
-        calibration = calibrate(engine, digits.validation)
-    probabilities = predict_proba(engine, test.images)
-    scored = score_digits(probabilities, test.labels)
-    result = scored.to_dict() | {"seconds": round(place.seconds, 3)}
-    answers = probabilities.argmax(1)
-    if recipe.published:
-        n = recipe.published.images
-        part = score_digits(probabilities[:n], test.labels[:n])
-        result |= {"published_n": part.n, "published_accuracy": part.accuracy}
-    samples = np.arange(min(recipe.samples, len(test)))
-    if recipe.sample_from == "random":
-        samples = np.random.default_rng(recipe.seed).choice(len(test), len(samples), replace=False)
-    result |= {
-        "samples": [
-            {"image": int(i), "answer": int(answers[i]), "truth": int(test.labels[i])}
-            for i in samples
-        ]
-    }
-    few = test.images[:_IMAGES_IN_EXPORT_CHECK]
-    belief = engine.belief(few)
-    export(
-        run.model,
-        recipe,
-        engine.weights(),
-        images=few,
-        answers={"probabilities": belief[:, -1], "belief": belief},
-        calibration=calibration,
-        report={"data": recipe.data, "images": "test"} | scored.to_dict(),
-    )
-    write_report(
-        run.report,
-        recipe=recipe,
-        records=run.records,
-        environment=run.environment,
-        probabilities=probabilities,
-        images=test.images,
-        labels=test.labels,
-        example=digits.training.images[0],
-        example_label=int(digits.training.labels[0]),
-        seconds=place.seconds,
-    )
-    run.finish(engine.weights(), result)
-
-
 def _steps_per_epoch(recipe: Recipe, images: int) -> int:
     if recipe.steps_per_epoch:
         return recipe.steps_per_epoch if images else 0
     if recipe.sampling == "replacement":
         return images // recipe.batch_size
     return math.ceil(images / recipe.batch_size)
-
-
-def _held_out(recipe: Recipe, digits: Digits) -> Split:
-    split = digits.test if recipe.monitor == "test" else digits.validation
-    n = recipe.monitor_images or len(split)
-    return Split(split.images[:n], split.labels[:n])
 
 
 def _summary(records: list[dict[str, Any]], epoch: int) -> dict[str, float]:

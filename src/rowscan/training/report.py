@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
-from rowscan.evaluation import DigitResult, score_digits
+from rowscan.evaluation import DigitResult, NumberResult, score_digits
 from rowscan.files import write_atomically
 from rowscan.recipes import Published, Recipe
 from rowscan.training import plots
@@ -41,6 +41,31 @@ class Answer:
     def right(self) -> bool:
         """Whether the answer is the truth."""
         return self.answer == self.truth
+
+
+@dataclass(frozen=True)
+class LineAnswer:
+    """One test line with what was read and what is written there."""
+
+    ink: UInt8[np.ndarray, "32 width"]
+    truth: str
+    answer: str
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is exactly the truth."""
+        return self.answer == self.truth
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture."""
+        return int(self.ink.shape[1])
+
+    @property
+    def picture(self) -> str:
+        """A data URI: ink on nothing."""
+        return _picture(self.ink)
 
 
 @dataclass(frozen=True)
@@ -120,35 +145,96 @@ def write_report(
     if recipe.published is not None:
         head = slice(recipe.published.images)
         claim = Claim(recipe.published, score_digits(probabilities[head], labels[head]))
-    curves = (
-        plots.learning_curve(records, what, recipe.published) for what in ("accuracy", "loss")
-    )
-    page = _template().render(
+    page = _render(
+        "report.html.j2",
         recipe=recipe,
-        settings=dict(_settings(recipe)),
+        records=records,
         environment=environment,
+        share=result.accuracy,
         result=result,
         claim=claim,
-        curves=[curve for curve in curves if curve],
         reliability=plots.reliability(result.bins),
         confused=_confused(result.confusion),
         worst=show(worst),
         first=show(first),
         example=_picture(example),
         example_label=example_label,
-        duration=_duration(seconds),
+        seconds=seconds,
     )
     write_atomically(path, page)
 
 
-def _template() -> jinja2.Template:
-    source = files("rowscan.training").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def write_line_report(
+    path: Path,
+    *,
+    recipe: Recipe,
+    records: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, Any],
+    result: NumberResult,
+    lines: Sequence[LineAnswer],
+    seconds: float,
+) -> None:
+    """Write the report of a line model as one HTML file that loads nothing else.
+
+    Args:
+        path: where it goes.
+        recipe: what was trained.
+        records: the run's metrics.
+        environment: versions, machine, revision.
+        result: how well the test lines were read.
+        lines: the test lines.
+        seconds: how long the training took.
+
+    Raises:
+        RowscanError: the file cannot be written.
+    """
+    wrong = sorted((line for line in lines if not line.right), key=lambda line: -line.confidence)
+    page = _render(
+        "lines.html.j2",
+        recipe=recipe,
+        records=records,
+        environment=environment,
+        share=result.exact,
+        result=result,
+        first=lines[:_MISTAKES],
+        worst=wrong[:_MISTAKES],
+        seconds=seconds,
     )
-    environment.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
-    environment.filters["as_published"] = plots.as_published
-    return environment.from_string(source)
+    write_atomically(path, page)
+
+
+def _render(
+    name: str,
+    *,
+    recipe: Recipe,
+    records: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, Any],
+    seconds: float,
+    **values: Any,
+) -> str:
+    """The page of a template, with what all of them show."""
+    templates = jinja2.Environment(
+        loader=jinja2.FunctionLoader(
+            lambda name: files("rowscan.training").joinpath(name).read_text(encoding="utf-8")
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
+    templates.filters["as_published"] = plots.as_published
+    curves = (
+        plots.learning_curve(records, what, recipe.published) for what in ("accuracy", "loss")
+    )
+    return templates.get_template(name).render(
+        recipe=recipe,
+        settings=dict(_settings(recipe)),
+        environment=environment,
+        curves=[curve for curve in curves if curve],
+        duration=_duration(seconds),
+        **values,
+    )
 
 
 def _picture(image: UInt8[np.ndarray, "height width"]) -> str:

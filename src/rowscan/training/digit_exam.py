@@ -1,0 +1,99 @@
+"""How a training of a digit model is measured: single digits of the data set."""
+
+from typing import Any
+
+import numpy as np
+
+from rowscan.data import Digits, Split
+from rowscan.evaluation import score_digits
+from rowscan.recipes import Recipe
+from rowscan.training.calibration import calibrate
+from rowscan.training.engine import Engine, predict_proba
+from rowscan.training.exam import Measured
+from rowscan.training.export import export
+from rowscan.training.report import write_report
+from rowscan.training.runs import Place, Run
+
+_IMAGES_IN_EXPORT_CHECK = 256
+
+
+class DigitExam:
+    """An [`Exam`][rowscan.training.exam] of a network that reads single digits."""
+
+    def __init__(self, recipe: Recipe, engine: Engine, digits: Digits) -> None:
+        self._recipe, self._engine, self._digits = recipe, engine, digits
+        split = digits.test if recipe.monitor == "test" else digits.validation
+        n = recipe.monitor_images or len(split)
+        self._held_out = Split(split.images[:n], split.labels[:n])
+
+    def monitor(self) -> Measured:
+        """Accuracy and loss on the images that the recipe names."""
+        scored = score_digits(
+            predict_proba(self._engine, self._held_out.images), self._held_out.labels
+        )
+        return Measured(scored.n, scored.accuracy, scored.nll)
+
+    def finish(self, run: Run, place: Place) -> dict[str, Any]:
+        """Calibrate on the validation images, test on the test images, write model and report."""
+        recipe, engine, test = self._recipe, self._engine, self._digits.test
+        calibration: dict[str, Any] = {"method": "none"}
+        if recipe.calibrate:
+            validation = self._digits.validation
+            calibration = calibrate(
+                engine,
+                lambda: (
+                    score_digits(predict_proba(engine, validation.images), validation.labels).nll
+                ),
+            ) | {"images": len(validation)}
+        probabilities = predict_proba(engine, test.images)
+        scored = score_digits(probabilities, test.labels)
+        few = test.images[:_IMAGES_IN_EXPORT_CHECK]
+        belief = engine.belief(few)
+        export(
+            run.model,
+            recipe,
+            engine.weights(),
+            images=few,
+            answers={"probabilities": belief[:, -1], "belief": belief},
+            calibration=calibration,
+            report={"data": recipe.data, "images": "test"} | scored.to_dict(),
+        )
+        write_report(
+            run.report,
+            recipe=recipe,
+            records=run.records,
+            environment=run.environment,
+            probabilities=probabilities,
+            images=test.images,
+            labels=test.labels,
+            example=self._digits.training.images[0],
+            example_label=int(self._digits.training.labels[0]),
+            seconds=place.seconds,
+        )
+        return scored.to_dict() | self._of_the_claim(probabilities) | self._samples(probabilities)
+
+    def _of_the_claim(self, probabilities: np.ndarray) -> dict[str, Any]:
+        """Accuracy on as many test images as the publication tested."""
+        if self._recipe.published is None:
+            return {}
+        n = self._recipe.published.images
+        part = score_digits(probabilities[:n], self._digits.test.labels[:n])
+        return {"published_n": part.n, "published_accuracy": part.accuracy}
+
+    def _samples(self, probabilities: np.ndarray) -> dict[str, Any]:
+        """Some predictions beside the truth."""
+        recipe, labels = self._recipe, self._digits.test.labels
+        chosen = np.arange(min(recipe.samples, len(labels)))
+        if recipe.sample_from == "random":
+            rng = np.random.default_rng(recipe.seed)
+            chosen = rng.choice(len(labels), len(chosen), replace=False)
+        return {
+            "samples": [
+                {
+                    "image": int(i),
+                    "answer": int(probabilities[i].argmax()),
+                    "truth": int(labels[i]),
+                }
+                for i in chosen
+            ]
+        }

@@ -1,0 +1,120 @@
+"""How a training of the line model is measured: lines composed of digits held out from it."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from rowscan.ctc import decode
+from rowscan.data import Digits, Split
+from rowscan.evaluation import NumberResult, score_numbers
+from rowscan.recipes import Recipe
+from rowscan.training.calibration import calibrate
+from rowscan.training.exam import Measured
+from rowscan.training.export import export
+from rowscan.training.line_engine import LineEngine, held_out, likeliest_path, steps
+from rowscan.training.lines import Lines
+from rowscan.training.report import LineAnswer, write_line_report
+from rowscan.training.runs import Place, Run
+
+_BATCHES_TO_MONITOR, _BATCHES_TO_TEST = 24, 64
+_SURE, _UNSURE = 1 - 1e-6, 1e-6
+
+
+class LineExam:
+    """An [`Exam`][rowscan.training.exam] of a network that reads lines."""
+
+    def __init__(self, recipe: Recipe, engine: LineEngine, digits: Digits) -> None:
+        self._recipe, self._engine = recipe, engine
+        self._validation = _lines(digits.validation, _BATCHES_TO_MONITOR, seed=1)
+        self._test = digits.test
+
+    def monitor(self) -> Measured:
+        """Share of exact texts among the validation lines, step by step the likeliest ones."""
+        n, right, loss = 0, 0, 0.0
+        for lines in self._validation:
+            probabilities, mean = self._engine.read(lines)
+            texts = likeliest_path(probabilities, lines.widths)
+            right += sum(text == label for text, label in zip(texts, lines.labels, strict=True))
+            n += len(texts)
+            loss += mean * len(texts)
+        return Measured(n, right / n, loss / n)
+
+    def finish(self, run: Run, place: Place) -> dict[str, Any]:
+        """Calibrate on validation lines, test on lines of test digits, write model and report."""
+        recipe, engine = self._recipe, self._engine
+        calibration: dict[str, Any] = {"method": "none"}
+        if recipe.calibrate:
+            calibration = calibrate(engine, lambda: surprise(_read(engine, self._validation)))
+            calibration |= {"lines": sum(len(lines.labels) for lines in self._validation)}
+        batches = _lines(self._test, _BATCHES_TO_TEST, seed=2)
+        answers = _read(engine, batches)
+        scored = score(answers)
+        few = batches[0]
+        padded = np.pad(_levels(few), ((0, 0), (0, 0), (0, -few.ink.shape[2] % 4)))
+        exact = Lines(torch.from_numpy(padded).float() / 255, few.widths, few.labels)
+        export(
+            run.model,
+            recipe,
+            engine.weights(),
+            images=padded,
+            answers={"probabilities": engine.read(exact)[0].swapaxes(0, 1)},
+            calibration=calibration,
+            report={"data": recipe.data, "images": "lines of test digits"} | scored.to_dict(),
+        )
+        write_line_report(
+            run.report,
+            recipe=recipe,
+            records=run.records,
+            environment=run.environment,
+            result=scored,
+            lines=answers,
+            seconds=place.seconds,
+        )
+        return scored.to_dict() | {"accuracy": scored.exact, "samples": []}
+
+
+def surprise(answers: list[LineAnswer]) -> float:
+    """Mean loss in nats of saying how sure one is and then being right or wrong (log score)."""
+    losses = []
+    for answer in answers:
+        sure = min(_SURE, max(_UNSURE, answer.confidence))
+        losses.append(-np.log(sure if answer.right else 1 - sure))
+    return float(np.mean(losses))
+
+
+def score(answers: list[LineAnswer]) -> NumberResult:
+    """How well lines were read."""
+    return score_numbers(
+        [answer.answer for answer in answers],
+        [answer.truth for answer in answers],
+        [answer.confidence for answer in answers],
+    )
+
+
+def _lines(split: Split, batches: int, *, seed: int) -> list[Lines]:
+    return list(itertools.islice(held_out(split.images, split.labels, seed=seed), batches))
+
+
+def _levels(lines: Lines) -> np.ndarray:
+    levels: np.ndarray = (255 * lines.ink).round().to(torch.uint8).numpy()
+    return levels
+
+
+def _read(engine: LineEngine, batches: list[Lines]) -> list[LineAnswer]:
+    answers = []
+    for lines in batches:
+        probabilities, _ = engine.read(lines)
+        pictures = _levels(lines)
+        for i, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True)):
+            found = decode(probabilities[: steps(width), i])
+            answers.append(
+                LineAnswer(
+                    ink=pictures[i, :, :width],
+                    truth="".join(map(str, label)),
+                    answer="".join(map(str, found.digits)),
+                    confidence=found.probability,
+                )
+            )
+    return answers

@@ -1,0 +1,76 @@
+"""A small line model, trained through the same loop as every other network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from safetensors.numpy import load_file
+
+from rowscan.data import load_digits
+from rowscan.recipes import change, find
+from rowscan.training.line_engine import LineEngine
+from rowscan.training.line_exam import surprise
+from rowscan.training.loop import learning_rate, resume, train
+from rowscan.training.report import LineAnswer
+from rowscan.training.runs import Place, Run
+
+SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("line") / "run"
+    return train(change(find("line"), SMALL), data=tiny, output=output, quiet=True)
+
+
+def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
+    assert run.result is not None
+    assert run.result["n"] == 2048
+    assert {"exact", "cer", "ece", "interval"} <= set(run.result)
+    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [768, 768]
+    page = run.report.read_text(encoding="utf-8")
+    assert page.count("<img") == 48
+    assert "lines, composed of test images, read exactly" in page
+
+
+def test_its_model_file_says_what_it_is(run: Run) -> None:
+    session = onnxruntime.InferenceSession(run.model, providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["kind"] == "line"
+    assert json.loads(said["recipe"])["name"] == "line"
+    assert json.loads(said["calibration"])["method"] == "temperature"
+    assert json.loads(said["report"])["cer"] == run.result["cer"]  # type: ignore[index]
+    (answer,) = session.run(None, {"images": np.zeros((1, 32, 60), np.uint8)})
+    assert answer.shape == (1, 30, 11)
+    np.testing.assert_allclose(answer.sum(-1), 1, rtol=1e-5)
+
+
+def test_a_stopped_training_ends_as_one_that_was_not(run: Run, tiny: Path, tmp_path: Path) -> None:
+    recipe = change(find("line"), SMALL)
+    partial = Run.create(tmp_path / "run", change(recipe, {"data": str(tiny)}))
+    engine = LineEngine(partial.recipe, "cpu")
+    digits = load_digits(tiny).train
+    engine.load_images(digits.images, digits.labels)
+    place = Place()
+    for batch in engine.order(0):
+        loss, correct = engine.step(batch, learning_rate(recipe, place.step, 24))
+        place.step += 1
+        place.loss_sum += loss * len(batch)
+        place.correct += correct
+        place.seen += len(batch)
+        if place.step == 5:
+            break
+    partial.save_checkpoint(engine.state(), place)
+    done = resume(tmp_path / "run", quiet=True)
+    ours, theirs = (load_file(r.directory / "weights.safetensors") for r in (run, done))
+    for name, value in ours.items():
+        np.testing.assert_array_equal(theirs[name], value, err_msg=name)
+
+
+def test_surprise_by_hand() -> None:
+    ink = np.zeros((32, 8), np.uint8)
+    answers = [LineAnswer(ink, "12", "12", 0.8), LineAnswer(ink, "12", "13", 0.6)]
+    assert surprise(answers) == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+    assert np.isfinite(surprise([LineAnswer(ink, "1", "2", 1.0), LineAnswer(ink, "1", "1", 0.0)]))
