@@ -159,7 +159,7 @@ def _bar_of_seven(ink: Ink, generator: Generator) -> Ink:
     n = len(ink)
     top, bottom, _, _ = extents(ink)
     y = top + (bottom - top) * uniform(n, 0.42, 0.62, generator)
-    x, half = _middle_of_row(ink, y), uniform(n, 2.5, 5.5, generator)
+    x, half = middle_of_row(ink, y), uniform(n, 2.5, 5.5, generator)
     rise = half * uniform(n, -0.3, 0.15, generator)
     return segment(x - half, y - rise, x + half, y + rise, thickness(ink))
 
@@ -168,11 +168,11 @@ def _flag_and_foot(ink: Ink, generator: Generator) -> Ink:
     n = len(ink)
     top, bottom, _, _ = extents(ink)
     width = thickness(ink)
-    x, y = _middle_of_row(ink, top + 1), top + 0.5
+    x, y = middle_of_row(ink, top + 1), top + 0.5
     length = (bottom - top) * uniform(n, 0.15, 0.6, generator)
     angle = uniform(n, 0.5, 1.3, generator)  # radians from the vertical
     flag = segment(x, y, x - length * angle.sin(), y + length * angle.cos(), width)
-    x, y = _middle_of_row(ink, bottom - 1), bottom - 0.5
+    x, y = middle_of_row(ink, bottom - 1), bottom - 0.5
     before, after = uniform(n, 2.0, 6.0, generator), uniform(n, 2.0, 6.0, generator)
     rise = uniform(n, -1.0, 1.0, generator)
     foot = segment(x - before, y - rise, x + after, y + rise, width)
@@ -185,7 +185,7 @@ def _hook_of_nine(ink: Ink, generator: Generator) -> Ink:
     n = len(ink)
     _, bottom, _, _ = extents(ink)
     width = thickness(ink)
-    x, y = _middle_of_row(ink, bottom - 1), bottom - 0.5
+    x, y = middle_of_row(ink, bottom - 1), bottom - 0.5
     length, rise = uniform(n, 3.0, 9.0, generator), uniform(n, -0.5, 3.0, generator)
     below = y + uniform(n, 0.0, 1.5, generator)
     first = segment(x, y, x - length / 2, below, width)
@@ -304,7 +304,7 @@ def thickness(ink: Ink) -> Value:
     return (2 * ink.sum((1, 2)) / outline).clamp(1.2, 4)
 
 
-def _middle_of_row(ink: Ink, y: Value) -> Value:
+def middle_of_row(ink: Ink, y: Value) -> Value:
     """The centre of the ink in row y."""
     row = ink[torch.arange(len(ink)), y.long().clamp(0, SIZE - 1)] + 1e-4
     return (row * torch.arange(SIZE)).sum(1) / row.sum(1)

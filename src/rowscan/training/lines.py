@@ -8,7 +8,7 @@ All random numbers come from the generator given.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
@@ -18,10 +18,12 @@ from rowscan.training.augmentation import (
     as_ink,
     coarse,
     extents,
+    middle_of_row,
     other_habits,
     pen,
     pixelwise,
     segment,
+    thickness,
     tone,
     uniform,
 )
@@ -49,7 +51,11 @@ class Lines:
 
 @dataclass(frozen=True)
 class _Writers:
-    """The habits of one writer each: tensors of one value a line."""
+    """The habits of one writer each: tensors of one value a line.
+
+    Lengths in pixels; `zeros` is how tall a zero is beside other digits, `joins` how often a digit
+    is written on into the next, `marks` how often something that is no digit stands between.
+    """
 
     height: Value
     slant: Value
@@ -59,13 +65,15 @@ class _Writers:
     gap_spread: Value
     slope: Value
     foreign: Value
+    zeros: Value
+    joins: Value
     marks: Value
 
     @staticmethod
     def draw(n: int, g: Generator) -> "_Writers":
         touching = uniform(n, 0.0, 1.0, g) < 0.2
         return _Writers(
-            height=uniform(n, 15.0, 27.0, g),
+            height=uniform(n, 17.0, 27.0, g),
             slant=torch.randn(n, generator=g) * 0.22,
             stretch=torch.exp(torch.randn(n, generator=g) * 0.15),
             pen=uniform(n, 1.5, 4.2, g),
@@ -73,7 +81,9 @@ class _Writers:
             gap_spread=uniform(n, 0.3, 2.0, g),
             slope=torch.randn(n, generator=g) * 0.02,
             foreign=uniform(n, 0.0, 1.0, g),
-            marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.5, g), 0.0),
+            zeros=torch.where(uniform(n, 0.0, 1.0, g) < 0.15, uniform(n, 0.5, 0.9, g), 1.0),
+            joins=torch.where(uniform(n, 0.0, 1.0, g) < 0.12, uniform(n, 0.3, 1.0, g), 0.0),
+            marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.6, g), 0.0),
         )
 
 
@@ -123,7 +133,9 @@ def _written(
     n = len(ink)
     if n == 0:
         return torch.zeros(0, HEIGHT, _GLYPH)
-    ink = other_habits(ink, truth, writers.foreign[line_of] < 0.35, g)
+    foreign = writers.foreign[line_of]
+    ink = other_habits(ink, truth, foreign < 0.35, g)
+    ink = _long_flags(ink, (truth == 1) & (foreign < 0.15), g)
     own = uniform(n, 0.0, 0.45, g)
     warp = Warp.draw(n, own, g)
     slant = writers.slant[line_of]
@@ -134,6 +146,7 @@ def _written(
     draft = warp.sample(ink, torch.full((n,), 0.75), torch.zeros(n, 2))
     top, bottom, left, right = extents(draft)
     size = torch.exp(torch.randn(n, generator=g) * 0.06)
+    size = size * torch.where(truth == 0, writers.zeros[line_of], 1.0)
     # As in MNIST the longer side counts, but a flat digit is no taller for being wide.
     side = torch.maximum(bottom - top + 1, 0.6 * (right - left + 1)).clamp(min=6)
     scale = 0.75 * writers.height[line_of] * size / side
@@ -141,6 +154,20 @@ def _written(
     shift = -centre * (scale / 0.75)[:, None]
     glyphs = warp.sample(ink, scale, shift, size=(HEIGHT, _GLYPH))
     return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
+
+
+def _long_flags(
+    ink: Float32[Tensor, "n 28 28"], chosen: Bool[Tensor, " n"], g: Generator
+) -> Float32[Tensor, "n 28 28"]:
+    """Where chosen, an upstroke nearly as long as the stem: the 1 that looks like a roof."""
+    n = len(ink)
+    top, bottom, _, _ = extents(ink)
+    x = middle_of_row(ink, top + 1)
+    length = (bottom - top) * uniform(n, 0.5, 1.0, g)
+    angle = uniform(n, 0.3, 0.7, g)  # radians from the vertical
+    across, down = length * angle.sin(), length * angle.cos()
+    flag = segment(x, top + 0.5, x - across, top + 0.5 + down, thickness(ink))
+    return torch.maximum(ink, flag * pixelwise(chosen.float()))
 
 
 def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
@@ -152,7 +179,7 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
     def normal(spread: float) -> float:
         return spread * float(torch.randn((), generator=g))
 
-    height, width, gap, spread, slope, marks = (
+    height, width, gap, spread, slope, joins, marks = (
         float(values[line])
         for values in (
             writers.height,
@@ -160,12 +187,13 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             writers.gap,
             writers.gap_spread,
             writers.slope,
+            writers.joins,
             writers.marks,
         )
     )
     pieces: list[Tensor] = []
     for glyph in (*glyphs, None):
-        if chance(0.0, 1.0) < marks:
+        if chance(0.0, 1.0) < (marks if len(glyphs) else 0.5):
             pieces.append(_mark(height, width, g))
         if glyph is not None:
             pieces.append(glyph)
@@ -182,12 +210,31 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
         hidden = max(-left, 0)
         target = paper[:, left + hidden : left + _GLYPH]
         target.copy_(torch.maximum(target, _moved(piece, down)[:, hidden:]))
+        if last != x and joins > 0 and chance(0.0, 1.0) < joins:
+            _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
         last = x + wide
         space = gap + normal(spread)
         if chance(0.0, 1.0) < 0.04:
             space += chance(6.0, 30.0)
         x = last + max(space, -0.35 * wide)
     return paper[:, : max(12, round(last + chance(1.0, 16.0)))]
+
+
+def _join(
+    paper: Line, span: tuple[float, float], height: float, width: float, g: Generator
+) -> None:
+    """A stroke of the pen that was not lifted from one digit to the next, at any height."""
+    start, end = span
+    places = HEIGHT / 2 + height * uniform(2, -0.45, 0.45, g)
+    left = max(0, int(start) - 4)
+    size = (HEIGHT, max(8, int(end) + 4 - left))
+    x0, x1, y0, y1, pens = (
+        torch.tensor([value])
+        for value in (start - left, end - left, float(places[0]), float(places[1]), 0.8 * width)
+    )
+    target = paper[:, left : left + size[1]]
+    stroke = segment(x0, y0, x1, y1, pens, size=size)[0]
+    target.copy_(torch.maximum(target, stroke[:, : target.shape[1]]))
 
 
 def _moved(piece: Tensor, down: int) -> Tensor:
@@ -202,28 +249,44 @@ def _moved(piece: Tensor, down: int) -> Tensor:
 
 
 def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
-    """A dot, comma, dash, pair of dashes, or a scrawl: not to be read."""
+    """A dot, comma, dash, pair of dashes, cross, scrawl, or bit of a word: not to be read."""
     bottom, middle = HEIGHT / 2 + height / 2, HEIGHT / 2
     kind = float(torch.rand((), generator=g))
     a, b, c = (float(value) for value in torch.rand(3, generator=g))
     strokes: list[tuple[float, float, float, float]]
-    if kind < 0.25:
+    if kind < 0.22:
         strokes = [(20, bottom - 1, 20 + a, bottom - 1)]
         width *= 1 + 0.5 * b
-    elif kind < 0.45:
+    elif kind < 0.4:
         strokes = [(21, bottom - 2, 19 - 2 * a, bottom + 2 + 2 * b)]
-    elif kind < 0.65:
+    elif kind < 0.58:
         strokes = [(16 - 5 * a, middle + 4 * c - 2, 24 + 5 * b, middle + 3 * c - 2)]
-    elif kind < 0.75:
+    elif kind < 0.66:
         strokes = [
             (15, middle - 2 - 2 * a, 26 + 3 * b, middle - 3),
             (15, middle + 3, 26, middle + 3 + c),
         ]
+    elif kind < 0.72:
+        reach, lean = (0.2 + 0.2 * a) * height, (b - 0.5) * height
+        strokes = [
+            (20 - reach, middle - lean, 20 + reach, middle + lean),
+            (20 + lean, middle - reach, 20 - lean, middle + reach),
+        ]
+    elif kind < 0.86:
+        # The humps of small letters, as in "num": up and down, leaning, all about as high.
+        humps = 3 + int(5 * a)
+        tall, wide = (0.25 + 0.3 * b) * height, 2.0 + 3.0 * c
+        points = uniform(2 * humps, -0.15, 0.15, g).view(humps, 2)
+        low = bottom - 1 - 3 * float(points[0, 0])
+        xs = [4 + i * wide + wide * float(points[i, 0]) for i in range(humps)]
+        ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(humps)]
+        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(humps - 1)]
     else:
         points = uniform(10, 0.15, 0.85, g).view(5, 2)
         xs = [10 + 22 * float(x) for x in points[:, 0]]
         ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
         strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(2 + int(3 * c))]
+        width *= 1 + 2 * max(0.0, a - 0.6)
     x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
     pens = torch.full((len(strokes),), width)
     drawn = segment(x0, y0, x1, y1, pens, size=(HEIGHT, _GLYPH))
@@ -297,7 +360,7 @@ def _paper(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor, 
     dry = pixelwise((uniform(n, 0.0, 1.0, g) < 0.12).float() * uniform(n, 0.2, 0.7, g))
     ink = ink * (1 - dry * (blotch > 0.4))
     ink = coarse(ink, g, share=0.35)
-    pattern = pixelwise((uniform(n, 0.0, 1.0, g) < 0.25).float() * uniform(n, 0.02, 0.3, g))
+    pattern = pixelwise((uniform(n, 0.0, 1.0, g) < 0.18).float() * uniform(n, 0.02, 0.3, g))
     fine = torch.randn(n, height, width, generator=g)
     grain = torch.where(pixelwise(uniform(n, 0.0, 1.0, g)) < 0.5, blotch, fine)
     ink = torch.maximum(ink, pattern * grain.clamp(0, 1.5))
