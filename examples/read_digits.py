@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import rowscan
-from rowscan.ink import normalise_digit, open_image
+from rowscan.ink import normalise_digit
+from rowscan.pictures import open_image
 
 DIGITS = Path(__file__).parent / "digits"
 

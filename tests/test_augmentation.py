@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from rowscan.ink import normalise_digit, open_image
+from rowscan.ink import normalise_digit
+from rowscan.pictures import open_image
 from rowscan.training import no_digits
 from rowscan.training.augmentation import (
     as_ink,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.ctc import align, decode, text_probability
+from rowscan.ctc import align, alternatives, decode, text_probability
 
 
 def random_rows(steps: int, classes: int, seed: int, sharp: float = 1.5) -> np.ndarray:
@@ -91,3 +91,27 @@ def test_paper_is_read_as_nothing() -> None:
     rows[:, 0] = 1
     found = decode(rows)
     assert (found.digits, found.spans, found.probability) == ((), (), 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 7), st.integers(2, 4), st.integers(0, 2**32))
+def test_alternatives_are_the_texts_with_one_digit_replaced_or_left_out(
+    steps: int, classes: int, seed: int
+) -> None:
+    rows = random_rows(steps, classes, seed)
+    text = decode(rows).digits
+    expected = np.array(
+        [
+            [text_probability(rows, text[:i] + instead + text[i + 1 :]) for instead in choices]
+            for choices in [[(), *((d,) for d in range(classes - 1))]]
+            for i in range(len(text))
+        ]
+    ).reshape(len(text), classes)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(alternatives(rows, text), expected, rtol=1e-9)
+
+
+def test_alternatives_of_a_long_line_do_not_underflow() -> None:
+    rows = random_rows(1500, 11, 3, sharp=4)
+    found = alternatives(rows, decode(rows).digits)
+    np.testing.assert_allclose(found.sum(1), 1)

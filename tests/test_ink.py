@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.errors import DataError
-from rowscan.ink import normalise_digit, open_image
+from rowscan.ink import normalise_digit
+from rowscan.pictures import open_image
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20

@@ -9,7 +9,8 @@ import torch
 
 from rowscan.ctc import text_probability
 from rowscan.errors import UsageError
-from rowscan.ink import normalise_digit, open_image
+from rowscan.ink import normalise_digit
+from rowscan.pictures import open_image
 from rowscan.recipes import Recipe, change, find
 from rowscan.training.engine import create
 from rowscan.training.export import _model
@@ -33,7 +34,7 @@ def engine() -> LineEngine:
 
 
 def test_it_is_not_taken_for_a_network_of_single_digits() -> None:
-    with pytest.raises(UsageError, match="no command trains it yet"):
+    with pytest.raises(UsageError, match="not single digits"):
         create(small())
 
 

@@ -1,6 +1,7 @@
 """A small line model, trained through the same loop as every other network."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file
 
 from rowscan.data import load_digits
 from rowscan.recipes import change, find
+from rowscan.training import line_exam
 from rowscan.training.line_engine import LineEngine
 from rowscan.training.line_exam import surprise
 from rowscan.training.loop import learning_rate, resume, train
@@ -17,6 +19,15 @@ from rowscan.training.report import LineAnswer
 from rowscan.training.runs import Place, Run
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_lines() -> Iterator[None]:
+    """An untrained network doubts everything, and decoding what is doubtful takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_exam, "_BATCHES_TO_MONITOR", 2)
+        patch.setattr(line_exam, "_BATCHES_TO_TEST", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +38,9 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
     assert run.result is not None
-    assert run.result["n"] == 2048
+    assert run.result["n"] == 64
     assert {"exact", "cer", "ece", "interval"} <= set(run.result)
-    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [768, 768]
+    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [64, 64]
     page = run.report.read_text(encoding="utf-8")
     assert page.count("<img") == 48
     assert "lines, composed of test images, read exactly" in page

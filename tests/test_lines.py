@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
 
-from rowscan.ink import normalise_digit, open_image
-from rowscan.training.lines import HEIGHT, Lines, compose
+from rowscan.ink import normalise_digit
+from rowscan.pictures import open_image
+from rowscan.scans import LINE_HEIGHT
+from rowscan.training.lines import Lines, compose
 from rowscan.training.sweep import LineReader
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
@@ -26,7 +28,7 @@ def composed(n: int, seed: int) -> Lines:
 @given(st.integers(1, 12), st.integers(0, 2**32))
 def test_lines_are_ink_and_their_seed_decides_them(n: int, seed: int) -> None:
     lines = composed(n, seed)
-    assert lines.ink.shape == (n, HEIGHT, max(lines.widths))
+    assert lines.ink.shape == (n, LINE_HEIGHT, max(lines.widths))
     assert bool(((lines.ink >= 0) & (lines.ink <= 1)).all())
     assert len(lines.labels) == len(lines.widths) == n
     assert all(0 <= digit <= 9 for label in lines.labels for digit in label)
@@ -58,23 +60,23 @@ def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
 @pytest.mark.parametrize("columns", [1, 5, 40])
 def test_the_network_gives_two_answers_for_each_column_of_patches(columns: int) -> None:
     torch.manual_seed(0)
-    network = LineReader(height=HEIGHT, width=8, layers=1, joined=12)
-    logits = network(torch.rand(3, HEIGHT, 4 * columns))
+    network = LineReader(height=LINE_HEIGHT, width=8, layers=1, joined=12)
+    logits = network(torch.rand(3, LINE_HEIGHT, 4 * columns))
     assert logits.shape == (2 * columns, 3, 11)
 
 
 def test_lines_are_read_independently_of_each_other() -> None:
     torch.manual_seed(0)
-    network = LineReader(height=HEIGHT, width=8, layers=2, joined=12).eval()
-    ink = torch.rand(4, HEIGHT, 80)
+    network = LineReader(height=LINE_HEIGHT, width=8, layers=2, joined=12).eval()
+    ink = torch.rand(4, LINE_HEIGHT, 80)
     with torch.no_grad():
         torch.testing.assert_close(network(ink)[:, 2:3], network(ink[2:3]), atol=1e-5, rtol=1e-4)
 
 
 def test_a_line_that_is_moved_by_a_patch_is_read_one_patch_later() -> None:
     torch.manual_seed(0)
-    network = LineReader(height=HEIGHT, width=8, layers=1, joined=12).eval()
-    ink = torch.zeros(1, HEIGHT, 400)
+    network = LineReader(height=LINE_HEIGHT, width=8, layers=1, joined=12).eval()
+    ink = torch.zeros(1, LINE_HEIGHT, 400)
     ink[:, 4:28, 180:200] = 1
     with torch.no_grad():
         here, there = network(ink), network(ink.roll(4, 2))

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rowscan.errors import DataError
-from rowscan.ink import normalise_digit, open_image
+from rowscan.ink import normalise_digit
 from rowscan.page import (
-    LINE_HEIGHT,
     Line,
     background,
     dark_on_light,
@@ -28,6 +27,8 @@ from rowscan.page import (
     stand_out,
     without_rules,
 )
+from rowscan.pictures import open_image
+from rowscan.scans import LINE_HEIGHT
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 NUMBER = ("4-08", "0-00", "7-13", "1-02", "8-15", "2-04")

@@ -136,12 +136,12 @@ def test_images_need_not_be_contiguous(model: Path, images: np.ndarray) -> None:
 
 def test_the_model_says_what_it_is(model: Path) -> None:
     reader = Reader(str(model))
-    assert reader.kind == "digit"
-    assert reader.labels == list("0123456789")
-    assert reader.recipe == {"name": "small", "scan": "rows"}
-    assert reader.calibration == {"method": "none"}
-    assert reader.report == {"accuracy": 0.5}
-    assert reader.version == "0.1.0"
+    assert reader.digit_model.kind == "digit"
+    assert reader.digit_model.labels == list("0123456789")
+    assert reader.digit_model.recipe == {"name": "small", "scan": "rows"}
+    assert reader.digit_model.calibration == {"method": "none"}
+    assert reader.digit_model.report == {"accuracy": 0.5}
+    assert reader.digit_model.version == "0.1.0"
 
 
 def test_a_run_directory_is_read_by_its_model(model: Path, images: np.ndarray) -> None:
@@ -185,7 +185,8 @@ def test_an_empty_run_directory_is_refused(tmp_path: Path) -> None:
     ("entries", "reason"),
     [
         ({"kind": None}, "not a model file of Rowscan: it does not say its kind"),
-        ({"kind": "line"}, "a model of kind 'line' instead of 'digit'"),
+        ({"kind": "word"}, "a model of kind 'word' instead of 'digit' or 'line'"),
+        ({"kind": "line"}, "not a line model: its inputs or outputs are not a line model's"),
         ({"report": None}, "damaged model file: it lacks 'report'"),
         ({"labels": "0123456789"}, "damaged model file: labels: "),
         ({"labels": '["0", "1"]'}, "damaged model file: 2 labels, not 10"),

@@ -118,8 +118,10 @@ def test_it_learns_and_its_model_file_answers_as_it_was_tested(run: Any, tiny: P
     labels, probabilities = reader.classify(test.images)
     assert (labels == test.labels).mean() == run.result["accuracy"] > 0.95
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    assert reader.calibration["method"] == "temperature"
-    assert reader.calibration["nll_after"] <= reader.calibration["nll_before"]
+    assert reader.digit_model.calibration["method"] == "temperature"
+    assert (
+        reader.digit_model.calibration["nll_after"] <= reader.digit_model.calibration["nll_before"]
+    )
 
 
 def test_what_is_no_digit_gets_a_low_confidence(run: Any, tiny: Path) -> None:
@@ -145,4 +147,4 @@ def test_belief_uncovers_the_image_row_by_row(run: Any, tiny: Path) -> None:
 
 
 def test_every_field_of_the_recipe_is_recorded_in_the_model(run: Any) -> None:
-    assert Recipe(**rowscan.Reader(run.directory).recipe) == run.recipe
+    assert Recipe(**rowscan.Reader(run.directory).digit_model.recipe) == run.recipe

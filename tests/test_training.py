@@ -256,7 +256,7 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
 
 
 def test_the_shipped_model_is_the_recipe_s_and_does_what_it_says() -> None:
-    shipped = rowscan.Reader()
+    shipped = rowscan.Reader().digit_model
     assert msgspec.convert(shipped.recipe, Recipe) == find("sweep")
     command = [sys.executable, "-m", "rowscan", "evaluate", "--format", "json"]
     printed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

@@ -4,14 +4,19 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import rowscan
-from rowscan.errors import RowscanError, UsageError, import_or_explain
+from rowscan.errors import DataError, RowscanError, UsageError, import_or_explain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rowscan.evaluation import DigitResult, NumberResult
+    from rowscan.pictures import Source
+    from rowscan.reader import Reader
     from rowscan.training.runs import Run
 
 _DEVICE = click.option(
@@ -40,6 +45,12 @@ def cli() -> None:
 @click.argument("recipe", required=False)
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change the recipe.")
 @click.option("--data", metavar="NAME|PATH", help="Train on other images than the recipe's.")
+@click.option(
+    "--from",
+    "start",
+    metavar="MODEL",
+    help="Begin with the weights of a model file or run, or of the one that ships: `shipped`.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="As --set epochs=N.")
 @click.option("--seed", type=click.IntRange(0), help="As --set seed=N.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="The run directory.")
@@ -56,6 +67,7 @@ def train(
     recipe: str | None,
     settings: tuple[str, ...],
     data: str | None,
+    start: str | None,
     epochs: int | None,
     seed: int | None,
     output: Path | None,
@@ -66,7 +78,7 @@ def train(
     """Train RECIPE: a name from `rowscan recipes`, or a TOML file of your own."""
     changes: dict[str, object] = dict(_key_value(setting) for setting in settings)
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
-    if resumed is not None and (recipe or changes or data or output):
+    if resumed is not None and (recipe or changes or data or start or output):
         raise UsageError("--resume goes on with the run as it was begun; it takes no recipe")
     if resumed is None and recipe is None:
         raise UsageError("train what? see `rowscan recipes`")
@@ -76,7 +88,13 @@ def train(
             run = training.resume(resumed, device=device, offline=offline)
         else:
             run = training.train(
-                recipe, data=data, output=output, device=device, offline=offline, **changes
+                recipe,
+                data=data,
+                start=start,
+                output=output,
+                device=device,
+                offline=offline,
+                **changes,
             )
     except KeyboardInterrupt as interrupt:
         for note in getattr(interrupt, "__notes__", ()):
@@ -93,15 +111,26 @@ def train(
 @_FORMAT
 @_OFFLINE
 def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -> None:
-    """Measure MODEL: a model file, a run directory, or the model that ships with Rowscan."""
-    from rowscan.data import load_labelled
+    """Measure MODEL: a model file, a run directory, or the models that ship with Rowscan.
+
+    PATH holds images of single digits, or is a folder of numbers with a labels.csv.
+    """
     from rowscan.evaluation import score_digits
+    from rowscan.labelled import is_labelled
     from rowscan.reader import Reader
 
     reader = Reader(model)
-    images = load_labelled(data, offline=offline)
-    result = score_digits(reader.predict_proba(images.images), images.labels)
+    result: DigitResult | NumberResult
+    if is_labelled(data) or reader.kind == "line":
+        result, unread = _evaluate_numbers(reader, data, offline)
+    else:
+        from rowscan.data import load_labelled
+
+        images = load_labelled(data, offline=offline)
+        result, unread = score_digits(reader.predict_proba(images.images), images.labels), 0
     click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
+    if unread:
+        sys.exit(1)
 
 
 @cli.command()
@@ -163,7 +192,7 @@ def data(name: str, offline: bool) -> None:
 def explain(image: Path, model: Path | None, output: Path | None) -> None:
     """Show what the network thought of the digit in IMAGE after each row that it had seen."""
     from rowscan import explain as module
-    from rowscan.ink import open_image
+    from rowscan.pictures import open_image
     from rowscan.reader import Reader
 
     explanation = module.explain(open_image(image), Reader(model))
@@ -189,6 +218,31 @@ def main() -> NoReturn:
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
+def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[NumberResult, int]":
+    """How well numbers were read, and how many pictures could not be."""
+    from rowscan.data import load_raw
+    from rowscan.evaluation import score_numbers
+    from rowscan.labelled import is_labelled, load_labels
+
+    pictures: Iterable[tuple[Source, str]]
+    if is_labelled(data):
+        pictures = [(picture.path, picture.label) for picture in load_labels(data)]
+    else:
+        digits = load_raw(data, offline=offline)
+        pictures = zip(digits.images, map(str, digits.labels), strict=True)
+    answers, unread = [], 0
+    for picture, truth in pictures:
+        try:
+            reading = reader.read(picture)
+        except DataError as error:
+            click.echo(f"rowscan: {error}", err=True)
+            unread += 1
+        else:
+            answers.append((reading.text, truth, reading.confidence))
+    texts, truths, confidences = zip(*answers, strict=True) if answers else ((), (), ())
+    return score_numbers(texts, truths, confidences), unread
+
+
 def _key_value(setting: str) -> tuple[str, str]:
     key, equals, value = setting.partition("=")
     if not equals:
@@ -198,6 +252,8 @@ def _key_value(setting: str) -> tuple[str, str]:
 
 def _trained(run: "Run") -> str:
     result = run.result or {}
+    if "exact" in result:
+        return _trained_on_lines(run, result)
     samples = result["samples"]
     low, high = result["interval"]
     lines = [
@@ -210,11 +266,27 @@ def _trained(run: "Run") -> str:
     if published:
         on = f"{result['published_accuracy']:.2%} of the first {result['published_n']:,}"
         lines.append(f"published  {published.claim}; here {on}")
-    return "\n".join(
-        [
-            *lines,
-            f"time       {result['seconds']:.1f} s",
-            f"model      {run.model}",
-            f"report     {run.report}",
-        ]
-    )
+    return "\n".join([*lines, *_places(run, result)])
+
+
+def _trained_on_lines(run: "Run", result: dict[str, Any]) -> str:
+    low, high = result["interval"]
+    lines = [
+        f"exact      {result['exact']:.2%} of {result['n']:,} lines composed of test digits "
+        f"(95% interval {low:.2%} to {high:.2%})"
+    ]
+    if documents := result.get("documents"):
+        before, after = documents.get("before"), documents["after"]
+        was = f", before {before['exact']:.2%}" if before else ""
+        lines.append(
+            f"documents  {after['exact']:.2%} of {documents['n']:,} held back read exactly{was}"
+        )
+    return "\n".join([*lines, *_places(run, result)])
+
+
+def _places(run: "Run", result: dict[str, Any]) -> list[str]:
+    return [
+        f"time       {result['seconds']:.1f} s",
+        f"model      {run.model}",
+        f"report     {run.report}",
+    ]

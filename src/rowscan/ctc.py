@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 Probabilities = Float[np.ndarray, "time classes"]
+Alternatives = Float[np.ndarray, "digits classes"]
 
 CLASSES = 11
 """None, and the ten digits."""
@@ -54,21 +55,52 @@ def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> f
     0 for a text that does not fit into the steps.
     """
     p = np.asarray(probabilities, np.float64)[:, _classes(digits)]
-    skip = _may_skip(digits)
-    forward = np.zeros(p.shape[1])
-    forward[:2] = p[0, :2]
-    scale = 0.0  # each step is brought to a sum of 1, or a long line would underflow
-    for step in p[1:]:
-        before = forward.copy()
-        forward[1:] += before[:-1]
-        forward[2:] += before[:-2] * skip
-        forward *= step
-        total = forward.sum()
-        if total == 0:
-            return 0.0
-        forward /= total
-        scale += np.log(total)
-    return float(np.exp(scale) * forward[-2:].sum())
+    forward, scales = _forward(p, _may_skip(digits))
+    if not scales.all():
+        return 0.0
+    return float(np.exp(np.log(scales).sum()) * forward[-1, -2:].sum())
+
+
+def alternatives(probabilities: Probabilities, digits: tuple[int, ...]) -> Alternatives:
+    """For each digit of a text: how likely each other digit is in its place, or none.
+
+    Row i compares eleven texts that differ in digit i alone: left out (class 0), or each of the
+    ten (digit d is class d + 1). Their probabilities, over all alignments, are brought to a sum
+    of 1. All come from one pass of the forward-backward algorithm (Graves et al., section 4.1).
+
+    The text itself must fit into the steps.
+    """
+    p = np.asarray(probabilities, np.float64)
+    own, skip = p[:, _classes(digits)], _may_skip(digits)
+    forward, scales = _forward(own, skip)
+    backward = _backward(own, skip, scales)
+    # Places beyond both ends, where no path is, make every digit have places around it.
+    forward, backward = (np.pad(way, ((0, 0), (2, 2))) for way in (forward, backward))
+    at = 2 * np.arange(len(digits)) + 3
+    text = np.array((-1, *digits, -1))
+    every = np.arange(p.shape[1] - 1)
+    after, before = (every != text[side, None] for side in (slice(None, -2), slice(2, None)))
+    enter = np.zeros((len(p), len(digits), len(every)))
+    enter[0] = np.equal(at, 3)[:, None]
+    enter[1:] = forward[:-1, at - 1, None] + forward[:-1, at - 2, None] * after
+    leave = np.zeros_like(enter)
+    leave[-1] = np.equal(at, 2 * len(digits) + 1)[:, None]
+    leave[:-1] = backward[1:, at + 1, None] + backward[1:, at + 2, None] * before
+    emitted = p[:, None, 1:] / scales[:, None, None]
+    instead = np.zeros((len(digits), len(every)))
+    there = np.zeros_like(instead)
+    for t in range(len(p)):
+        there = (there + enter[t]) * emitted[t]
+        instead += there * leave[t]
+    # Left out, the none before it and the none after it are one. A path has it, or skips it.
+    differ = text[:-2] != text[2:]
+    without = (forward[:-1, at - 2] * (backward[1:, at + 1] + differ * backward[1:, at + 2])).sum(0)
+    if len(digits):
+        without[0] += backward[0, 4] + backward[0, 5]
+        without[-1] += forward[-1, at[-1] - 2]
+    odds = np.concatenate([without[:, None], instead], 1)
+    result: np.ndarray = odds / odds.sum(1, keepdims=True)
+    return result
 
 
 def align(probabilities: Probabilities, digits: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -98,6 +130,46 @@ def align(probabilities: Probabilities, digits: tuple[int, ...]) -> tuple[tuple[
             spans[place // 2] = min(first, t), max(last, t)
         place -= int(came_from[t, place])
     return tuple(spans)
+
+
+def _forward(
+    own: Float[np.ndarray, "time places"], skip: Bool[np.ndarray, " rest"]
+) -> tuple[Float[np.ndarray, "time places"], Float[np.ndarray, " time"]]:
+    """Probability of each way to a place, brought to a sum of 1 at each step; and these sums."""
+    forward, scales = np.zeros(own.shape), np.zeros(len(own))
+    row = np.zeros(own.shape[1])
+    row[:2] = own[0, :2]
+    for t, step in enumerate(own):
+        if t:
+            before = row.copy()
+            row[1:] += before[:-1]
+            row[2:] += before[:-2] * skip
+            row *= step
+        scales[t] = row.sum()
+        if scales[t] == 0:
+            break
+        row /= scales[t]
+        forward[t] = row
+    return forward, scales
+
+
+def _backward(
+    own: Float[np.ndarray, "time places"],
+    skip: Bool[np.ndarray, " rest"],
+    scales: Float[np.ndarray, " time"],
+) -> Float[np.ndarray, "time places"]:
+    """Probability of each way on from a place, its own step among them, in the same scale."""
+    backward = np.zeros(own.shape)
+    row = np.zeros(own.shape[1])
+    row[-2:] = 1.0
+    for t in range(len(own) - 1, -1, -1):
+        if t < len(own) - 1:
+            after = row.copy()
+            row[:-1] += after[1:]
+            row[:-2] += after[2:] * skip
+        row *= own[t] / scales[t]
+        backward[t] = row
+    return backward
 
 
 def _classes(digits: tuple[int, ...]) -> list[int]:

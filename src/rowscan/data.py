@@ -144,13 +144,20 @@ def load_labelled(path: str | Path, *, offline: bool = False) -> Split:
     Raises:
         DataError: the data cannot be had, are damaged, or are of another kind.
     """
+    split = load_raw(path, offline=offline)
     if isinstance(path, str) and path in SOURCES:
-        return load_digits(path, offline=offline).test
+        return split
     from rowscan.ink import normalise_digit
 
-    parts = _parts(Path(path))
-    split = parts["test"] if "test" in parts else parts["train"]
     return Split(np.stack([normalise_digit(image) for image in split.images]), split.labels)
+
+
+def load_raw(path: str | Path, *, offline: bool = False) -> Split:
+    """As `load_labelled`, but images of a path are left as they are: pictures of a digit."""
+    if isinstance(path, str) and path in SOURCES:
+        return load_digits(path, offline=offline).test
+    parts = _parts(Path(path))
+    return parts["test"] if "test" in parts else parts["train"]
 
 
 def _parts(path: Path) -> dict[str, Split]:
@@ -244,7 +251,7 @@ def _read_classes(folder: Path) -> dict[str, Split]:
 
 
 def _read_pictures(folder: Path) -> Split:
-    from rowscan.ink import open_image
+    from rowscan.pictures import open_image
 
     images, labels = [], []
     for kind in sorted(folder.iterdir()):

@@ -4,26 +4,13 @@ This is the only place that normalises a picture. Scaling to what a network want
 order are no business of this module: they lie inside the model file.
 """
 
-import io
 import math
-import warnings
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from rowscan.errors import DataError
-
-Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
-"""A picture: path, content of a file, Pillow image, or array (height, width) of grey or
-(height, width, 3 or 4) of colour."""
-
-MAX_PIXELS = 100_000_000
-"""A picture with more is refused before it is decoded."""
-
-_TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 
 SIZE = 28
 BOX = 20
@@ -38,29 +25,6 @@ _FINE = 80  # strokes are weighed and thickened with the longer side at this siz
 _STROKE = 2.1  # MNIST's median stroke, as `_stroke` measures it, in pixels of the box of 20
 _STROKE_LEVEL = 0.4  # so much ink marks a stroke
 _FAINTEST = 24  # ink that stands out from the paper by fewer grey levels is none
-
-
-def open_image(source: Source) -> UInt8[np.ndarray, "height width"]:
-    """The picture as grey levels, upright, polarity as stored.
-
-    EXIF orientation is obeyed, transparency is laid over white, of several frames the first is
-    taken.
-
-    Raises:
-        DataError: no image, a damaged one, or one of more than 100 megapixels.
-    """
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, PIL.Image.Image):
-        return _decode(source, "image")
-    if isinstance(source, bytes):
-        return _decode(source, "image")
-    try:
-        content = Path(source).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{source}: {reason}") from None
-    return _decode(content, str(source))
 
 
 def normalise_digit(
@@ -88,66 +52,6 @@ def normalise_digit(
     if ink.size == 0:
         return np.zeros((SIZE, SIZE), np.uint8)
     return _place(_fit(ink))
-
-
-def _from_array(array: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "height width"]:
-    colours = array.shape[-1] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours not in (1, 3, 4):
-        raise DataError(
-            f"image: array of {array.dtype} {array.shape} instead of uint8 (height, width) or "
-            "(height, width, 3 or 4)"
-        )
-    if array.size == 0:
-        raise DataError("image: it has no pixels")
-    if colours > 1:
-        return _decode(PIL.Image.fromarray(array), "image")
-    grey = array.reshape(len(array), -1)
-    _check_size(grey.shape[1], grey.shape[0], "image")
-    return grey.copy()
-
-
-def _decode(source: bytes | PIL.Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
-    if not source:
-        raise DataError(f"{name}: empty file")
-    try:
-        # Pillow warns of sizes and of sloppy metadata; neither is the caller's concern.
-        with warnings.catch_warnings(action="ignore"):
-            if isinstance(source, PIL.Image.Image):
-                return _grey(source, name)
-            with PIL.Image.open(io.BytesIO(source)) as image:
-                return _grey(image, name)
-    except DataError:
-        raise
-    except PIL.UnidentifiedImageError:
-        raise DataError(f"{name}: not an image") from None
-    except PIL.Image.DecompressionBombError:
-        raise DataError(f"{name}: {_TOO_LARGE}") from None
-    except Exception as error:  # a decoder raises whatever damaged bytes lead it to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{name}: damaged or unsupported image: {reason}") from None
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{name}: {width} x {height} pixels: {_TOO_LARGE}")
-    if width * height == 0:
-        raise DataError(f"{name}: it has no pixels")
-
-
-def _grey(image: PIL.Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
-    _check_size(image.width, image.height, name)
-    image = PIL.ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
-        return np.asarray(np.clip(np.asarray(image), 0, 65535) // 257, np.uint8)
-    if image.mode == "F":
-        raise DataError(f"{name}: floating-point pixels are not supported")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(paper, image)
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    return np.array(image.convert("L"))
 
 
 def _ink_box(ink: Shaped[np.ndarray, "height width"]) -> tuple[slice, slice]:

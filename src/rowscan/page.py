@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Shaped, UInt8
 
 from rowscan.errors import DataError
+from rowscan.scans import LINE_HEIGHT
 
 Sheet = UInt8[np.ndarray, "height width *channels"]
 """A picture: grey levels, or red, green and blue."""
@@ -26,9 +27,6 @@ Mask = UInt8[np.ndarray, "height width"]
 Affine = Float64[np.ndarray, "2 3"]
 """Takes (x, y, 1) to another (x, y). Coordinates count from the corner of the first pixel, whose
 centre therefore is (0.5, 0.5)."""
-
-LINE_HEIGHT = 32
-"""Rows of a line of ink."""
 
 DIGIT_HEIGHT = 24
 """Rows that the digits of a line fill: the median height of its patches, weighted by their area.

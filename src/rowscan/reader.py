@@ -1,87 +1,130 @@
-"""Reader: a model file and what it answers on normalised images. Neither trains nor normalises."""
+"""Reader: pictures to readings. Puts together what finds the ink and the models that read it."""
 
+import itertools
 from collections.abc import Iterator
-from importlib import resources
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
-import onnxruntime
 from jaxtyping import Float32, Int64, UInt8
 
+from rowscan import page, reading
+from rowscan.ctc import alternatives, decode
 from rowscan.errors import DataError, ModelError
-from rowscan.scans import SIDE
+from rowscan.model import Model
+from rowscan.pictures import Source, open_pages
+from rowscan.reading import Reading
+from rowscan.scans import PATCH, SIDE
 
 Images = UInt8[np.ndarray, "n 28 28"]
 
-SHIPPED = "digit.onnx"
-"""The model in `rowscan/models` that is used when none is named."""
-
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
-_SILENT = 4  # errors come as exceptions, so ONNX Runtime need not print them too
-
-
-class _Metadata(msgspec.Struct, frozen=True):
-    """What a model file says of itself. The values lie in it as text, most of it JSON."""
-
-    kind: str
-    labels: list[str]
-    recipe: dict[str, Any]
-    calibration: dict[str, Any]
-    report: dict[str, Any]
-    version: str
+_CLOSE = 0.02  # a runner-up less probable than this is none
 
 
 class Reader:
-    """A digit model, ready to read.
-
-    Attributes:
-        kind: `digit`.
-        labels: what the ten outputs stand for, in their order.
-        recipe: the recipe that the model was trained by; has at least `name` and `scan`.
-        calibration: how the probabilities were calibrated.
-        report: how the model did on the test set.
-        version: the version of Rowscan that wrote the model file.
-        steps_through: whether the network reads step by step of its scan, not all at once.
-    """
+    """Reads pictures of numbers, and images of single digits. Threads may share it."""
 
     def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
-        """Open a model.
+        """Make a reader; of a named model, or of those that ship with Rowscan.
 
         Args:
-            model: a model file, a run directory, or nothing for the model that ships with Rowscan.
-            threads: processor cores to use. By default one: the steps of a recurrent network
-                follow each other, and a second core brought nothing in measurements.
+            model: a model file or a run directory: then the reader can do what this model can. By
+                default both shipped models, each opened when it is first needed.
+            threads: processor cores to use for one answer, by default one.
 
         Raises:
-            ModelError: no model file, a damaged one, or one of another kind.
+            ModelError: no model file, or a damaged one.
         """
-        name, content = _load(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
-        options.intra_op_num_threads = threads or 1
-        options.inter_op_num_threads = 1
-        # A thread that spins while it waits takes the core from whoever else works on the machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
+        self._threads = threads
+        self._named = None if model is None else Model(model, threads=threads)
+
+    @property
+    def kind(self) -> str | None:
+        """`digit` or `line`, which the named model is; None where none was named."""
+        return None if self._named is None else self._named.kind
+
+    @cached_property
+    def digit_model(self) -> Model:
+        """What `classify` asks.
+
+        Raises:
+            ModelError: the named model is none for single digits.
+        """
+        return self._model("digit")
+
+    @cached_property
+    def line_model(self) -> Model:
+        """What `read` asks.
+
+        Raises:
+            ModelError: the named model is none for lines of writing.
+        """
+        return self._model("line")
+
+    def _model(self, kind: str) -> Model:
+        if self._named is None:
+            return Model(None, kind, threads=self._threads)
+        if self._named.kind != kind:
+            raise ModelError(
+                f"{self._named.name}: a model of kind {self._named.kind!r} instead of {kind!r}"
             )
-        except Exception:  # ONNX Runtime's exceptions have no public base class
-            raise ModelError(f"{name}: not a model file, or a damaged one") from None
-        metadata = _metadata(name, session.get_modelmeta().custom_metadata_map)
-        outputs = _check_graph(name, session)
-        self.kind = metadata.kind
-        self.labels = metadata.labels
-        self.recipe = metadata.recipe
-        self.calibration = metadata.calibration
-        self.report = metadata.report
-        self.version = metadata.version
-        self.steps_through = "belief" in outputs
-        self._session = session
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.log_severity_level = _SILENT
+        return self._named
+
+    # Numbers in pictures
+
+    def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+        """The numbers in a picture; of a file with several pages, in the first.
+
+        Args:
+            source: path, content of a file, Pillow image, or uint8 array (height, width) of grey
+                or (height, width, 3 or 4) of colour; the ink darker or lighter than the paper.
+            min_confidence: a digit that is less sure is read as "?".
+
+        Raises:
+            DataError: no picture, a damaged one, or one of more than 100 megapixels.
+        """
+        return next(self.read_pages(source, min_confidence=min_confidence))
+
+    def read_pages(self, source: Source, *, min_confidence: float = 0.0) -> Iterator[Reading]:
+        """The numbers on each page of a document, one page after the other. As `read`."""
+        for number, picture in enumerate(open_pages(source, colour=True), start=1):
+            height, width = picture.shape[:2]
+            read = [self._read_line(line) for line in page.find_lines(picture)]
+            lines = tuple(line for line in read if line.digits)
+            found = Reading(
+                width=width,
+                height=height,
+                lines=lines,
+                confidence=float(np.prod([line.confidence for line in read])),
+                page=number,
+            )
+            yield found.at_least(min_confidence)
+
+    def _read_line(self, line: page.Line) -> reading.Line:
+        probabilities = line_probabilities(self.line_model, line.ink)
+        found = decode(probabilities)
+        step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
+        columns = _columns(line.ink, [(a * step, (b + 1) * step) for a, b in found.spans])
+        digits = []
+        for digit, odds, (start, stop) in zip(
+            found.digits, alternatives(probabilities, found.digits), columns, strict=True
+        ):
+            others = np.where(np.arange(10) == digit, 0, odds[1:])
+            second = int(others.argmax())
+            digits.append(
+                reading.Digit(
+                    digit=str(digit),
+                    confidence=float(odds[digit + 1]),
+                    box=line.box_of(start, stop),
+                    runner_up=(str(second), float(others[second]))
+                    if others[second] >= _CLOSE
+                    else None,
+                )
+            )
+        return reading.Line(tuple(digits), found.probability, line.box)
+
+    # Single digits
 
     def classify(
         self, images: UInt8[np.ndarray, "n 28 28"]
@@ -105,6 +148,11 @@ class Reader:
         """
         return np.concatenate(list(self._run("probabilities", images)))
 
+    @property
+    def steps_through(self) -> bool:
+        """Whether the digit model reads step by step of its scan, not all at once."""
+        return "belief" in self.digit_model.outputs
+
     def belief(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities of the ten digits after each step of the scan; the last are the answer.
 
@@ -127,12 +175,19 @@ class Reader:
     def _run(self, output: str, images: Images) -> Iterator[Float32[np.ndarray, "..."]]:
         _check(images)
         if not len(images):  # a graph need not bear an empty batch, but knows its output's shape
-            images = np.zeros((1, 28, 28), np.uint8)
-            yield next(self._run(output, images))[:0]
+            yield self.digit_model.run(output, np.zeros((1, SIDE, SIDE), np.uint8))[:0]
             return
         for start in range(0, len(images), _BATCH):
-            batch = np.ascontiguousarray(images[start : start + _BATCH])
-            yield self._session.run([output], {"images": batch}, self._run_options)[0]
+            yield self.digit_model.run(output, np.ascontiguousarray(images[start : start + _BATCH]))
+
+
+def line_probabilities(
+    model: Model, ink: UInt8[np.ndarray, "32 width"]
+) -> Float32[np.ndarray, "time 11"]:
+    """What a line model says at each step of a line: of no digit, and of each of the ten."""
+    padded = np.pad(ink, ((0, 0), (0, -ink.shape[1] % PATCH)))
+    probabilities: np.ndarray = model.run("probabilities", padded[None])[0]
+    return probabilities
 
 
 def _check(images: np.ndarray) -> None:
@@ -142,59 +197,40 @@ def _check(images: np.ndarray) -> None:
         )
 
 
-def _load(model: str | Path | None) -> tuple[str, bytes]:
-    """Name and content of the model file."""
-    if model is None:
-        try:
-            return SHIPPED, resources.files("rowscan").joinpath("models", SHIPPED).read_bytes()
-        except OSError:
-            raise ModelError(
-                f"{SHIPPED}: this installation of Rowscan has no model; name a model file"
-            ) from None
-    path = Path(model)
-    try:
-        if path.is_dir():
-            path /= "model.onnx"
-        return str(path), path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"{path}: {reason}") from None
+def _columns(
+    ink: UInt8[np.ndarray, "32 width"], spans: list[tuple[float, float]]
+) -> list[tuple[int, int]]:
+    """First and last column of each digit, the last exclusive, from where the network saw it.
 
-
-def _metadata(name: str, entries: dict[str, str]) -> _Metadata:
-    kind = entries.get("kind")
-    if kind is None:
-        raise ModelError(f"{name}: not a model file of Rowscan: it does not say its kind")
-    if kind != "digit":
-        raise ModelError(f"{name}: a model of kind {kind!r} instead of 'digit'")
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(_Metadata):
-        if field.name not in entries:
-            raise ModelError(f"{name}: damaged model file: it lacks {field.name!r}")
-        text = entries[field.name]
-        try:
-            is_text = field.type is str
-            values[field.name] = text if is_text else msgspec.json.decode(text, type=field.type)
-        except msgspec.MsgspecError as error:
-            raise ModelError(f"{name}: damaged model file: {field.name}: {error}") from None
-    metadata = _Metadata(**values)
-    if len(metadata.labels) != 10:
-        raise ModelError(f"{name}: damaged model file: {len(metadata.labels)} labels, not 10")
-    for key in ("name", "scan"):
-        if not isinstance(metadata.recipe.get(key), str):
-            raise ModelError(f"{name}: damaged model file: its recipe lacks {key!r}")
-    return metadata
-
-
-def _check_graph(name: str, session: onnxruntime.InferenceSession) -> set[str]:
-    """The names of the graph's outputs."""
-    found = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
-    outputs = {node.name for node in session.get_outputs()}
-    if found != [("images", "tensor(uint8)", [SIDE, SIDE])] or outputs | {"belief"} != {
-        "probabilities",
-        "belief",
-    }:
-        raise ModelError(
-            f"{name}: not a digit model: its inputs or outputs are not a digit model's"
-        )
-    return outputs
+    The network says a digit where it knows it, which is somewhere in its ink. Two neighbours part
+    at the column with the least ink between these places; around, a digit is what hangs together.
+    """
+    if not spans:
+        return []
+    amount = ink.astype(np.int64).sum(0)
+    cuts = [0]
+    for (_, stop), (start, _) in itertools.pairwise(spans):
+        middle = (stop + start) / 2
+        reach = max((start - stop) / 2, 0) + 3
+        first = int(max(middle - reach, cuts[-1] + 1))
+        last = int(min(middle + reach, len(amount) - 1))
+        between = np.arange(first, max(last, first) + 1)
+        between = between[between < len(amount)]
+        least = amount[between]
+        best = between[least == least.min()]
+        cuts.append(int(best[np.abs(best - middle).argmin()]))
+    cuts.append(len(amount))
+    columns = []
+    for (left, right), (start, stop) in zip(itertools.pairwise(cuts), spans, strict=True):
+        dark = np.flatnonzero((ink[:, left:right] > 127).any(0)) + left
+        if not len(dark):
+            columns.append((int(start), int(np.ceil(stop))))
+            continue
+        # Runs of columns with ink; those that the network looked at, or else the nearest.
+        runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
+        distance = [max(start - run[-1] - 1, run[0] - stop, 0) for run in runs]
+        own = [
+            run for run, away in zip(runs, distance, strict=True) if away <= max(min(distance), 0)
+        ]
+        columns.append((int(own[0][0]), int(own[-1][-1]) + 1))
+    return columns

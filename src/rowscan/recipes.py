@@ -48,6 +48,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     data: str = "mnist"
     """`mnist`, `fashion-mnist`, or a path that `load_digits` understands."""
+    start: str = ""
+    """A model file or run whose weights to begin with, `shipped` for those of the package's model;
+    nothing for first weights."""
     train_on: Literal["all", "split"] = "split"
     """`all` 60,000 training images as published, or the split's 55,000 with 5,000 held back."""
     pixels: Literal["unit", "signed", "raw"] = "unit"

@@ -26,7 +26,12 @@ DIRECTIONS: Directions = ((0, False), (0, True), (1, False), (1, True))
 ALONG: Directions = DIRECTIONS[2:]
 """To the right and to the left."""
 
-_PATCH = 4
+PATCH = 4
+"""Height and width of what the networks that sweep take in at one step, in pixels."""
+
+LINE_HEIGHT = 32
+"""Height of a line of ink, in pixels."""
+
 _PERMUTED_SEED = 2015
 
 _PIXELS = np.arange(SIDE * SIDE, dtype=np.int64)
@@ -34,9 +39,9 @@ _GRID = _PIXELS.reshape(SIDE, SIDE)
 
 
 def _patches() -> Int64[np.ndarray, "49 16"]:
-    across = SIDE // _PATCH
-    blocks = _GRID.reshape(across, _PATCH, across, _PATCH).transpose(0, 2, 1, 3)
-    return blocks.reshape(-1, _PATCH * _PATCH)
+    across = SIDE // PATCH
+    blocks = _GRID.reshape(across, PATCH, across, PATCH).transpose(0, 2, 1, 3)
+    return blocks.reshape(-1, PATCH * PATCH)
 
 
 def _permuted() -> Int64[np.ndarray, "784 1"]:

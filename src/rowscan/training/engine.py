@@ -111,7 +111,7 @@ def create(recipe: Recipe, device: str = "auto") -> Engine:
             f"not {recipe.scan!r}"
         )
     if recipe.network == "line":
-        raise UsageError("a line network reads lines of digits, and no command trains it yet")
+        raise UsageError("a line network reads lines, not single digits: see training.line_engine")
     _check_lstm_is_not_needed(recipe)
     if recipe.engine != "torch":
         _check_torch_is_not_needed(recipe)

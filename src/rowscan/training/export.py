@@ -14,17 +14,23 @@ import msgspec
 import numpy as np
 import onnx
 import onnxruntime
+import safetensors.numpy
+from google.protobuf.message import DecodeError
 from jaxtyping import Float32, UInt8
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import rowscan
 from rowscan.ctc import CLASSES
 from rowscan.errors import ModelError
 from rowscan.files import write_atomically
+from rowscan.model import load_content
 from rowscan.recipes import Recipe
 from rowscan.scans import ALONG, DIRECTIONS, SIDE, scan
 from rowscan.training.engine import Arrays
 from rowscan.training.graph import Graph
+
+SHIPPED = "shipped"
+"""As `start` of a recipe: the model that ships with Rowscan."""
 
 LABELS = [str(digit) for digit in range(10)]
 TOLERANCE = 1e-5
@@ -70,6 +76,41 @@ def export(
             f"{path}: not written: its answers differ from the engine's by {difference:.2g}"
         )
     write_atomically(path, content)
+
+
+def named(start: str) -> str | None:
+    """A recipe's `start` as `Reader` and `open_model` take it: None is what ships."""
+    return None if start in ("", SHIPPED) else start
+
+
+def read_weights(start: str, wanted: Arrays) -> dict[str, np.ndarray]:
+    """The weights of a model file or run, to go on training with.
+
+    Args:
+        start: a recipe's.
+        wanted: the weights of the network that is to have them, for names and shapes.
+
+    Raises:
+        ModelError: no such file, no model file of such a network, or one of another size.
+    """
+    name, content = load_content(named(start), "line")
+    if (weights := Path(start) / "weights.safetensors").is_file():
+        found = safetensors.numpy.load_file(weights)
+    else:
+        try:
+            graph = onnx.load_model_from_string(content).graph
+        except DecodeError:
+            raise ModelError(f"{name}: not a model file, or a damaged one") from None
+        constants = {node.name: numpy_helper.to_array(node) for node in graph.initializer}
+        # An affine map lies transposed in the graph; see `Graph.affine`.
+        found = {
+            key: np.ascontiguousarray(constants[key].T if value.ndim == 2 else constants[key])
+            for key, value in wanted.items()
+            if key in constants
+        }
+    if wrong := sorted(k for k, v in wanted.items() if k not in found or found[k].shape != v.shape):
+        raise ModelError(f"{name}: its network is another than the recipe's: {wrong[0]} differs")
+    return {key: found[key] for key in wanted}
 
 
 def _model(

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from rowscan.recipes import Recipe
-from rowscan.scans import SIDE
-from rowscan.training.lines import HEIGHT, Lines, compose
-from rowscan.training.sweep import PATCH, STEPS_A_PATCH, LineReader
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
+from rowscan.training.documents import Documents, join
+from rowscan.training.lines import Lines, compose
+from rowscan.training.sweep import STEPS_A_PATCH, LineReader
 from rowscan.training.torch_engine import TorchTraining, generator_of
 
 COMPOSED = 1
@@ -31,10 +32,13 @@ class LineEngine(TorchTraining):
     def __init__(self, recipe: Recipe, device: str = "auto") -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = LineReader(HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2)
+            self.network = LineReader(
+                LINE_HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2
+            )
         super().__init__(recipe, self.network, device)
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
+        self._documents: Documents | None = None
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -42,6 +46,10 @@ class LineEngine(TorchTraining):
         """Take the digits that lines are composed of."""
         self._images = torch.from_numpy(images.copy())
         self._labels = torch.from_numpy(labels.astype(np.int64))
+
+    def load_documents(self, documents: Documents) -> None:
+        """From now on half of each batch is of a user's own lines."""
+        self._documents = documents
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0): numbers that no line had before."""
@@ -52,7 +60,10 @@ class LineEngine(TorchTraining):
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
         generator = generator_of(self.recipe.seed, COMPOSED, int(batch[0]))
-        lines = compose(len(batch), self._images, self._labels, generator)
+        own = len(batch) // 2 if self._documents else 0
+        lines = compose(len(batch) - own, self._images, self._labels, generator)
+        if self._documents and own:
+            lines = join([lines, self._documents.draw(own, generator)])
         logits = self._logits(lines.ink)
         loss = ctc_loss(logits, lines).mean()
         self.descend(loss, learning_rate)

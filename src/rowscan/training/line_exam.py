@@ -1,18 +1,22 @@
 """How a training of the line model is measured: lines composed of digits held out from it."""
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rowscan.ctc import decode
+from rowscan.ctc import decode, text_probability
 from rowscan.data import Digits, Split
 from rowscan.evaluation import NumberResult, score_numbers
+from rowscan.reader import Reader
 from rowscan.recipes import Recipe
 from rowscan.training.calibration import calibrate
+from rowscan.training.documents import Documents
 from rowscan.training.exam import Measured
-from rowscan.training.export import export
+from rowscan.training.export import export, named
 from rowscan.training.line_engine import LineEngine, held_out, likeliest_path, steps
 from rowscan.training.lines import Lines
 from rowscan.training.report import LineAnswer, write_line_report
@@ -25,8 +29,14 @@ _SURE, _UNSURE = 1 - 1e-6, 1e-6
 class LineExam:
     """An [`Exam`][rowscan.training.exam] of a network that reads lines."""
 
-    def __init__(self, recipe: Recipe, engine: LineEngine, digits: Digits) -> None:
-        self._recipe, self._engine = recipe, engine
+    def __init__(
+        self,
+        recipe: Recipe,
+        engine: LineEngine,
+        digits: Digits,
+        documents: Documents | None = None,
+    ) -> None:
+        self._recipe, self._engine, self._documents = recipe, engine, documents
         self._validation = _lines(digits.validation, _BATCHES_TO_MONITOR, seed=1)
         self._test = digits.test
 
@@ -46,8 +56,9 @@ class LineExam:
         recipe, engine = self._recipe, self._engine
         calibration: dict[str, Any] = {"method": "none"}
         if recipe.calibrate:
-            calibration = calibrate(engine, lambda: surprise(_read(engine, self._validation)))
-            calibration |= {"lines": sum(len(lines.labels) for lines in self._validation)}
+            answers = _read(engine, self._validation)
+            calibration = calibrate(engine, lambda: surprise(self._doubted(answers)))
+            calibration |= {"lines": len(answers)}
         batches = _lines(self._test, _BATCHES_TO_TEST, seed=2)
         answers = _read(engine, batches)
         scored = score(answers)
@@ -72,7 +83,39 @@ class LineExam:
             lines=answers,
             seconds=place.seconds,
         )
-        return scored.to_dict() | {"accuracy": scored.exact, "samples": []}
+        result = scored.to_dict() | {"accuracy": scored.exact, "samples": []}
+        if self._documents:
+            result["documents"] = _gain(self._documents, before=recipe.start, after=run.model)
+        return result
+
+    def _doubted(self, answers: list[LineAnswer]) -> list[LineAnswer]:
+        """The same answers to the validation lines, as sure as the network is of them now."""
+        doubted: list[LineAnswer] = []
+        for lines in self._validation:
+            probabilities, _ = self._engine.read(lines)
+            for i, width in enumerate(lines.widths):
+                answer = answers[len(doubted)]
+                digits = tuple(map(int, answer.answer))
+                sure = text_probability(probabilities[: steps(width), i], digits)
+                doubted.append(replace(answer, confidence=sure))
+        return doubted
+
+
+def _gain(documents: Documents, *, before: str, after: Path) -> dict[str, Any]:
+    """How well the pictures that were held back are read, without the training and with it."""
+    gain: dict[str, Any] = {"n": len(documents.held_back), "left_out": documents.left_out}
+    readers = {"after": Reader(after)}
+    if before:
+        readers["before"] = Reader(named(before))
+    for when, reader in readers.items():
+        readings = [reader.read(picture.path) for picture in documents.held_back]
+        scored = score_numbers(
+            [reading.text for reading in readings],
+            [picture.label for picture in documents.held_back],
+            [reading.confidence for reading in readings],
+        )
+        gain[when] = scored.to_dict()
+    return gain
 
 
 def surprise(answers: list[LineAnswer]) -> float:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.scans import LINE_HEIGHT
 from rowscan.training.augmentation import (
     Value,
     Warp,
@@ -27,9 +28,6 @@ from rowscan.training.augmentation import (
     tone,
     uniform,
 )
-
-HEIGHT = 32
-"""Rows of a line of ink."""
 
 _GLYPH = 44  # columns that a single digit or mark is drawn in
 _MARGIN = 6
@@ -132,7 +130,7 @@ def _written(
     """Each digit in its writer's hand, size and pen, standing on row 28 or so."""
     n = len(ink)
     if n == 0:
-        return torch.zeros(0, HEIGHT, _GLYPH)
+        return torch.zeros(0, LINE_HEIGHT, _GLYPH)
     foreign = writers.foreign[line_of]
     ink = other_habits(ink, truth, foreign < 0.35, g)
     ink = _long_flags(ink, (truth == 1) & (foreign < 0.15), g)
@@ -152,7 +150,7 @@ def _written(
     scale = 0.75 * writers.height[line_of] * size / side
     centre = torch.stack([(left + right) / 2, (top + bottom) / 2], 1) - 13.5
     shift = -centre * (scale / 0.75)[:, None]
-    glyphs = warp.sample(ink, scale, shift, size=(HEIGHT, _GLYPH))
+    glyphs = warp.sample(ink, scale, shift, size=(LINE_HEIGHT, _GLYPH))
     return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
 
 
@@ -197,7 +195,7 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             pieces.append(_mark(height, width, g))
         if glyph is not None:
             pieces.append(glyph)
-    paper = torch.zeros(HEIGHT, 80 + (_GLYPH + 40) * len(pieces))
+    paper = torch.zeros(LINE_HEIGHT, 80 + (_GLYPH + 40) * len(pieces))
     last = x = chance(1.0, 14.0)
     start = normal(1.2)
     for piece in pieces:
@@ -225,9 +223,9 @@ def _join(
 ) -> None:
     """A stroke of the pen that was not lifted from one digit to the next, at any height."""
     start, end = span
-    places = HEIGHT / 2 + height * uniform(2, -0.45, 0.45, g)
+    places = LINE_HEIGHT / 2 + height * uniform(2, -0.45, 0.45, g)
     left = max(0, int(start) - 4)
-    size = (HEIGHT, max(8, int(end) + 4 - left))
+    size = (LINE_HEIGHT, max(8, int(end) + 4 - left))
     x0, x1, y0, y1, pens = (
         torch.tensor([value])
         for value in (start - left, end - left, float(places[0]), float(places[1]), 0.8 * width)
@@ -250,7 +248,7 @@ def _moved(piece: Tensor, down: int) -> Tensor:
 
 def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
     """A dot, comma, dash, pair of dashes, cross, scrawl, or bit of a word: not to be read."""
-    bottom, middle = HEIGHT / 2 + height / 2, HEIGHT / 2
+    bottom, middle = LINE_HEIGHT / 2 + height / 2, LINE_HEIGHT / 2
     kind = float(torch.rand((), generator=g))
     a, b, c = (float(value) for value in torch.rand(3, generator=g))
     strokes: list[tuple[float, float, float, float]]
@@ -289,7 +287,7 @@ def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]
         width *= 1 + 2 * max(0.0, a - 0.6)
     x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
     pens = torch.full((len(strokes),), width)
-    drawn = segment(x0, y0, x1, y1, pens, size=(HEIGHT, _GLYPH))
+    drawn = segment(x0, y0, x1, y1, pens, size=(LINE_HEIGHT, _GLYPH))
     return drawn.amax(0)
 
 
@@ -297,7 +295,7 @@ def _left_over(
     n: int, width: int, glyphs: Glyphs, writers: _Writers, g: Generator
 ) -> Float32[Tensor, "n 32 width"]:
     """What the search for ink leaves of rulings, frames and neighbouring writing."""
-    size = (HEIGHT, width)
+    size = (LINE_HEIGHT, width)
     over = torch.zeros(n, *size)
     ends, zero = torch.full((n,), float(width)), torch.zeros(n)
     thick = uniform(n, 0.6, 2.2, g)
@@ -313,7 +311,7 @@ def _left_over(
         there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.12).float())
         x, lean = uniform(n, 0.0, 1.0, g) * width, torch.randn(n, generator=g) * 0.7
         x = torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.0, 3.0, g), x)
-        stroke = segment(x - lean, zero - 2, x + lean, zero + HEIGHT + 2, thick, size=size)
+        stroke = segment(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thick, size=size)
         over = torch.maximum(over, there * level * worn * stroke)
     if len(glyphs):
         _neighbours(over, glyphs, g)
@@ -340,7 +338,7 @@ def _neighbours(over: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generato
                 target = over[line, : len(part), a:b]
             else:
                 part = part[int(rows[0]) : int(rows[0]) + shown]
-                target = over[line, HEIGHT - len(part) :, a:b]
+                target = over[line, LINE_HEIGHT - len(part) :, a:b]
             target.copy_(torch.maximum(target, part))
 
 

@@ -8,22 +8,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rowscan.data import Digits, load_digits
+from rowscan.data import load_digits
 from rowscan.errors import DataError, UsageError
+from rowscan.labelled import is_labelled, load_labels
+from rowscan.reader import Reader
 from rowscan.recipes import Recipe, change, find, load
 from rowscan.training.digit_exam import DigitExam
 from rowscan.training.engine import Engine, Trainer, create, torch_or_extra
 from rowscan.training.exam import Exam
+from rowscan.training.export import named, read_weights
 from rowscan.training.progress import Progress
 from rowscan.training.runs import Place, Run, new_directory
 
 CHECKPOINT_SECONDS = 5.0
+_SHORT = {"epochs": 20, "learning_rate": 0.0015}
+"""A recipe of lines on a user's documents, where nothing else is asked for."""
 
 
 def train(
     recipe: str | Path | Recipe,
     *,
     data: str | Path | None = None,
+    start: str | Path | None = None,
     output: str | Path | None = None,
     device: str = "auto",
     offline: bool = False,
@@ -34,7 +40,9 @@ def train(
 
     Args:
         recipe: a name from `rowscan recipes`, a TOML file, or a `Recipe`.
-        data: another data set than the recipe's: a name or a path.
+        data: another data set than the recipe's: a name or a path. For a network that reads lines
+            a folder with a labels.csv, which half of each batch is then taken from.
+        start: a model file or a run whose weights to begin with, or `shipped` for the package's.
         output: the run directory; runs/NAME where none is given.
         device: `auto`, `cpu`, `cuda` or `mps`.
         offline: never look for data outside this machine.
@@ -50,15 +58,20 @@ def train(
         recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
     elif isinstance(recipe, Path):
         recipe = load(recipe)
-    recipe = change(recipe, changes | ({} if data is None else {"data": str(data)}))
+    if data is not None and is_labelled(data) and recipe.network == "line":
+        changes = _SHORT | {"steps_per_epoch": 10 + len(load_labels(data)) // 16} | changes
+    named = {"data": data, "start": start}
+    recipe = change(recipe, changes | {k: str(v) for k, v in named.items() if v is not None})
     if recipe.train_on == "all" and recipe.monitor == "validation":
         raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
     if recipe.train_on == "all" and recipe.calibrate:
         raise UsageError("train_on=all leaves no validation images: set calibrate=false as well")
     engine = _engine(recipe, device)
-    digits = load_digits(recipe.data, offline=offline)
+    if recipe.start:
+        engine.load_weights(read_weights(recipe.start, engine.weights()))
+    exam, steps = _prepare(recipe, engine, offline)
     run = Run.create(Path(output) if output else new_directory(recipe), recipe)
-    return _train(run, engine, digits, quiet)
+    return _train(run, engine, exam, steps=steps, quiet=quiet)
 
 
 def resume(
@@ -75,9 +88,9 @@ def resume(
     run = Run.open(Path(directory))
     if run.result is not None:
         return run
-    return _train(
-        run, _engine(run.recipe, device), load_digits(run.recipe.data, offline=offline), quiet
-    )
+    engine = _engine(run.recipe, device)
+    exam, steps = _prepare(run.recipe, engine, offline)
+    return _train(run, engine, exam, steps=steps, quiet=quiet)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -102,29 +115,36 @@ def _engine(recipe: Recipe, device: str) -> Trainer:
     return LineEngine(recipe, device)
 
 
-def _exam(recipe: Recipe, engine: Trainer, digits: Digits) -> Exam:
-    if isinstance(engine, Engine):
-        return DigitExam(recipe, engine, digits)
-    from rowscan.training.line_engine import LineEngine
-    from rowscan.training.line_exam import LineExam
-
-    assert isinstance(engine, LineEngine)
-    return LineExam(recipe, engine, digits)
-
-
-def _train(run: Run, engine: Trainer, digits: Digits, quiet: bool) -> Run:
-    recipe = run.recipe
+def _prepare(recipe: Recipe, engine: Trainer, offline: bool) -> tuple[Exam, int]:
+    """Give the engine its images; what the training will be measured by, and its steps."""
+    labelled = recipe.network == "line" and is_labelled(recipe.data)
+    digits = load_digits("mnist" if labelled else recipe.data, offline=offline)
     images = digits.training if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
     if steps == 0:
         raise DataError(f"{recipe.data}: {len(images)} training images make no batch")
     engine.load_images(images.images, images.labels)
+    if isinstance(engine, Engine):
+        return DigitExam(recipe, engine, digits), steps
+    from rowscan.training.documents import load_documents
+    from rowscan.training.line_engine import LineEngine
+    from rowscan.training.line_exam import LineExam
+
+    assert isinstance(engine, LineEngine)
+    if not labelled:
+        return LineExam(recipe, engine, digits), steps
+    documents = load_documents(recipe.data, Reader(named(recipe.start)))
+    engine.load_documents(documents)
+    return LineExam(recipe, engine, digits, documents), steps
+
+
+def _train(run: Run, engine: Trainer, exam: Exam, *, steps: int, quiet: bool) -> Run:
     state, place = run.load_checkpoint()
     if state:
         engine.load_state(state)
+    recipe = run.recipe
     with Progress(recipe, steps=steps, done=place.step, quiet=quiet) as progress:
         try:
-            exam = _exam(recipe, engine, digits)
             _run_epochs(run, engine, place, exam=exam, steps=steps, progress=progress)
         except KeyboardInterrupt as error:
             error.add_note(f"stopped; go on with: rowscan train --resume {run.directory}")

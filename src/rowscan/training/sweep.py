@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rowscan.ctc import CLASSES
-from rowscan.scans import ALONG, DIRECTIONS, Directions
+from rowscan.scans import ALONG, DIRECTIONS, PATCH, Directions
 from rowscan.training.networks import Classifier
 
-PATCH = 4
 STEPS_A_PATCH = 2
 """So many answers a column of patches, that digits may stand close."""
 

@@ -1,0 +1,170 @@
+"""Pictures: from a file of any kind to upright arrays of pixels. It looks at no content."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from jaxtyping import Shaped, UInt8
+
+from rowscan.errors import DataError, MissingExtraError
+
+Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
+"""A picture: path, content of a file, Pillow image, or array (height, width) of grey or
+(height, width, 3 or 4) of colour."""
+
+MAX_PIXELS = 100_000_000
+"""A picture with more is refused before it is decoded."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".pdf"})
+"""How the names of pictures end, in small letters."""
+
+MANY_PAGES = frozenset({".tif", ".tiff", ".pdf"})
+"""Those of them that may hold several pages. Of an animation only the first frame counts."""
+
+_TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
+_PDF_DPI = 200
+
+
+def open_image(source: Source, *, colour: bool = False) -> UInt8[np.ndarray, "height width *rgb"]:
+    """The picture, upright, polarity as stored; the first one of a file that holds several.
+
+    EXIF orientation is obeyed, transparency is laid over white.
+
+    Args:
+        source: the picture.
+        colour: leave red, green and blue where it has them; else grey levels.
+
+    Returns:
+        (height, width) of grey levels, or with `colour` perhaps (height, width, 3).
+
+    Raises:
+        DataError: no image, a damaged one, or one of more than 100 megapixels.
+        MissingExtraError: a PDF, and the package that opens it is not installed.
+    """
+    return next(open_pages(source, colour=colour))
+
+
+def open_pages(
+    source: Source, *, colour: bool = False
+) -> Iterator[UInt8[np.ndarray, "height width *rgb"]]:
+    """All pages of a TIFF or PDF one after the other, of anything else the one picture.
+
+    As `open_image`; an error is raised when its page is reached.
+    """
+    if isinstance(source, np.ndarray):
+        yield _from_array(source, colour)
+    elif isinstance(source, (PIL.Image.Image, bytes)):
+        yield from _decode(source, "image", colour)
+    else:
+        try:
+            content = Path(source).read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"{source}: {reason}") from None
+        yield from _decode(content, str(source), colour)
+
+
+def _from_array(
+    array: Shaped[np.ndarray, "..."], colour: bool
+) -> UInt8[np.ndarray, "height width *rgb"]:
+    colours = array.shape[-1] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours not in (1, 3, 4):
+        raise DataError(
+            f"image: array of {array.dtype} {array.shape} instead of uint8 (height, width) or "
+            "(height, width, 3 or 4)"
+        )
+    if array.size == 0:
+        raise DataError("image: it has no pixels")
+    if colours > 1:
+        return next(_decode(PIL.Image.fromarray(array), "image", colour))
+    grey = array.reshape(len(array), -1)
+    _check_size(grey.shape[1], grey.shape[0], "image")
+    return grey.copy()
+
+
+def _decode(
+    source: bytes | PIL.Image.Image, name: str, colour: bool
+) -> Iterator[UInt8[np.ndarray, "height width *rgb"]]:
+    if not source:
+        raise DataError(f"{name}: empty file")
+    if isinstance(source, bytes) and source.startswith(b"%PDF-"):
+        yield from _pdf_pages(source, name, colour)
+        return
+    try:
+        # Pillow warns of sizes and of sloppy metadata; neither is the caller's concern.
+        with warnings.catch_warnings(action="ignore"):
+            if isinstance(source, PIL.Image.Image):
+                yield _pixels(source, name, colour)
+                return
+            with PIL.Image.open(io.BytesIO(source)) as image:
+                pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+                for page in range(pages):
+                    if pages > 1:
+                        image.seek(page)
+                    yield _pixels(image, name, colour)
+    except DataError:
+        raise
+    except PIL.UnidentifiedImageError:
+        raise DataError(f"{name}: not an image") from None
+    except PIL.Image.DecompressionBombError:
+        raise DataError(f"{name}: {_TOO_LARGE}") from None
+    except Exception as error:  # a decoder raises whatever damaged bytes lead it to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name}: damaged or unsupported image: {reason}") from None
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{name}: {width} x {height} pixels: {_TOO_LARGE}")
+    if width * height == 0:
+        raise DataError(f"{name}: it has no pixels")
+
+
+def _pixels(
+    image: PIL.Image.Image, name: str, colour: bool
+) -> UInt8[np.ndarray, "height width *rgb"]:
+    _check_size(image.width, image.height, name)
+    image = PIL.ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
+        return np.asarray(np.clip(np.asarray(image), 0, 65535) // 257, np.uint8)
+    if image.mode == "F":
+        raise DataError(f"{name}: floating-point pixels are not supported")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = PIL.Image.new("RGBA", image.size, "white")
+        image = PIL.Image.alpha_composite(paper, image)
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")
+    return np.array(image if colour and image.mode == "RGB" else image.convert("L"))
+
+
+def _pdf_pages(
+    content: bytes, name: str, colour: bool
+) -> Iterator[UInt8[np.ndarray, "height width *rgb"]]:
+    """Each page as it would be printed at 200 dots an inch, or fewer if it is very large."""
+    try:
+        import pypdfium2
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            f"{name}: reading PDF needs pypdfium2: pip install 'rowscan[pdf]'"
+        ) from None
+    try:
+        document = pypdfium2.PdfDocument(content)
+    except pypdfium2.PdfiumError as error:
+        raise DataError(f"{name}: damaged or unsupported PDF: {error}") from None
+    try:
+        for number in range(len(document)):
+            page = document[number]
+            inches = page.get_width() / 72 * page.get_height() / 72
+            dpi = min(_PDF_DPI, (MAX_PIXELS / 4 / max(inches, 1e-6)) ** 0.5)
+            picture = page.render(scale=dpi / 72).to_pil()
+            page.close()
+            yield _pixels(picture, name, colour)
+    except pypdfium2.PdfiumError as error:
+        raise DataError(f"{name}: damaged or unsupported PDF: {error}") from None
+    finally:
+        document.close()

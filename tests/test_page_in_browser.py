@@ -1,0 +1,529 @@
+"""The page in a real Chromium: strokes by mouse and finger, images, and all that can be clicked."""
+
+import io
+import math
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from test_server import EXAMPLES, SEVEN, Service
+
+Stroke = list[tuple[float, float]]
+
+# Digits as strokes -------------------------------------------------------------------------------
+
+
+def arc(
+    centre: tuple[float, float], radius: tuple[float, float], start: float, stop: float
+) -> Stroke:
+    """Part of an ellipse from one angle to another, in degrees; 0 is right, 90 is down."""
+    steps = max(8, round(abs(stop - start) / 15))
+    angles = [math.radians(start + (stop - start) * i / steps) for i in range(steps + 1)]
+    return [
+        (centre[0] + radius[0] * math.cos(a), centre[1] + radius[1] * math.sin(a)) for a in angles
+    ]
+
+
+# In a box of width and height 1, y down; several ways to write some of them.
+DIGITS: dict[str, list[Stroke]] = {
+    "0": [arc((0.5, 0.5), (0.34, 0.48), -80, 285)],
+    "0 narrow": [arc((0.5, 0.5), (0.22, 0.48), -120, 230)],
+    "1": [[(0.5, 0.02), (0.48, 0.98)]],
+    "1 with a flag": [[(0.3, 0.24), (0.55, 0.02), (0.55, 0.98)]],
+    "2": [[*arc((0.46, 0.28), (0.32, 0.26), 190, 395), (0.12, 0.97), (0.88, 0.96)]],
+    "2 angular": [
+        [(0.15, 0.2), (0.4, 0.03), (0.75, 0.1), (0.76, 0.36), (0.14, 0.97), (0.88, 0.94)]
+    ],
+    "3": [
+        [
+            *arc((0.44, 0.26), (0.32, 0.24), 205, 440),
+            *arc((0.42, 0.74), (0.38, 0.25), 275, 515),
+        ]
+    ],
+    "3 flat": [
+        [(0.16, 0.04), (0.8, 0.03), (0.44, 0.4), *arc((0.42, 0.69), (0.38, 0.29), 280, 510)]
+    ],
+    "4": [[(0.3, 0.03), (0.12, 0.6), (0.9, 0.58)], [(0.68, 0.12), (0.63, 0.98)]],
+    "4 closed": [[(0.66, 0.98), (0.66, 0.03), (0.08, 0.66), (0.92, 0.66)]],
+    "5": [
+        [(0.26, 0.05), (0.2, 0.44), *arc((0.44, 0.7), (0.36, 0.28), 235, 500)],
+        [(0.26, 0.05), (0.8, 0.03)],
+    ],
+    "5 in one": [
+        [(0.82, 0.04), (0.28, 0.04), (0.22, 0.45), *arc((0.44, 0.69), (0.38, 0.29), 240, 505)]
+    ],
+    "6": [[(0.7, 0.03), (0.42, 0.25), (0.22, 0.58), *arc((0.5, 0.72), (0.29, 0.25), 190, 540)]],
+    "6 straight": [[(0.5, 0.02), (0.24, 0.6), *arc((0.5, 0.73), (0.28, 0.24), 185, 545)]],
+    "7": [[(0.12, 0.06), (0.86, 0.04), (0.42, 0.97)]],
+    "7 barred": [[(0.12, 0.08), (0.86, 0.05), (0.44, 0.97)], [(0.3, 0.52), (0.8, 0.5)]],
+    "8": [
+        [
+            (0.5 + 0.3 * math.sin(2 * t), 0.5 - 0.47 * math.cos(t))
+            for t in (math.pi * (i / 16 + 0.12) for i in range(33))
+        ]
+    ],
+    "8 of two rings": [
+        arc((0.5, 0.26), (0.24, 0.23), -80, 280),
+        arc((0.5, 0.73), (0.31, 0.24), -90, 270),
+    ],
+    "9": [[*arc((0.48, 0.29), (0.3, 0.26), -10, -360), (0.77, 0.55), (0.6, 0.98)]],
+    "9 straight": [[*arc((0.46, 0.29), (0.28, 0.26), -20, -340), (0.75, 0.12), (0.74, 0.98)]],
+}
+
+# x and y of the upper left corner, height (each a share of the paper's height), and slant.
+PLACES = [
+    (0.5, 0.2, 0.6, 0.0),
+    (0.1, 0.1, 0.3, 0.1),
+    (0.9, 0.6, 0.3, 0.0),
+    (0.3, 0.05, 0.85, -0.05),
+    (1.0, 0.1, 0.45, 0.2),
+]
+
+
+def place(strokes: list[Stroke], x: float, y: float, height: float, slant: float) -> list[Stroke]:
+    """Strokes in units of the paper's height; a digit is 0.65 as wide as high."""
+    return [
+        [(x + height * (0.65 * px + slant * (1 - py)), y + height * py) for px, py in stroke]
+        for stroke in strokes
+    ]
+
+
+def number(text: str, x: float = 0.1, y: float = 0.3, height: float = 0.35) -> list[Stroke]:
+    strokes = []
+    for digit in text:
+        strokes += place(DIGITS[digit], x, y, height, 0.0)
+        x += 0.68 * height
+    return strokes
+
+
+def draw(page: Page, strokes: list[Stroke]) -> None:
+    """With the mouse; waits until what stands there has been read."""
+    move(page, strokes)
+    settle(page)
+
+
+def move(page: Page, strokes: list[Stroke]) -> None:
+    paper = page.locator("#paper").bounding_box()
+    assert paper is not None
+    side = paper["height"]
+    for stroke in strokes:
+        points = [(paper["x"] + side * x, paper["y"] + side * y) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=3)
+        page.mouse.up()
+
+
+def settle(page: Page) -> None:
+    expect(page.locator("#result")).to_have_attribute("aria-busy", "false")
+
+
+def shown(page: Page) -> str:
+    return "".join(page.locator("#result .glyph").all_text_contents())
+
+
+# The browser -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium, or else the one that `playwright install chromium` fetches."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, service: Service) -> Iterator[Open]:
+    """Opens the page in a browser that has never seen it; nothing may go wrong in its console."""
+    contexts = []
+    wrong: list[str] = []
+
+    def hear(said: ConsoleMessage) -> None:
+        if said.type == "error":
+            wrong.append(said.text)
+
+    def open_page(url: str = service.url, **options: Any) -> Page:
+        options = {"locale": "en-GB", "reduced_motion": "reduce", **options}
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", hear)
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # The browser itself complains of answers that are refusals and of a server that is gone.
+    assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
+
+
+def photo(tmp_path: Path, names: list[tuple[str, int, int]], size: tuple[int, int]) -> Path:
+    """Example digits on a sheet in uneven light."""
+    sheet = PIL.Image.new("L", size, 235)
+    for name, x, y in names:
+        with PIL.Image.open(EXAMPLES / name) as digit:
+            sheet.paste(digit.convert("L").point(lambda grey: grey * 235 // 255), (x, y))
+    light = PIL.Image.linear_gradient("L").resize(size).point(lambda grey: 170 + grey // 4)
+    sheet = PIL.Image.composite(sheet, PIL.Image.new("L", size, 0), light)
+    path = tmp_path / "photo.jpg"
+    sheet.save(path, quality=90)
+    return path
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def test_twenty_digits_drawn_with_the_mouse_are_read(open_page: Open) -> None:
+    page = open_page()
+    answers = {}
+    for i, (name, strokes) in enumerate(DIGITS.items()):
+        page.locator("#clear").click(force=i == 0)
+        draw(page, place(strokes, *PLACES[i % len(PLACES)]))
+        answers[name] = shown(page)
+    wrong = {name: answer for name, answer in answers.items() if answer != name[0]}
+    assert len(answers) == 20
+    assert len(wrong) <= 1, wrong
+
+
+@pytest.mark.parametrize("text", ["4071", "90210"])
+def test_numbers_drawn_with_the_mouse_are_read(text: str, open_page: Open) -> None:
+    page = open_page()
+    draw(page, number(text))
+    assert shown(page) == text
+    expect(page.locator("#spoken")).to_have_text(re.compile(rf"^Read: {text}, >?\d+% sure$"))
+    assert page.locator(".box").count() == len(text)
+
+
+def test_a_finger_writes_and_does_not_scroll(open_page: Open) -> None:
+    page = open_page(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True)
+    paper = page.locator("#paper").bounding_box()
+    assert paper is not None
+    touch = page.context.new_cdp_session(page)
+    for stroke in place(DIGITS["7"], 0.4, 0.1, 0.8, 0.0):
+        points = [
+            {"x": paper["x"] + paper["height"] * x, "y": paper["y"] + paper["height"] * y}
+            for x, y in stroke
+        ]
+        for kind, at in (
+            ("touchStart", points[:1]),
+            *(("touchMove", [point]) for point in points[1:]),
+            ("touchEnd", []),
+        ):
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+    expect(page.locator("#result .glyph")).to_have_text("7")
+    assert page.evaluate("scrollY") == 0
+
+
+def test_undo_takes_back_stroke_by_stroke(open_page: Open) -> None:
+    page = open_page()
+    expect(page.locator("#undo")).to_be_disabled()
+    draw(page, number("71"))
+    assert shown(page) == "71"
+    page.locator("#undo").click()
+    settle(page)
+    assert shown(page) == "7"
+    page.keyboard.press("Control+z")
+    settle(page)
+    assert shown(page) == ""
+    expect(page.locator("#remark")).to_have_text("Nothing written yet")
+    expect(page.locator("#hint")).to_be_visible()
+    expect(page.locator("#growth")).to_be_hidden()
+    draw(page, number("4"))
+    assert shown(page) == "4"
+    page.locator("#clear").click()
+    assert shown(page) == ""
+    expect(page.locator("#undo")).to_be_disabled()
+
+
+def test_the_reading_follows_the_paper_when_its_size_changes(open_page: Open) -> None:
+    page = open_page(viewport={"width": 1100, "height": 800})
+    draw(page, number("47"))
+    page.set_viewport_size({"width": 500, "height": 800})
+    stage, box = (page.locator(name).first.bounding_box() for name in ("#stage", ".box"))
+    assert stage is not None
+    assert box is not None
+    assert (box["x"] - stage["x"]) / stage["height"] == pytest.approx(0.1, abs=0.06)
+    draw(page, place(DIGITS["1"], 0.8, 0.3, 0.35, 0.0))
+    assert shown(page) == "471"
+
+
+# The belief --------------------------------------------------------------------------------------
+
+
+def pixels(page: Page, name: str) -> list[int]:
+    found: list[int] = page.evaluate(
+        """(name) => {
+            const canvas = document.getElementById(name);
+            const { width, height } = canvas;
+            return [...canvas.getContext("2d").getImageData(0, 0, width, height).data];
+        }""",
+        name,
+    )
+    return found
+
+
+def test_the_slider_steps_through_the_rows(open_page: Open) -> None:
+    page = open_page()
+    draw(page, place(DIGITS["7"], *PLACES[0]))
+    step, slider = page.locator("#step"), page.locator("#slider")
+    expect(step).to_have_text(re.compile(r"^Row 28 of 28: 7, >?\d+%$"))
+    expect(page.locator("#bars .leads b")).to_have_text("7")
+    last = pixels(page, "heat"), pixels(page, "picture")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(step).to_have_text(re.compile(r"^Row 1 of 28: "))
+    assert slider.get_attribute("aria-valuetext") == step.text_content()
+    first = pixels(page, "heat"), pixels(page, "picture")
+    assert all(a != b for a, b in zip(first, last, strict=True))
+    page.keyboard.press("ArrowRight")
+    expect(step).to_have_text(re.compile(r"^Row 2 of 28: "))
+    page.keyboard.press("End")
+    assert (pixels(page, "heat"), pixels(page, "picture")) == last
+
+
+def test_the_rows_run_by_themselves_unless_motion_is_unwelcome(open_page: Open) -> None:
+    page = open_page(reduced_motion="no-preference")
+    rows = page.evaluate_handle(
+        """() => {
+            const seen = [];
+            new MutationObserver(() => seen.push(document.getElementById("step").textContent))
+                .observe(document.getElementById("step"), { childList: true });
+            return seen;
+        }"""
+    )
+    draw(page, place(DIGITS["7"], *PLACES[0]))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Row 28 of 28"))
+    seen = rows.json_value()
+    assert len(seen) > 5
+    assert len(set(seen)) > 5
+    page.locator("#play").click()
+    expect(page.locator("#step")).not_to_have_text(re.compile(r"^Row 28 "))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Row 28 "))
+
+
+def test_each_digit_of_a_number_can_be_explained_by_keyboard(open_page: Open) -> None:
+    page = open_page()
+    draw(page, number("407"))
+    pressed = page.locator("#result .digit[aria-pressed=true]")
+    expect(pressed).to_have_attribute("aria-label", re.compile(r"^4, "))
+    expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 4, "))
+    pressed.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 7, "))
+    expect(pressed).to_have_attribute("aria-label", re.compile(r"^7, "))
+    expect(page.locator(".box.selected")).to_have_count(1)
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+def test_a_photo_is_read_and_its_boxes_lie_on_the_digits(open_page: Open, tmp_path: Path) -> None:
+    names = [("4-08.png", 60, 300), ("0-00.png", 200, 290), ("7-13.png", 340, 305)]
+    path = photo(tmp_path, names, (900, 700))
+    page = open_page()
+    page.locator("#choose").set_input_files(path)
+    expect(page.locator("#result .glyph")).to_have_text(["4", "0", "7"])
+    expect(page.locator("#photo")).to_be_visible()
+    stage = page.locator("#stage").bounding_box()
+    assert stage is not None
+    scale = min(stage["width"] / 900, stage["height"] / 700)
+    left = stage["x"] + (stage["width"] - 900 * scale) / 2
+    top = stage["y"] + (stage["height"] - 700 * scale) / 2
+    for (name, x, y), box in zip(names, page.locator(".box").all(), strict=True):
+        with PIL.Image.open(EXAMPLES / name) as digit:
+            ink = digit.convert("L").point(lambda grey: 255 * (grey < 128)).getbbox()
+        assert ink is not None
+        a, b, c, d = ink
+        found = box.bounding_box()
+        assert found is not None
+        truth = left + scale * (x + a), top + scale * (y + b), scale * (c - a), scale * (d - b)
+        assert list(found.values()) == pytest.approx(truth, abs=4)
+    page.locator(".box").nth(2).click()
+    expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 7, "))
+
+
+def test_undo_gives_back_what_was_written_before_the_image(open_page: Open, tmp_path: Path) -> None:
+    page = open_page()
+    draw(page, number("4"))
+    page.locator("#choose").set_input_files(photo(tmp_path, [("7-13.png", 40, 40)], (200, 200)))
+    expect(page.locator("#result .glyph")).to_have_text("7")
+    page.locator("#undo").click()
+    expect(page.locator("#result .glyph")).to_have_text("4")
+    expect(page.locator("#photo")).to_be_hidden()
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_an_image_may_be_dropped_or_pasted(way: str, open_page: Open) -> None:
+    page = open_page()
+    page.evaluate(
+        """([way, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "7.png", { type: "image/png" }));
+            const event = way === "drop"
+                ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+                : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+            document.body.dispatchEvent(event);
+        }""",
+        [way, list(SEVEN)],
+    )
+    expect(page.locator("#result .glyph")).to_have_text("7")
+
+
+def test_a_file_that_is_no_image_is_refused_and_the_writing_stays(
+    open_page: Open, tmp_path: Path
+) -> None:
+    path = tmp_path / "letter.png"
+    path.write_text("Dear reader,")
+    page = open_page()
+    draw(page, number("4"))
+    page.locator("#choose").set_input_files(path)
+    remark = "This file is not an image that can be read here."
+    expect(page.locator("#remark")).to_have_text(remark)
+    expect(page.locator("#spoken")).to_have_text(remark)
+    expect(page.locator("#photo")).to_be_hidden()
+    page.locator("#language").click()
+    expect(page.locator("#remark")).to_have_text("这个文件不是可以识别的图片。")
+    draw(page, place(DIGITS["7"], 0.5, 0.3, 0.35, 0.0))
+    assert shown(page) == "47"
+
+
+def test_paper_without_a_digit_is_called_so(open_page: Open, tmp_path: Path) -> None:
+    empty = io.BytesIO()
+    PIL.Image.new("L", (200, 150), 240).save(empty, "PNG")
+    path = tmp_path / "empty.png"
+    path.write_bytes(empty.getvalue())
+    page = open_page()
+    page.locator("#choose").set_input_files(path)
+    expect(page.locator("#result")).to_have_text("No digit")
+    expect(page.locator("#growth")).to_be_hidden()
+
+
+# Languages, themes, sizes ------------------------------------------------------------------------
+
+
+def test_the_language_is_the_browsers_until_another_is_chosen(open_page: Open) -> None:
+    page = open_page(locale="zh-CN")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    expect(page.locator("#undo")).to_have_text("撤销")
+    draw(page, number("4"))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^第 28 行，共 28 行：4，"))
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Row 28 of 28: 4, "))
+    expect(page.locator("#spoken")).to_have_text(re.compile(r"^Read: 4, "))
+    assert shown(page) == "4"
+    page.reload()
+    expect(page.locator("#undo")).to_have_text("Undo")
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("#undo")).to_have_text("撤销")
+
+
+def test_every_word_is_there_in_both_languages(open_page: Open) -> None:
+    page = open_page()
+    for _ in range(2):
+        missing = page.evaluate(
+            """() => [...document.querySelectorAll("[data-words], [data-label]")]
+                .filter((element) => !(element.textContent.trim() || element.ariaLabel?.trim())
+                    || /undefined/.test(element.textContent + element.ariaLabel))
+                .map((element) => element.outerHTML)"""
+        )
+        assert missing == []
+        page.locator("#language").click()
+
+
+def test_the_theme_is_the_systems_until_another_is_chosen(open_page: Open) -> None:
+    def ground(page: Page) -> int:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+    dark = open_page(color_scheme="dark")
+    assert ground(dark) < 150
+    dark.get_by_role("button", name="Light").click()
+    assert ground(dark) > 600
+    dark.reload()
+    assert ground(dark) > 600
+    assert ground(open_page(color_scheme="light")) > 600
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_a_narrow_phone_need_not_scroll_sideways(locale: str, open_page: Open) -> None:
+    page = open_page(
+        locale=locale, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
+    )
+    for text in ("", "90210"):
+        draw(page, number(text, x=0.02, height=0.4) if text else [])
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in ("undo", "clear", "language", "theme", "play"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 38  # a finger is no mouse
+
+
+def test_everything_that_can_be_used_has_a_name(open_page: Open) -> None:
+    page = open_page()
+    draw(page, number("47"))
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input, [role=img]")]
+            .filter((e) => !(e.ariaLabel || (e.labels?.[0] ?? e).textContent.trim()))
+            .map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_the_description_of_the_interface_is_drawn(open_page: Open, service: Service) -> None:
+    page = open_page(f"{service.url}/docs")
+    expect(page.locator("h2")).to_have_text(
+        ["POST /v1/read", "POST /v1/explain", "GET /healthz", "GET /metrics"]
+    )
+    expect(page.locator("pre").first).to_have_text(
+        f"curl --data-binary @number.jpg {service.url}/v1/read"
+    )
+
+
+# When the service goes away ----------------------------------------------------------------------
+
+
+def test_the_page_says_when_the_service_is_gone_and_recovers(open_page: Open) -> None:
+    service = Service()
+    port = service.url.rpartition(":")[2]
+    page = open_page(service.url)
+    draw(page, number("4"))
+    service.end(signal.SIGKILL)
+    gone = page.locator("#gone")
+    expect(gone).to_be_hidden()
+    move(page, place(DIGITS["7"], 0.5, 0.3, 0.35, 0.0))
+    expect(gone).to_have_text(re.compile("^The service does not answer."))
+    page.locator("#language").click()
+    expect(gone).to_have_text(re.compile("^服务没有响应"))
+    again = Service("--port", port)
+    try:
+        expect(gone).to_be_hidden()
+        expect(page.locator("#result .glyph")).to_have_text(["4", "7"])
+    finally:
+        again.end()
