@@ -132,7 +132,7 @@ def draw(sample: Sample, rng: np.random.Generator) -> PIL.Image.Image:
     width, height = sample.size
     coverage = np.zeros((height * _FINE, width * _FINE), np.float32)
     for points, pen in _by_hand(sample, rng):
-        _trace(coverage, points * _FINE, pen * _FINE)
+        trace(coverage, points * _FINE, pen * _FINE)
     coverage = coverage.reshape(height, _FINE, width, _FINE).mean((1, 3))
     # A pen does not give the same amount of ink everywhere.
     density = 0.93 + 0.07 * np.clip(_grain(sample.size, 6, rng), -1, 1)
@@ -149,7 +149,16 @@ def draw(sample: Sample, rng: np.random.Generator) -> PIL.Image.Image:
 
 def _by_hand(sample: Sample, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
     """The sample's strokes in pixels: points (n, 2) along each, and the pen's width there (n,)."""
-    strokes = [np.array(stroke) for stroke in SHAPES[sample.shape]]
+    centre = np.array(sample.size) * np.array(sample.at)
+    strokes = by_hand_points(sample.shape, sample.height, sample.pen, sample.slant, rng)
+    return [(points + centre, pen) for points, pen in strokes]
+
+
+def by_hand_points(
+    shape: str, height: float, pen: float, slant: float, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Strokes about (0, 0): points (n, 2) in pixels along each, and the pen's width there (n,)."""
+    strokes = [np.array(stroke) for stroke in SHAPES[shape]]
     middle = (np.concatenate(strokes).max(0) + np.concatenate(strokes).min(0)) / 2
     stretch, turn = rng.uniform(0.9, 1.1), rng.normal(0, 0.03)
     result = []
@@ -157,15 +166,14 @@ def _by_hand(sample: Sample, rng: np.random.Generator) -> list[tuple[np.ndarray,
         points = stroke + rng.normal(0, 0.012, stroke.shape)  # the hand misses its aim a little
         points = _curve(points) - middle
         points[:, 0] *= stretch
-        points[:, 0] -= (sample.slant + turn) * points[:, 1]
+        points[:, 0] -= (slant + turn) * points[:, 1]
         points[:, 1] += turn * points[:, 0]
         along = np.linspace(0, 1, len(points))
         tremble = np.cumsum(rng.normal(0, 1, (len(points), 2)), 0) / np.sqrt(len(points))
-        points = points * sample.height + 0.6 * (tremble - np.outer(along, tremble[-1]))
+        points = points * height + 0.6 * (tremble - np.outer(along, tremble[-1]))
         pressure = 1 + 0.12 * np.sin(2 * np.pi * (rng.uniform(0.6, 1.6) * along + rng.random()))
         lift = 1 - 0.45 * np.clip((along - 0.85) / 0.15, 0, 1) ** 2
-        centre = np.array(sample.size) * np.array(sample.at)
-        result.append((points + centre, sample.pen * pressure * lift))
+        result.append((points, pen * pressure * lift))
     return result
 
 
@@ -191,7 +199,7 @@ def _curve(points: np.ndarray, steps: int = 40) -> np.ndarray:
     return np.concatenate([*pieces, points[-1:]])
 
 
-def _trace(coverage: np.ndarray, points: np.ndarray, pen: np.ndarray) -> None:
+def trace(coverage: np.ndarray, points: np.ndarray, pen: np.ndarray) -> None:
     """Set to 1 what lies under a round pen moved along the points."""
     for (right, down), width in zip(points, pen, strict=True):
         radius = width / 2

@@ -50,6 +50,20 @@ def test_how_sure_a_network_was_does_not_matter_afterwards(tiny: Path, held_out:
     np.testing.assert_allclose(answers[2], answers[0], atol=5e-3)
 
 
+def test_the_last_answer_becomes_as_rare_as_it_is_in_use(tiny: Path, held_out: Split) -> None:
+    """Bayes' rule on the probabilities, whatever the temperature."""
+    engine = trained(tiny, 1.0)
+    record = calibrate(engine, functools.partial(loss, engine, held_out), rarer=0.25)
+    after = predict_proba(engine, held_out.images)
+    weights = engine.weights()
+    weights["head.bias"][-1] -= np.log(0.25)
+    engine.load_weights(weights)
+    before = predict_proba(engine, held_out.images)
+    expected = before * ([1.0] * 9 + [0.25])
+    np.testing.assert_allclose(after, expected / expected.sum(1, keepdims=True), rtol=1e-4)
+    assert record["no_digit_odds"] == 0.25
+
+
 def test_a_blind_guesser_becomes_unsure(held_out: Split) -> None:
     engine = create(change(find("lstm-rows"), {"hidden": 8, "engine": "numpy"}))
     rng = np.random.default_rng(1)

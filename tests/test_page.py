@@ -349,6 +349,20 @@ def test_boxes_are_read_one_by_one() -> None:
         assert _near(line.box, _around(boxes), 3)
 
 
+@pytest.mark.parametrize("gap", [0, 5])
+def test_boxes_for_one_digit_each_are_one_number(gap: int) -> None:
+    """A comb of boxes narrower than a digit is high, side by side or sharing their posts."""
+    ink = np.zeros((120, 420))
+    boxes = []
+    for i, name in enumerate(NUMBER):
+        boxes += _write(ink, 36 + i * (44 + gap), 38, (name,))
+    sheet = _grey(ink)
+    for i in range(len(NUMBER)):
+        left = 30 + i * (44 + gap)
+        cv2.rectangle(sheet, (left, 28), (left + 44, 86), 90, 2)
+    assert _near(_only(find_lines(sheet)).box, _around(boxes), 3)
+
+
 def test_an_upright_rule_parts_two_numbers() -> None:
     ink = np.zeros((160, 400))
     left, right = _write(ink, 60, 60, NUMBER[:2]), _write(ink, 150, 60, NUMBER[2:4])

@@ -252,21 +252,35 @@ def pen_width(strokes: Mask) -> float:
 
 
 def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
-    """The strokes without ruled lines and frames; and those of these that are upright.
+    """The strokes without ruled lines and frames; and those of these that part one from another.
 
     A rule is thin, straight, and nearly level or upright. Either it is far longer than a digit is
     high, or it is the side of a frame: somewhat longer than that, and at both ends it meets what
-    may be a rule of the other direction. Where a stroke crosses a rule, the stroke is kept.
+    may be a rule of the other direction; around a single digit it may even be shorter, if it and
+    its three neighbours close a box that is higher than a digit. Where a stroke crosses a rule,
+    the stroke is kept.
     """
     size = _digit_height(strokes, pen)
     turned = np.ascontiguousarray(strokes.T)
-    flat, upright = (_straight(mask, pen, 1.2 * size) for mask in (strokes, turned))
-    flat_marks, upright_marks = _mark(flat, strokes), _mark(upright, turned)
-    flat = [r for r in flat if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen)]
-    upright = [r for r in upright if r.length >= 3 * size or _meets(r, flat_marks.T, pen)]
+    sides = _straight(strokes, pen, 0.6 * size)
+    posts = _straight(turned, pen, 1.05 * size)
+    boxed = [r for r in sides if _meets(r, _mark(posts, turned).T, pen)]
+    posted = [r for r in posts if _meets(r, _mark(boxed, strokes).T, pen)]
+    boxed = [r for r in boxed if _meets(r, _mark(posted, turned).T, pen)]
+    long_sides, long_posts = (
+        [r for r in some if r.length >= 1.2 * size] for some in (sides, posts)
+    )
+    flat_marks, upright_marks = _mark(long_sides, strokes), _mark(long_posts, turned)
+    flat = boxed + [
+        r for r in long_sides if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen)
+    ]
+    upright = posted + [
+        r for r in long_posts if r.length >= 3 * size or _meets(r, flat_marks.T, pen)
+    ]
     rest = np.ascontiguousarray(_erase(flat, strokes).T)
     rest &= _erase(upright, turned)
-    return np.ascontiguousarray(rest.T), np.ascontiguousarray(_mark(upright, turned).T)
+    fences = _without_combs(upright, 1.5 * size)
+    return np.ascontiguousarray(rest.T), np.ascontiguousarray(_mark(fences, turned).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,6 +339,22 @@ def _straight(strokes: Mask, pen: float, shortest: float) -> list[_Rule]:
         pixels &= across <= thickness / 2 + 0.5
         rules.append(_Rule(left, top, pixels.astype(np.uint8), thickness))
     return rules
+
+
+def _without_combs(posts: list[_Rule], pitch: float) -> list[_Rule]:
+    """Upright rules but for three or more so close that only one digit each fits between.
+
+    Boxes for one digit each stand in a row for one number.
+    """
+    if not posts:
+        return []
+    x = np.array([rule.top for rule in posts])
+    top = np.array([rule.left for rule in posts])
+    bottom = top + [rule.length for rule in posts]
+    along = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
+    beside = along >= 0.8 * np.maximum.outer(bottom - top, bottom - top)
+    comb = _joined(beside & (np.abs(np.subtract.outer(x, x)) <= pitch))
+    return [rule for rule, teeth in zip(posts, np.bincount(comb)[comb], strict=True) if teeth < 3]
 
 
 def _mark(rules: list[_Rule], strokes: Mask) -> Mask:

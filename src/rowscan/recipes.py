@@ -105,6 +105,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     no_digits: Amount = 0.0
     """Pictures of no digit for each image of a batch. With any, the network has an eleventh answer,
     "no digit", whose probability is shared out evenly among the ten."""
+    expect_no_digits: Amount = 0.0
+    """So many are expected for each digit when the model is used, and confidences are made for
+    that; 0 is as many as in training."""
     calibrate: bool = False
     """Scale the logits at the end so that the validation images are as probable as can be."""
 
@@ -250,6 +253,7 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=72,
             augmentation="handwriting",
             no_digits=0.125,
+            expect_no_digits=0.04,
             calibrate=True,
         ),
         Recipe(

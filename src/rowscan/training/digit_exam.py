@@ -44,6 +44,7 @@ class DigitExam:
                 lambda: (
                     score_digits(predict_proba(engine, validation.images), validation.labels).nll
                 ),
+                rarer=_rarer(recipe),
             ) | {"images": len(validation)}
         probabilities = predict_proba(engine, test.images)
         scored = score_digits(probabilities, test.labels)
@@ -97,3 +98,10 @@ class DigitExam:
                 for i in chosen
             ]
         }
+
+
+def _rarer(recipe: Recipe) -> float:
+    """How much rarer what is no digit is in use than in training."""
+    if not recipe.no_digits or not recipe.expect_no_digits:
+        return 1.0
+    return recipe.expect_no_digits / recipe.no_digits
