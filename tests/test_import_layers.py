@@ -65,7 +65,7 @@ create(find({name!r}))
 def test_the_public_names_are_these() -> None:
     import rowscan
 
-    assert sorted(rowscan.__all__) == ["Reader", "__version__", "load_digits", "train"]
+    assert sorted(rowscan.__all__) == ["Reader", "__version__", "load_digits", "read", "train"]
     for name in rowscan.__all__:
         assert getattr(rowscan, name)
     with pytest.raises(AttributeError, match="reed"):

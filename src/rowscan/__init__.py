@@ -6,14 +6,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rowscan.data import load_digits
-    from rowscan.reader import Reader
+    from rowscan.reader import Reader, read
     from rowscan.training.loop import train
 
-__all__ = ["Reader", "__version__", "load_digits", "train"]
+__all__ = ["Reader", "__version__", "load_digits", "read", "train"]
 
 _HOMES = {
     "Reader": "rowscan.reader",
     "load_digits": "rowscan.data",
+    "read": "rowscan.reader",
     "train": "rowscan.training.loop",
 }
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,16 @@ Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
+
+
+def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
+    """The numbers in a picture, by the models that ship with Rowscan; see `Reader.read`."""
+    return _shipped().read(source, min_confidence=min_confidence)
+
+
+@cache
+def _shipped() -> "Reader":
+    return Reader()
 
 
 class Reader:

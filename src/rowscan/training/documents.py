@@ -34,7 +34,7 @@ _FEWEST = 10
 class Documents:
     """Labelled pictures, ready to train on and to test on."""
 
-    ink: tuple[UInt8[np.ndarray, "32 width"], ...]
+    ink: tuple[UInt8[np.ndarray, "32 _"], ...]
     """Lines to train on,"""
     labels: tuple[tuple[int, ...], ...]
     """and what stands in them."""

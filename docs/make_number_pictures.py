@@ -1,0 +1,127 @@
+"""Draw the pictures of docs/reading-a-photo.md: part of `make docs`, seconds.
+
+One photo on its way from pixels to numbers, and what composed lines look like.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from make_pictures import BLUE, HEAT, INK, PICTURES, QUIET, bare, save, save_picture, tone
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+import rowscan
+from rowscan import annotate, page
+from rowscan.pictures import open_image
+from rowscan.reader import Reader, line_probabilities
+from rowscan.training.lines import compose
+
+NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
+MARKS = "–0123456789"
+
+
+def main() -> None:
+    """Draw them all."""
+    PICTURES.mkdir(exist_ok=True)
+    photo = open_image(NUMBERS / "note.jpg", colour=True)
+    draw_ink(photo)
+    draw_steps(page.find_lines(photo)[1])
+    draw_result(photo)
+    draw_composed()
+
+
+def draw_ink(photo: np.ndarray) -> None:
+    """The photo, what stands out from the paper, the strokes, and the strokes without rules."""
+    contrast, noise = page.stand_out(photo, page.background(photo))
+    strokes = page.find_strokes(contrast, noise)
+    rest, _ = page.without_rules(strokes, page.pen_width(strokes))
+    figure = Figure(figsize=(9.6, 7.2), facecolor="white")
+    for place, (picture, title) in enumerate(
+        (
+            (photo, "the photo"),
+            (contrast, "light and paper divided out"),
+            (255 * strokes, "strokes"),
+            (255 * rest, "without the ruled lines"),
+        )
+    ):
+        axes = figure.add_subplot(2, 2, place + 1)
+        axes.imshow(picture, cmap=tone(INK))  # colours stay what they are
+        axes.set_title(title, color=INK, fontsize=11)
+        bare(axes)
+        if place == 3:
+            for line in page.find_lines(photo):
+                x, y, width, height = line.box
+                box = Rectangle((x, y), width, height, fill=False, edgecolor=BLUE, linewidth=1.2)
+                axes.add_patch(box)
+    figure.tight_layout()
+    save(figure, "photo-ink")
+
+
+def draw_steps(line: page.Line) -> None:
+    """A line of ink, and what the network answers at each of its steps."""
+    probabilities = line_probabilities(Reader().line_model, line.ink)
+    width = line.ink.shape[1]
+    figure = Figure(figsize=(9.6, 4.4), facecolor="white")
+    above, below = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1, 2.6]})
+    above.imshow(line.ink, cmap=tone(INK), extent=(0, width, 32, 0), aspect="auto")
+    above.set_title("a line of ink, 32 pixels high", color=INK, fontsize=11)
+    bare(above)
+    steps = len(probabilities)
+    below.imshow(
+        probabilities.T,
+        cmap=HEAT,
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        extent=(0, 2 * steps, 10.5, -0.5),
+        interpolation="nearest",
+    )
+    below.set_yticks(range(11), MARKS)
+    below.set_xlim(0, width)
+    below.set_xticks([])
+    below.set_title("what the network answers every two pixels", color=INK, fontsize=11)
+    for step in np.flatnonzero(probabilities.argmax(1)):
+        digit = int(probabilities[step].argmax())
+        below.text(
+            2 * step + 1, digit, MARKS[digit], color="white", ha="center", va="center", fontsize=7
+        )
+    below.tick_params(colors=QUIET, length=0)
+    for side in below.spines.values():
+        side.set_visible(False)
+    figure.tight_layout()
+    save(figure, "photo-steps")
+
+
+def draw_result(photo: np.ndarray) -> None:
+    """The photo as `rowscan read --annotate` leaves it."""
+    drawn = annotate.draw(photo, Reader().read(photo))
+    drawn.thumbnail((700, 700))
+    save_picture(drawn.quantize(64, dither=PIL.Image.Dither.NONE), PICTURES / "photo-read.png")
+
+
+def draw_composed() -> None:
+    """Lines as the training composes them."""
+    train = rowscan.load_digits("mnist").train
+    images = torch.from_numpy(train.images.copy())
+    labels = torch.from_numpy(train.labels.astype(np.int64))
+    generator = torch.Generator().manual_seed(8)
+    rows, wide, gap = 12, 700, 6
+    sheet = np.full((rows * (32 + gap), wide), 235, np.uint8)
+    for row in range(rows):
+        left = 0
+        while True:
+            lines = compose(1, images, labels, generator)
+            width = lines.widths[0]
+            if left + width > wide:
+                break
+            top = row * (32 + gap)
+            sheet[top : top + 32, left : left + width] = 255 - 255 * lines.ink[0, :, :width].numpy()
+            left += width + gap
+    picture = PIL.Image.fromarray(sheet).quantize(12, dither=PIL.Image.Dither.NONE)
+    save_picture(picture, PICTURES / "composed-lines.png")
+
+
+if __name__ == "__main__":
+    main()

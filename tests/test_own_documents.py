@@ -1,0 +1,166 @@
+"""Training goes on from a model, on a user's own pictures, and says what it brought."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from rowscan.data import load_digits
+from rowscan.errors import DataError, ModelError
+from rowscan.ink import normalise_digit
+from rowscan.labelled import load_labels
+from rowscan.pictures import open_image
+from rowscan.reader import Reader
+from rowscan.recipes import change, find
+from rowscan.training import line_exam
+from rowscan.training.documents import Documents, join, load_documents
+from rowscan.training.export import read_weights
+from rowscan.training.lines import compose
+from rowscan.training.loop import resume, train
+from rowscan.training.runs import Run
+
+SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_lines() -> Iterator[None]:
+    """An untrained network doubts everything, and decoding what is doubtful takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_exam, "_BATCHES_TO_MONITOR", 1)
+        patch.setattr(line_exam, "_BATCHES_TO_TEST", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty pictures of numbers of two digits."""
+    folder = tmp_path_factory.mktemp("documents")
+    files = sorted((Path(__file__).parent.parent / "examples" / "digits").glob("*.png"))
+    digits = [(file.name[0], normalise_digit(open_image(file))) for file in files]
+    rows = []
+    for number in range(30):
+        (a, left), (b, right) = digits[number % 19], digits[(7 * number + 3) % 19]
+        ink = np.concatenate([left[:, 3:-3], right[:, 3:-3]], 1)
+        sheet = 255 - np.pad(ink, 14).repeat(2, 0).repeat(2, 1)
+        PIL.Image.fromarray(sheet).save(folder / f"{number:02}.png")
+        rows.append((f"{number:02}.png", f"{a}.{b}"))
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("filename", "label"), *rows])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("start") / "run"
+    return train(change(find("line"), SMALL), data=tiny, output=output, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def tuned(folder: Path, start: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("tuned") / "run"
+    recipe = change(find("line"), SMALL)
+    return train(recipe, data=folder, start=start.directory, output=output, quiet=True)
+
+
+def test_what_was_held_back_is_read_before_and_after(tuned: Run, start: Run, folder: Path) -> None:
+    assert tuned.result is not None
+    said = tuned.result["documents"]
+    assert (said["n"], said["left_out"]) == (6, 0)
+    held_back = load_documents(folder, Reader(start.model)).held_back
+    for when, run in (("before", start), ("after", tuned)):
+        reader = Reader(run.model)
+        right = sum(reader.read(picture.path).text == picture.label for picture in held_back)
+        assert said[when]["correct"] == right
+    assert (tuned.recipe.data, tuned.recipe.start) == (str(folder), str(start.directory))
+
+
+def test_a_training_begins_with_the_weights_that_it_is_given(start: Run, tmp_path: Path) -> None:
+    weights = load_file(start.directory / "weights.safetensors")
+    alone = tmp_path / "model.onnx"
+    alone.write_bytes(start.model.read_bytes())
+    for place in (start.directory, alone):
+        found = read_weights(str(place), weights)
+        assert found.keys() == weights.keys()
+        for name, value in weights.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_model_of_another_network_is_refused(start: Run, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="its network is another than the recipe's"):
+        train(change(find("line"), SMALL | {"hidden": 8}), start=start.model, output=tmp_path / "a")
+    with pytest.raises(ModelError, match="No such file"):
+        train("line", start=tmp_path / "none.onnx", output=tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_goes_on_where_it_was_stopped(folder: Path, start: Run, tmp_path: Path) -> None:
+    recipe = change(find("line"), SMALL | {"data": str(folder), "start": str(start.directory)})
+    run = Run.create(tmp_path / "run", recipe)
+    done = resume(run.directory, quiet=True)
+    assert done.result is not None
+    assert done.result["documents"]["n"] == 6
+
+
+def test_too_few_pictures(folder: Path, start: Run, tmp_path: Path) -> None:
+    names = [picture.path.name for picture in load_labels(folder)][:8]
+    for name in names:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "labels.csv").write_text("filename,label\n" + "".join(f"{n},12\n" for n in names))
+    with pytest.raises(DataError, match="at least 10 are needed"):
+        load_documents(tmp_path, Reader(start.model))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 2**32))
+def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    ink = np.zeros((32, 90), np.uint8)
+    ink[8:24, 4:86] = 255
+    documents = Documents((ink,), ((1, 2),), 0, ())
+    lines = documents.draw(n, g)
+    assert lines.ink.shape == (n, 32, lines.widths[0])
+    assert float(lines.ink.min()) >= 0
+    assert float(lines.ink.max()) <= 1
+    assert not (lines.ink[:, :, -1] > 0.5).any()
+    area = (lines.ink > 0.5).sum((1, 2))
+    assert ((area > 800) & (area < 2400)).all()
+
+
+def test_joined_lines_are_all_there(tiny: Path) -> None:
+    digits = load_digits(tiny).train
+    images = torch.from_numpy(digits.images.copy())
+    labels = torch.from_numpy(digits.labels.astype(np.int64))
+    parts = [compose(n, images, labels, torch.Generator().manual_seed(n)) for n in (2, 3)]
+    whole = join(parts)
+    assert whole.widths == parts[0].widths + parts[1].widths
+    assert whole.labels == parts[0].labels + parts[1].labels
+    singles = [(part.ink[i], width) for part in parts for i, width in enumerate(part.widths)]
+    for row, (ink, width) in enumerate(singles):
+        assert torch.equal(whole.ink[row, :, :width], ink[:, :width])
+        assert not whole.ink[row, :, width:].any()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("file,label\n1.png,12\n", "the first line is not filename,label"),
+        ("filename,label\n", "it names no picture"),
+        ("filename,label\n1.png\n", "line 2 has no file name and label"),
+    ],
+)
+def test_labels_that_are_wrong(content: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(content)
+    with pytest.raises(DataError, match=reason):
+        load_labels(tmp_path)
+
+
+def test_of_a_label_only_the_digits_count(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text('filename,label,who\n1.png,"1,250.-",me\n2.png,007,you\n')
+    assert [picture.label for picture in load_labels(tmp_path)] == ["1250", "007"]
