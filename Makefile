@@ -12,6 +12,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -yqq npm; }
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -yqq chromium; }
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -31,7 +32,7 @@ docs: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,tensorflow]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pdf,server,train,tensorflow]' --group dev
 	@touch $(INSTALLED)
 
 clean:

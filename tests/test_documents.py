@@ -107,6 +107,8 @@ def test_each_command_is_understood(
             assert changed != base or not parameters["settings"]
     elif name == "reproduce":
         assert all(find(recipe).published for recipe in parameters["recipes"])
+    elif name == "serve":
+        assert parameters["host"] == "127.0.0.1"
     elif name != "evaluate" or parameters["model"] is None:
         done = rowscan(*words)
         assert isinstance(done, subprocess.CompletedProcess)

@@ -27,7 +27,7 @@ class MissingExtraError(RowscanError):
     """A part of Rowscan that is not installed; the message says what to install."""
 
 
-def import_or_explain(module: str, purpose: str) -> Any:
+def import_or_explain(module: str, purpose: str, extra: str = "train") -> Any:
     """A module of Rowscan's.
 
     Raises:
@@ -39,5 +39,5 @@ def import_or_explain(module: str, purpose: str) -> Any:
         if (error.name or "").startswith("rowscan"):
             raise
         raise MissingExtraError(
-            f"{purpose} needs {error.name}: pip install 'rowscan[train]'"
+            f"{purpose} needs {error.name}: pip install 'rowscan[{extra}]'"
         ) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageChops
 import PIL.ImageOps
 from jaxtyping import Shaped, UInt8
 
@@ -139,7 +140,15 @@ def _pixels(
         image = PIL.Image.alpha_composite(paper, image)
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
-    return np.array(image if colour and image.mode == "RGB" else image.convert("L"))
+    grey = image.convert("L")
+    if not colour or image.mode != "RGB" or _is_grey(image, grey):
+        return np.array(grey)
+    return np.array(image)
+
+
+def _is_grey(image: PIL.Image.Image, grey: PIL.Image.Image) -> bool:
+    """Whether red, green and blue are the same everywhere: a third of the work will do."""
+    return all(PIL.ImageChops.difference(band, grey).getbbox() is None for band in image.split())
 
 
 def _pdf_pages(

@@ -1,0 +1,343 @@
+// Page: brings together the paper, the service and what is shown of its answers.
+
+import { Belief } from "./belief.js";
+import { Paper, SHEET } from "./paper.js";
+import { Gone, Refused, ask, comeback } from "./service.js";
+import { fillIn, percent, remember, say, switchLanguage } from "./words.js";
+
+const at = (id) => document.getElementById(id);
+
+const paper = new Paper(at("paper"), {
+  onStart() {
+    if (photo) {
+      dropPhoto();
+      paper.clear();
+    }
+    running?.abort(); // what is still being read is no longer what stands there
+    at("hint").hidden = true;
+  },
+  onChange: read,
+});
+const belief = new Belief();
+
+let photo = null; // the file that is being read instead of the paper
+let shown = { kind: "nothing" }; // what the answer shows, to say it again in another language
+let selected = null; // the digit that is explained
+let running = null; // aborts what is being asked
+let away = false; // the service does not answer
+
+// Reading ------------------------------------------------------------------------------------
+
+async function read() {
+  running?.abort();
+  if (paper.writing) return;
+  at("hint").hidden = !paper.empty || photo !== null;
+  if (!photo && paper.empty) return show({ kind: "nothing" });
+  at("result").ariaBusy = "true";
+  running = new AbortController();
+  const { signal } = running;
+  const file = photo;
+  await attempt(signal, async () => {
+    const picture = file ?? (await toBlob(paper.sheet()));
+    signal.throwIfAborted();
+    const reading = await ask("v1/read", picture, { signal, onBusy });
+    if (signal.aborted) return;
+    show(reading.lines.length ? { kind: "reading", reading } : { kind: "none", reading });
+    const digits = allDigits(reading);
+    if (digits.length) await select(digits[0], signal);
+  });
+}
+
+/** Explain one digit of the reading that is shown. */
+async function explain(digit) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  await attempt(signal, () => select(digit, signal));
+}
+
+async function select(digit, signal) {
+  selected = digit;
+  markSelected();
+  const picture = (await cutOut(digit.box, shown.reading)) ?? photo;
+  signal.throwIfAborted();
+  const explanation = await ask("v1/explain", picture, { signal, onBusy });
+  if (!signal.aborted) belief.set(explanation);
+}
+
+/** Do what asks the service, and say so where it fails. */
+async function attempt(signal, asking) {
+  try {
+    await asking();
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof Gone) await waitForService();
+    else if (error instanceof Refused) refuse(error);
+    else throw error;
+  }
+}
+
+async function waitForService() {
+  if (away) return;
+  away = true;
+  announce();
+  await comeback();
+  away = false;
+  announce();
+  read();
+}
+
+function refuse({ status, message }) {
+  const reason = { 413: "tooLarge", 415: "notImage", 422: "damaged" }[status];
+  dropPhoto();
+  show({ kind: "refused", message: () => (reason ? say(reason) : say("failed", message)) });
+  at("hint").hidden = !paper.empty;
+}
+
+function onBusy() {
+  at("remark").textContent = say("busy");
+}
+
+/** A digit with some paper around it; null where the browser cannot show the image itself. */
+async function cutOut([x, y, width, height], reading) {
+  const source = photo ? at("photo") : paper.sheet();
+  if (photo) await source.decode().catch(() => {});
+  const scale = (photo ? source.naturalWidth : source.width) / reading.width;
+  if (!scale) return null;
+  const margin = Math.max(4, 0.15 * Math.max(width, height));
+  const left = Math.max(0, x - margin);
+  const top = Math.max(0, y - margin);
+  const right = Math.min(reading.width, x + width + margin);
+  const bottom = Math.min(reading.height, y + height + margin);
+  const zoom = Math.min(scale, 256 / Math.max(right - left, bottom - top));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.ceil(zoom * (right - left));
+  canvas.height = Math.ceil(zoom * (bottom - top));
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.scale(zoom / scale, zoom / scale);
+  context.drawImage(source, -scale * left, -scale * top);
+  return toBlob(canvas);
+}
+
+function toBlob(canvas) {
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+// Showing ------------------------------------------------------------------------------------
+
+function show(answer) {
+  shown = answer;
+  selected = null;
+  at("result").ariaBusy = "false";
+  const { kind, reading } = answer;
+  const text = { nothing: "–", none: say("noDigit"), refused: "–" }[kind];
+  const lines = kind === "reading" ? reading.lines.map(lineElement) : [text];
+  at("result").replaceChildren(...lines);
+  at("result").classList.toggle("words", kind !== "reading");
+  at("result").classList.toggle("long", kind === "reading" && longest(reading) > 5);
+  at("remark").textContent = {
+    nothing: () => say("nothing"),
+    none: () => say("noDigitRemark"),
+    refused: () => answer.message(),
+    reading: () => say("sure", percent(reading.confidence)),
+  }[kind]();
+  at("spoken").textContent = {
+    nothing: () => "",
+    none: () => say("noDigit"),
+    refused: () => answer.message(),
+    reading: () => say("read", reading.text, percent(reading.confidence)),
+  }[kind]();
+  at("undo").disabled = at("clear").disabled = paper.empty && !photo;
+  drawBoxes();
+  if (kind !== "reading") belief.set(null);
+}
+
+function lineElement(line) {
+  const element = document.createElement("div");
+  element.className = "line";
+  element.append(...line.digits.map(digitElement));
+  return element;
+}
+
+function digitElement(digit) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "digit";
+  button.setAttribute("aria-label", say("digitLabel", digit.digit, percent(digit.confidence)));
+  button.setAttribute("aria-pressed", "false");
+  button.append(span("glyph", digit.digit), span("sure", percent(digit.confidence)));
+  const rival = digit.runner_up;
+  button.append(span("rival", rival ? say("rival", rival.digit, percent(rival.confidence)) : ""));
+  button.addEventListener("click", () => explain(digit));
+  return button;
+}
+
+function drawBoxes() {
+  const boxes = at("boxes");
+  boxes.replaceChildren();
+  if (shown.kind !== "reading") return;
+  const { reading } = shown;
+  // An image fills the stage in one direction and lies in its middle in the other.
+  const stage = SHEET.width / SHEET.height;
+  const image = reading.width / reading.height;
+  const across = Math.min(1, image / stage);
+  const down = Math.min(1, stage / image);
+  for (const digit of allDigits(reading)) {
+    const [x, y, width, height] = digit.box;
+    const box = document.createElement("div");
+    box.className = "box";
+    box.style.left = `${100 * ((1 - across) / 2 + (across * x) / reading.width)}%`;
+    box.style.top = `${100 * ((1 - down) / 2 + (down * y) / reading.height)}%`;
+    box.style.width = `${(100 * across * width) / reading.width}%`;
+    box.style.height = `${(100 * down * height) / reading.height}%`;
+    box.classList.toggle("high", y < 0.08 * reading.height); // its tag has no room above
+    box.append(span("tag", percent(digit.confidence)));
+    if (photo) box.addEventListener("click", () => explain(digit)); // on paper one writes
+    boxes.append(box);
+  }
+  boxes.classList.toggle("touchable", photo !== null);
+  markSelected();
+}
+
+function markSelected() {
+  if (shown.kind !== "reading") return;
+  const digits = allDigits(shown.reading);
+  const tiles = at("result").querySelectorAll(".digit");
+  for (const [i, digit] of digits.entries()) {
+    tiles[i].setAttribute("aria-pressed", String(digit === selected));
+    at("boxes").children[i].classList.toggle("selected", digit === selected);
+  }
+}
+
+function announce() {
+  at("gone").hidden = !away;
+  at("gone").textContent = away ? say("gone") : "";
+}
+
+function allDigits(reading) {
+  return reading.lines.flatMap((line) => line.digits);
+}
+
+function longest(reading) {
+  return Math.max(...reading.lines.map((line) => line.digits.length));
+}
+
+function span(name, text) {
+  const element = document.createElement("span");
+  element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+// Images -------------------------------------------------------------------------------------
+
+function takePhoto(file) {
+  if (!file) return;
+  dropPhoto();
+  photo = file;
+  at("photo").src = URL.createObjectURL(file);
+  at("photo").hidden = false;
+  show({ kind: "nothing" });
+  at("remark").textContent = "";
+  read();
+}
+
+function dropPhoto() {
+  if (!photo) return;
+  photo = null;
+  URL.revokeObjectURL(at("photo").src);
+  at("photo").removeAttribute("src");
+  at("photo").hidden = true;
+  show({ kind: "nothing" });
+}
+
+for (const id of ["choose", "photograph"]) {
+  at(id).addEventListener("change", (event) => {
+    takePhoto(event.target.files[0]);
+    event.target.value = ""; // the same file may be chosen again
+  });
+}
+addEventListener("paste", (event) => takePhoto(event.clipboardData.files[0]));
+addEventListener("dragover", (event) => {
+  event.preventDefault(); // or the browser would leave the page for the file
+  at("stage").classList.add("over");
+});
+for (const end of ["dragleave", "drop"]) {
+  addEventListener(end, () => at("stage").classList.remove("over"));
+}
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  takePhoto(event.dataTransfer.files[0]);
+});
+
+// Tools --------------------------------------------------------------------------------------
+
+function undo() {
+  if (paper.writing) return;
+  if (photo) dropPhoto();
+  else paper.undo();
+  read();
+}
+
+at("undo").addEventListener("click", undo);
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    undo();
+  }
+});
+at("clear").addEventListener("click", () => {
+  dropPhoto();
+  paper.clear();
+  read();
+});
+
+at("language").addEventListener("click", () => {
+  switchLanguage();
+  speak();
+});
+
+function speak() {
+  fillIn();
+  const chinese = document.documentElement.lang !== "en";
+  at("language").textContent = chinese ? "English" : "中文";
+  at("language").lang = chinese ? "en" : "zh-Hans";
+  nameTheme();
+  announce();
+  const kept = selected;
+  const busy = at("result").ariaBusy;
+  show(shown);
+  at("result").ariaBusy = busy;
+  selected = kept;
+  markSelected();
+  belief.redraw();
+}
+
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
+function dark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : systemDark.matches;
+}
+
+function nameTheme() {
+  at("theme").dataset.words = dark() ? "light" : "dark";
+  at("theme").textContent = say(at("theme").dataset.words);
+}
+
+function recolour() {
+  nameTheme();
+  paper.redraw();
+  belief.redraw();
+}
+
+at("theme").addEventListener("click", () => {
+  const theme = dark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  remember("theme", theme);
+  recolour();
+});
+systemDark.addEventListener("change", recolour);
+
+speak();

@@ -1,0 +1,63 @@
+// Service: asks the server, and tells apart the ways in which it may not answer.
+
+/** The server cannot be reached. */
+export class Gone extends Error {}
+
+/** The server says no; `status` says why. */
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+const PATIENCE = 20; // times that a busy server is asked again
+
+/** Send a picture, and get what the server made of it. */
+export async function ask(path, picture, { signal, onBusy = () => {} }) {
+  const headers = { "Content-Type": picture.type || "application/octet-stream" };
+  for (let attempt = 0; ; attempt++) {
+    const response = await reach(path, { method: "POST", body: picture, headers, signal });
+    if (response.ok) return body(response);
+    if (response.status !== 503 || attempt === PATIENCE) {
+      const { detail } = await body(response).catch(() => ({ detail: response.statusText }));
+      throw new Refused(response.status, detail);
+    }
+    onBusy();
+    await pause(1000 * (Number(response.headers.get("Retry-After")) || 1));
+    signal.throwIfAborted();
+  }
+}
+
+/** Wait until the server answers again. */
+export async function comeback() {
+  for (let wait = 500; ; wait = Math.min(2 * wait, 4000)) {
+    await pause(wait);
+    try {
+      if ((await reach("healthz", { cache: "no-store" })).ok) return;
+    } catch {
+      // not yet
+    }
+  }
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Gone();
+  }
+}
+
+// A connection may also break halfway through the answer.
+async function body(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error.name === "AbortError" || error instanceof SyntaxError ? error : new Gone();
+  }
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,140 @@
+// Words: everything that the page says, in each of its languages.
+
+const english = {
+  tagline: "Write a number. See it read, row by row.",
+  dark: "Dark",
+  light: "Light",
+  writeTitle: "Write",
+  paper: "Paper to write on with mouse, finger or pen",
+  photoAlt: "The image that is being read",
+  hint: "Write a number here",
+  undo: "Undo",
+  clear: "Clear",
+  choose: "Open image",
+  photograph: "Take photo",
+  dropNote: "You can also drop an image here, or paste one.",
+  answerTitle: "Reading",
+  beliefTitle: "How the belief grew",
+  beliefHint: "Once there is a digit, this shows what the network thought after each of its rows.",
+  saw: "What the network saw",
+  heat: "Belief in each of the ten digits, from the first row to the last",
+  slider: "Rows that have been read",
+  play: "Replay",
+  privacy: "Pictures are read on the machine that serves this page, and not kept.",
+  api: "For programs: the HTTP interface",
+  nothing: "Nothing written yet",
+  noDigit: "No digit",
+  noDigitRemark: "There is nothing here that looks like a digit.",
+  sure: (percent) => `${percent} sure`,
+  read: (text, percent) => `Read: ${text}, ${percent} sure`,
+  rival: (digit, percent) => `or ${digit}, ${percent}`,
+  digitLabel: (digit, percent) => `${digit}, ${percent} sure. Show how it was read.`,
+  row: (step, steps) => `Row ${step} of ${steps}`,
+  step: (step, steps) => `Step ${step} of ${steps}`,
+  believed: (when, digit, percent) => `${when}: ${digit}, ${percent}`,
+  undecided: (when) => `${when}: undecided`,
+  path: (digits) => `On the way it was taken for ${digits.join(", then ")}.`,
+  gone: "The service does not answer. What you wrote is kept, and read when the service is back.",
+  busy: "The service is busy. Trying again.",
+  tooLarge: "This image is too large.",
+  notImage: "This file is not an image that can be read here.",
+  damaged: "This image is damaged.",
+  failed: (detail) => `This could not be read: ${detail}`,
+};
+
+const chinese = {
+  tagline: "写一个数字，看它一行一行地被读出来。",
+  dark: "深色",
+  light: "浅色",
+  writeTitle: "书写",
+  paper: "用鼠标、手指或触控笔书写的纸面",
+  photoAlt: "正在识别的图片",
+  hint: "在这里写一个数字",
+  undo: "撤销",
+  clear: "清空",
+  choose: "打开图片",
+  photograph: "拍照",
+  dropNote: "也可以把图片拖到这里，或直接粘贴。",
+  answerTitle: "识别结果",
+  beliefTitle: "判断是怎样形成的",
+  beliefHint: "写下数字之后，这里会显示网络每读完一行时的判断。",
+  saw: "网络看到的图像",
+  heat: "从第一行到最后一行，对十个数字各自的置信度",
+  slider: "已读的行数",
+  play: "重播",
+  privacy: "图片只在提供本页面的机器上识别，不会保留。",
+  api: "供程序使用：HTTP 接口",
+  nothing: "还没有写",
+  noDigit: "没有数字",
+  noDigitRemark: "这里没有看起来像数字的内容。",
+  sure: (percent) => `置信度 ${percent}`,
+  read: (text, percent) => `识别为 ${text}，置信度 ${percent}`,
+  rival: (digit, percent) => `或 ${digit}，${percent}`,
+  digitLabel: (digit, percent) => `${digit}，置信度 ${percent}。查看它是怎样被读出的。`,
+  row: (step, steps) => `第 ${step} 行，共 ${steps} 行`,
+  step: (step, steps) => `第 ${step} 步，共 ${steps} 步`,
+  believed: (when, digit, percent) => `${when}：${digit}，${percent}`,
+  undecided: (when) => `${when}：尚未判断`,
+  path: (digits) => `读的过程中曾先后认为是 ${digits.join("、")}。`,
+  gone: "服务没有响应。您写的内容还在，服务恢复后会自动识别。",
+  busy: "服务繁忙，正在重试。",
+  tooLarge: "这张图片太大。",
+  notImage: "这个文件不是可以识别的图片。",
+  damaged: "这张图片已损坏。",
+  failed: (detail) => `无法识别：${detail}`,
+};
+
+const languages = { en: english, zh: chinese };
+let language = preferred();
+
+function preferred() {
+  const known = remembered("language");
+  if (known in languages) return known;
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+export function remembered(name) {
+  try {
+    return localStorage.getItem(`rowscan.${name}`);
+  } catch {
+    return null; // storage may be forbidden
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`rowscan.${name}`, value);
+  } catch {
+    // then it holds until the page is closed
+  }
+}
+
+/** The text for `name` in the language of the page. */
+export function say(name, ...values) {
+  const text = languages[language][name];
+  return typeof text === "function" ? text(...values) : text;
+}
+
+export function switchLanguage() {
+  language = language === "en" ? "zh" : "en";
+  remember("language", language);
+}
+
+/** Put the words into the elements that are marked for them. */
+export function fillIn() {
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+  for (const element of document.querySelectorAll("[data-words]")) {
+    element.textContent = say(element.dataset.words);
+  }
+  for (const element of document.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", say(element.dataset.label));
+  }
+  for (const element of document.querySelectorAll("[data-alt]")) {
+    element.alt = say(element.dataset.alt);
+  }
+}
+
+/** Whole percents. The service rounds, so what looks like certainty need not be. */
+export function percent(probability) {
+  return probability >= 0.995 ? ">99%" : `${Math.round(100 * probability)}%`;
+}

@@ -1,0 +1,694 @@
+"""The service: what it answers, what it refuses, and that nobody can hold up anybody else."""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import PIL.Image
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rowscan.explain import explain
+from rowscan.pictures import Source, open_image
+from rowscan.reader import Reader
+from rowscan.reading import Reading
+from rowscan.server import Limits, create_app, schemas
+from rowscan.server.connection import Connection
+from rowscan.server.guard import HEADERS
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
+SEVEN = (EXAMPLES / "7-13.png").read_bytes()
+LIMITS = Limits(body=300_000, pixels=1_000_000, lines=3)
+STATIC = resources.files("rowscan.server").joinpath("static")
+
+
+def png(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def sheet(*names: str, down: int = 1) -> bytes:
+    """Example digits side by side, and the same again below."""
+    page = PIL.Image.new("L", (140 * len(names), 140 * down), "white")
+    for row in range(down):
+        for column, name in enumerate(names):
+            with PIL.Image.open(EXAMPLES / name) as digit:
+                page.paste(digit.convert("L"), (140 * column + 6, 140 * row + 6))
+    return png(page)
+
+
+def huge_png(width: int = 20_000, height: int = 10_000) -> bytes:
+    """White paper of so many pixels, 4 bits each, in some kilobytes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    squeeze = zlib.compressobj()
+    row = b"\0" + b"\xff" * (width // 2)
+    pixels = b"".join(squeeze.compress(row) for _ in range(height)) + squeeze.flush()
+    header = struct.pack(">IIBBBBB", width, height, 4, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture(scope="module")
+def client(reader: Reader) -> Iterator[TestClient]:
+    with TestClient(create_app(reader, limits=LIMITS)) as client:
+        yield client
+
+
+# What it answers
+
+
+@pytest.mark.parametrize("content", [SEVEN, sheet("4-08.png", "0-00.png")])
+def test_a_picture_is_read_as_the_reader_reads_it(
+    content: bytes, client: TestClient, reader: Reader
+) -> None:
+    expected = reader.read(content).to_dict()
+    raw = client.post("/v1/read", content=content)
+    form = client.post("/v1/read", files={"file": ("../../etc/passwd", content)})
+    assert raw.status_code == form.status_code == 200
+    assert raw.json() == form.json() == json.loads(json.dumps(expected))
+    assert raw.json()["text"]
+    # The description leaves nothing out and adds nothing.
+    assert schemas.Reading.model_validate(raw.json()).model_dump(mode="json") == raw.json()
+
+
+def test_paper_without_writing_is_a_reading_without_lines(client: TestClient) -> None:
+    answer = client.post("/v1/read", content=png(PIL.Image.new("L", (90, 60), "white")))
+    assert answer.status_code == 200
+    assert (answer.json()["text"], answer.json()["lines"]) == ("", [])
+    assert (answer.json()["width"], answer.json()["height"]) == (90, 60)
+
+
+def test_a_digit_below_the_wanted_confidence_is_a_question_mark(client: TestClient) -> None:
+    answer = client.post("/v1/read?min_confidence=1", content=SEVEN)
+    assert answer.json()["text"] == "?"
+
+
+def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, reader: Reader) -> None:
+    expected = explain(open_image(SEVEN), reader)
+    answer = client.post("/v1/explain", content=SEVEN)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["digit"], found["scan"]) == (7, expected.scan)
+    assert found["picture"] == expected.picture.tolist()
+    assert np.asarray(found["belief"]) == pytest.approx(expected.belief, abs=1e-4)
+    assert found["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
+    assert schemas.Explanation.model_validate(found).model_dump(mode="json") == found
+
+
+def test_numbers_and_single_digits_may_be_read_by_different_readers(reader: Reader) -> None:
+    class Silent(Reader):
+        def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+            return Reading(width=1, height=2, lines=(), confidence=1.0)
+
+    with TestClient(create_app(Silent(), reader)) as client:
+        assert client.post("/v1/read", content=SEVEN).json()["width"] == 1
+        assert client.post("/v1/explain", content=SEVEN).json()["digit"] == 7
+
+
+def test_health_and_metrics(client: TestClient) -> None:
+    def count(line: str) -> float:
+        (found,) = re.findall(rf"^{re.escape(line)} (\S+)$", client.get("/metrics").text, re.M)
+        return float(found)
+
+    health = 'rowscan_requests_total{method="GET",path="/healthz",status="200"}'
+    lost = 'rowscan_requests_total{method="other",path="other",status="404"}'
+    assert client.get("/healthz").json()["status"] == "ok"
+    client.request("BREW", "/coffee/1")
+    before = count(health), count(lost)
+    client.get("/healthz")
+    client.request("BREW", "/coffee/2")
+    assert (count(health), count(lost)) == (before[0] + 1, before[1] + 1)
+    assert "coffee" not in client.get("/metrics").text  # or each made-up path would be kept
+    assert count("rowscan_pictures_pending") == count("rowscan_body_bytes_held") == 0
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        ({"content": b""}, 400, "empty"),
+        ({"files": {"file": b""}}, 400, "empty"),
+        ({"files": {"picture": SEVEN}}, 400, "no file named 'file'"),
+        ({"data": {"file": "7"}, "files": {"x": b"1"}}, 400, "no file named 'file'"),
+        (
+            {"content": SEVEN, "headers": {"Content-Type": "multipart/form-data"}},
+            400,
+            "not a form",
+        ),
+        ({"content": b"x" * 300_001}, 413, "larger than 300,000 bytes"),
+        ({"files": {"file": b"x" * 300_001}}, 413, "larger than 300,000 bytes"),
+        ({"content": png(PIL.Image.new("1", (1001, 1000)))}, 413, "1001 x 1000 pixels"),
+        ({"content": huge_png()}, 413, "more than 1 megapixels"),
+        ({"content": b"no picture"}, 415, "not an image"),
+        ({"content": b"%PDF-1.7 and so on"}, 415, "not an image"),
+        ({"content": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, 415, "not an image"),
+        ({"content": SEVEN[: len(SEVEN) // 2]}, 422, "damaged"),
+        ({"content": SEVEN, "params": {"min_confidence": "2"}}, 422, "min_confidence: "),
+        ({"content": SEVEN, "params": {"min_confidence": "nan"}}, 422, "min_confidence: "),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_is_refused(
+    request_: dict[str, Any], status: int, detail: str, client: TestClient
+) -> None:
+    answer = client.post("/v1/read", **request_)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["detail"]
+    assert detail in answer.json()["detail"]
+    assert "\n" not in answer.json()["detail"]
+    if "params" not in request_:
+        assert client.post("/v1/explain", **request_).status_code == status
+
+
+def test_more_lines_than_allowed(client: TestClient) -> None:
+    assert client.post("/v1/read", content=sheet("7-13.png", down=3)).status_code == 200
+    answer = client.post("/v1/read", content=sheet("7-13.png", down=4))
+    assert answer.status_code == 413
+    assert answer.json() == {"detail": "the picture has more than 3 lines of writing"}
+
+
+def test_other_paths_and_methods(client: TestClient) -> None:
+    assert client.get("/nowhere").json() == {"detail": "Not Found"}
+    wrong = client.put("/v1/read", content=SEVEN)
+    assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
+    for path in ("/static/../app.py", "/static/%2e%2e%2fapp.py", "/static/", "/static/a/b"):
+        assert client.get(path).status_code == 404
+
+
+def test_a_fault_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Reader):
+        def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+            raise RuntimeError("a secret")
+
+    with TestClient(create_app(Broken())) as client:
+        answer = client.post("/v1/read", content=SEVEN)
+        assert (answer.status_code, answer.json()) == (500, {"detail": "internal error"})
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert 'status="500"' in client.get("/metrics").text
+    assert "a secret" in caplog.text
+
+
+class Held(Reader):
+    """Reads when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+        assert self.go.wait(20)
+        return super().read(source, min_confidence=min_confidence)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(waiting=2), Limits(held=3 * len(SEVEN) + 1)],
+    ids=["too many wait", "too much in memory"],
+)
+def test_too_much_at_once_is_answered_with_503(limits: Limits) -> None:
+    reader = Held()
+    app = create_app(reader, limits=limits, threads=1)
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            asking = [
+                asyncio.create_task(client.post("/v1/read", content=SEVEN)) for _ in range(10)
+            ]
+            await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            assert (await client.get("/healthz")).status_code == 200
+            reader.go.set()
+            answers = await asyncio.gather(*asking)
+            # All places are free again.
+            again = [await client.post("/v1/read", content=SEVEN) for _ in range(4)]
+            metrics = (await client.get("/metrics")).text
+            assert "rowscan_pictures_pending 0.0" in metrics
+            assert "rowscan_body_bytes_held 0.0" in metrics
+            assert [answer.status_code for answer in again] == [200] * 4
+            return answers
+
+    answers = asyncio.run(ask())
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 7
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["Retry-After"] == "1"
+            assert answer.json()["detail"].startswith("busy: ")
+        else:
+            assert answer.json()["text"] == "7"
+
+
+# Who may ask, and what a browser may do with the answer
+
+
+def test_every_answer_has_the_security_headers(client: TestClient) -> None:
+    answers = [
+        client.get("/"),
+        client.get("/docs"),
+        client.get("/static/page.js"),
+        client.get("/nowhere"),
+        client.get("/metrics"),
+        client.options("/v1/read"),
+        client.post("/v1/read", content=SEVEN),
+        client.post("/v1/read", content=b"x" * 300_001),
+        client.post("/v1/read", params={"min_confidence": "x"}),
+    ]
+    for answer in answers:
+        for name, value in HEADERS.items():
+            assert answer.headers[name] == value
+        assert answer.headers["Cache-Control"] in ("no-store", "no-cache")
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+def test_other_origins_may_ask_only_if_they_are_named(reader: Reader) -> None:
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    for allowed in ((), ("https://example.org",)):
+        with TestClient(create_app(reader, allow_origins=allowed)) as client:
+            for answer in (
+                client.options("/v1/read", headers=headers),
+                client.post("/v1/read", content=SEVEN, headers=headers),
+            ):
+                found = answer.headers.get("Access-Control-Allow-Origin")
+                assert found == (allowed[0] if allowed else None)
+            other = client.get("/healthz", headers={"Origin": "https://example.com"})
+            assert "Access-Control-Allow-Origin" not in other.headers
+
+
+# The page's files; what they do is tested in a browser
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        assert "style" not in named
+        assert not [name for name in named if name.startswith("on")]
+        if tag in ("script", "img", "link") and (tag != "img" or "src" in named):
+            self.loaded.append(str(named.get("src") or named["href"]))  # none is inline
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_loads_only_what_the_service_has(path: str, client: TestClient) -> None:
+    page = client.get(path)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert client.head(path).headers["ETag"] == page.headers["ETag"]
+    links = Links()
+    links.feed(page.text)
+    assert "static/style.css" in links.loaded
+    kinds = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    for link in links.loaded:
+        found = client.get(f"/{link}")
+        assert found.status_code == 200
+        assert found.headers["Content-Type"].startswith(kinds[link.rpartition(".")[2]])
+
+
+def test_no_file_of_the_page_names_another_host() -> None:
+    for entry in STATIC.iterdir():
+        text = entry.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert re.findall(r"(?:https?:)?//[\w-]+\.\w+", text) == []
+
+
+def test_a_browser_need_not_load_what_it_has(client: TestClient) -> None:
+    first = client.get("/static/page.js")
+    again = client.get("/static/page.js", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/static/words.js").headers["ETag"] != first.headers["ETag"]
+
+
+# Whatever is sent, the answer is one that the description names
+
+JPEG = io.BytesIO()
+PIL.Image.open(io.BytesIO(SEVEN)).convert("RGB").save(JPEG, "JPEG")
+GIF = io.BytesIO()
+PIL.Image.open(io.BytesIO(SEVEN)).convert("L").save(GIF, "GIF")
+TIFF = io.BytesIO()
+PIL.Image.open(io.BytesIO(SEVEN)).convert("L").save(TIFF, "TIFF", compression="tiff_lzw")
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A picture in which some bytes are others, or missing."""
+    content = bytearray(
+        draw(st.sampled_from([SEVEN, JPEG.getvalue(), GIF.getvalue(), TIFF.getvalue()]))
+    )
+    for _ in range(draw(st.integers(0, 4))):
+        # Where a file says what it is, a change does more.
+        place = draw(st.integers(0, 60) | st.integers(0, len(content) - 1))
+        content[place] = draw(st.integers(0, 255))
+    return bytes(content[: draw(st.just(len(content)) | st.integers(1, len(content)))])
+
+
+KINDS = st.sampled_from(
+    ["image/png", "multipart/form-data; boundary=b", "multipart/form-data", "text/plain", "", "é"]
+)
+PARTS = st.sampled_from(
+    [
+        b"--b\r\n",
+        b"--b--\r\n",
+        b'Content-Disposition: form-data; name="file"; filename="a"\r\n',
+        b'Content-Disposition: form-data; name="file"\r\n',
+        b"Content-Type: image/png\r\n",
+        b"\r\n",
+        SEVEN + b"\r\n",
+    ]
+)
+BODIES = damaged() | st.binary(max_size=300) | st.lists(PARTS, max_size=8).map(b"".join)
+
+
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    what=st.tuples(
+        st.sampled_from(["POST", "POST", "GET", "HEAD", "PUT", "OPTIONS"]),
+        st.sampled_from(["/v1/read", "/v1/read", "/v1/explain", "/healthz", "/metrics"]),
+    ),
+    body=BODIES,
+    kind=KINDS,
+    confidence=st.none() | st.floats().map(str) | st.text(max_size=5),
+)
+def test_every_answer_is_one_that_the_description_names(
+    what: tuple[str, str], body: bytes, kind: str, confidence: str | None, client: TestClient
+) -> None:
+    method, path = what
+    description = client.get("/openapi.json").json()
+    answer = client.request(
+        method,
+        path,
+        content=body,
+        headers={b"Content-Type": kind.encode()},
+        params={} if confidence is None else {"min_confidence": confidence},
+    )
+    operation = description["paths"][path].get(method.lower())
+    if operation is None:
+        assert answer.status_code == 405
+        return
+    documented = operation["responses"][str(answer.status_code)]
+    if answer.status_code >= 400:
+        assert documented["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+        assert schemas.Error.model_validate(answer.json()).model_dump() == answer.json()
+    elif method == "POST":
+        schema = schemas.Reading if path == "/v1/read" else schemas.Explanation
+        assert schema.model_validate(answer.json()).model_dump(mode="json") == answer.json()
+
+
+# Connections
+
+
+@contextlib.contextmanager
+def listening(reader: Reader, limits: Limits) -> Iterator[int]:
+    """A server in a thread; gives its port."""
+    connection = type("Limited", (Connection,), {"limits": limits})
+    app = create_app(reader, limits=limits, threads=1)
+    config = uvicorn.Config(
+        app,
+        http=connection,
+        ws="none",
+        log_level="critical",
+        timeout_keep_alive=limits.idle_seconds,
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def received(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    connection.settimeout(10)
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+HEAD = b"POST /v1/read HTTP/1.1\r\nHost: test\r\nContent-Type: image/png\r\n"
+
+
+def test_who_connects_and_does_not_ask_is_sent_away(reader: Reader) -> None:
+    limits = Limits(head_seconds=0.3, body_seconds=0.3, idle_seconds=1, connections=5)
+    with listening(reader, limits) as port:
+
+        def send(*parts: bytes, pause: float = 0.0) -> tuple[bytes, float]:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                start = time.monotonic()
+                for part in parts:
+                    with contextlib.suppress(OSError):
+                        connection.sendall(part)
+                    time.sleep(pause)
+                return received(connection), time.monotonic() - start
+
+        whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(SEVEN) + SEVEN
+        assert send()[0] == b""  # says nothing
+        assert send(HEAD)[0] == b""  # half a head
+        assert send(*(HEAD[i : i + 1] for i in range(12)), pause=0.05)[0] == b""  # drop by drop
+        late, _ = send(whole[:-20])  # half a body
+        assert late.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in late.lower()
+        answer, seconds = send(whole)  # a whole request, and then silence
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert 0.9 < seconds < 5
+        answer, seconds = send(whole, HEAD)  # and then half of another one
+        assert answer.count(b"HTTP/1.1") == 1
+        answer, _ = send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\nx\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_one_connection_too_many(reader: Reader) -> None:
+    with listening(reader, Limits(connections=3)) as port, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", port)) as fourth:
+            answer = received(fourth)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in head
+        assert b"Content-Length: %d" % len(body) in head
+        assert json.loads(body)["detail"].startswith("busy")
+        stack.close()
+        time.sleep(0.2)
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+
+
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(reader: Reader) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 100_000
+            yield bytes(100_000)
+
+    with listening(reader, LIMITS) as port:
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/read", content=endless())
+        assert answer.status_code == 413
+        gauges = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "rowscan_body_bytes_held 0.0" in gauges
+
+
+# The process
+
+
+class Service:
+    """`rowscan serve` as a process of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rowscan", "serve", "--port", "0", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.first_line = self.process.stdout.readline()
+        self.url = next(iter(re.findall(r"http://\S+", self.first_line)), "")
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> str:
+        """Tell it to end; what it said on standard error."""
+        self.process.send_signal(how)
+        _, errors = self.process.communicate(timeout=30)
+        return errors
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    assert service.end() == ""
+
+
+def test_the_command_serves(service: Service) -> None:
+    assert re.fullmatch(
+        r"Rowscan reads at http://127\.0\.0\.1:\d+ \(Ctrl-C ends it\)\n", service.first_line
+    )
+    with httpx.Client(base_url=service.url) as client:
+        assert client.post("/v1/read", content=SEVEN).json()["text"] == "7"
+        assert client.post("/v1/explain", content=SEVEN).json()["digit"] == 7
+        assert "Rowscan" in client.get("/").text
+        assert client.get("/docs").status_code == 200
+
+
+def test_the_documented_request_has_the_documented_answer(service: Service) -> None:
+    def without_confidence(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: without_confidence(v) for k, v in value.items() if k != "confidence"}
+        return [without_confidence(v) for v in value] if isinstance(value, list) else value
+
+    document = (Path(__file__).parent.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    (request,) = re.findall(
+        r"^\$ curl --data-binary @(\S+) http://[\d.:]+(\S+)\n(.*)$", document, re.M
+    )
+    name, path, expected = request
+    content = (Path(__file__).parent.parent / name).read_bytes()
+    answer = httpx.post(f"{service.url}{path}", content=content).json()
+    assert without_confidence(answer) == without_confidence(json.loads(expected))
+    for limit in ("20 MB", "50 megapixels", "200 lines", "128 may wait", "200 MB", "500 connec"):
+        assert limit in " ".join(document.split())
+    assert Limits() == Limits(
+        body=20_000_000,
+        pixels=50_000_000,
+        lines=200,
+        waiting=128,
+        held=200_000_000,
+        connections=500,
+        head_seconds=10.0,
+        body_seconds=30.0,
+        shutdown_seconds=20,
+    )
+
+
+def test_rude_clients_hold_up_nobody(service: Service) -> None:
+    """Half a head, half a body, a body that is refused and sent on: others are answered at once."""
+    host, port = "127.0.0.1", int(service.url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        for content in [
+            b"",
+            HEAD,
+            HEAD + b"Content-Length: 100000\r\n\r\nhalf",
+            HEAD + b"Content-Length: 50000000\r\n\r\n" + bytes(1_000_000),
+        ] * 5:
+            rude = stack.enter_context(socket.create_connection((host, port)))
+            rude.settimeout(5)
+            rude.sendall(content)
+        assert httpx.post(f"{service.url}/v1/read", content=huge_png()).status_code == 413
+        start = time.monotonic()
+        for _ in range(5):
+            answer = httpx.post(f"{service.url}/v1/read", content=SEVEN)
+            assert answer.json()["text"] == "7"
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_running_is_finished_at_the_end(how: signal.Signals) -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.integers(200, 255, (3000, 4000), dtype=np.uint8)
+    content = png(PIL.Image.fromarray(noise))
+    service = Service()
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{service.url}/v1/read", content=content, timeout=60))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until = time.monotonic() + 20
+    while "rowscan_pictures_pending 1.0" not in httpx.get(f"{service.url}/metrics").text:
+        assert time.monotonic() < until
+    errors = service.end(how)
+    asking.join()
+    assert answers[0].status_code == 200
+    assert errors.strip() == ""
+    assert service.process.returncode == (130 if how == signal.SIGINT else -how)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{service.url}/healthz")
+
+
+def test_it_warns_when_others_can_reach_it() -> None:
+    service = Service("--host", "0.0.0.0")
+    errors = service.end()
+    assert errors.startswith("rowscan: listening on 0.0.0.0: whoever reaches this machine")
+    assert errors.count("\n") == 1
+
+
+def test_what_cannot_be_served_is_one_line(
+    service: Service, rowscan: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    port = service.url.rpartition(":")[2]
+    taken = rowscan("serve", "--port", port)
+    assert (taken.returncode, taken.stdout) == (1, "")
+    assert taken.stderr == f"rowscan: 127.0.0.1:{port}: Address already in use\n"
+    nowhere = rowscan("serve", "--port", 0, "--host", "no.such.host.invalid")
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.startswith("rowscan: no.such.host.invalid:0: ")
+    assert nowhere.stderr.count("\n") == 1
+    missing = rowscan("serve", "--port", 0, "--model", "nothing.onnx")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert missing.stderr.startswith("rowscan: nothing.onnx: ")
+
+
+def test_a_digit_model_explains_and_leaves_numbers_to_the_shipped_one() -> None:
+    model = resources.files("rowscan").joinpath("models", "digit.onnx")
+    service = Service("--model", model)
+    assert httpx.post(f"{service.url}/v1/read", content=SEVEN).json()["text"] == "7"
+    assert httpx.post(f"{service.url}/v1/explain", content=SEVEN).json()["digit"] == 7
+    assert service.end() == ""
+
+
+def test_serving_imports_nothing_that_trains() -> None:
+    code = "import sys, rowscan.server; print(*{m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fastapi" in loaded
+    assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "safetensors"} == set()
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['fastapi'] = None; from rowscan.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "rowscan: serving needs fastapi: pip install 'rowscan[server]'\n"
