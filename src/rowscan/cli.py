@@ -42,6 +42,53 @@ def cli() -> None:
 
 
 @cli.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["text", "jsonl", "csv"]),
+    default="text",
+    help="A line a page, an object a page, or a row a line of writing.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write there; if FILE is of an interrupted run, go on with it.",
+)
+@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Write ? for a digit that is less sure, 0 to 1.",
+)
+@click.option(
+    "--annotate",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Draw boxes and digits on copies of the pictures, in DIR.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes to read with; else one a core.")
+def read(
+    paths: tuple[str, ...],
+    layout: str,
+    output: Path | None,
+    model: Path | None,
+    min_confidence: float,
+    annotate: Path | None,
+    jobs: int | None,
+) -> int:
+    """Read the numbers in pictures: files, folders with all below them, - for standard input."""
+    from rowscan.batch import read_to
+    from rowscan.workers import Job
+
+    job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
+    return 0 if read_to(output, paths, job, layout=layout, jobs=jobs) else 1
+
+
+@cli.command()
 @click.argument("recipe", required=False)
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change the recipe.")
 @click.option("--data", metavar="NAME|PATH", help="Train on other images than the recipe's.")
@@ -200,6 +247,25 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     if output:
         module.draw(explanation, output)
         click.echo(f"\npicture: {output}")
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0: any free one.",
+)
+@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@click.option(
+    "--allow-origin", "origins", multiple=True, metavar="ORIGIN", help="Let its pages ask as well."
+)
+def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) -> None:
+    """Answer over HTTP, with a page to write on, until Ctrl-C."""
+    server = import_or_explain("rowscan.server", "serving", extra="server")
+    server.serve(host, port, model=model, allow_origins=origins)
 
 
 def main() -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageChops
 import PIL.ImageOps
@@ -28,6 +29,7 @@ MANY_PAGES = frozenset({".tif", ".tiff", ".pdf"})
 
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 _PDF_DPI = 200
+_ORIENTATION = PIL.ExifTags.Base.Orientation
 
 
 def open_image(source: Source, *, colour: bool = False) -> UInt8[np.ndarray, "height width *rgb"]:
@@ -107,7 +109,7 @@ def _decode(
                     if pages > 1:
                         image.seek(page)
                     yield _pixels(image, name, colour)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except PIL.UnidentifiedImageError:
         raise DataError(f"{name}: not an image") from None
@@ -129,7 +131,8 @@ def _pixels(
     image: PIL.Image.Image, name: str, colour: bool
 ) -> UInt8[np.ndarray, "height width *rgb"]:
     _check_size(image.width, image.height, name)
-    image = PIL.ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:  # a copy, even where nothing is turned
+        image = PIL.ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
         return np.asarray(np.clip(np.asarray(image), 0, 65535) // 257, np.uint8)
     if image.mode == "F":
@@ -166,6 +169,8 @@ def _pdf_pages(
     except pypdfium2.PdfiumError as error:
         raise DataError(f"{name}: damaged or unsupported PDF: {error}") from None
     try:
+        if not len(document):
+            raise DataError(f"{name}: a PDF without pages")
         for number in range(len(document)):
             page = document[number]
             inches = page.get_width() / 72 * page.get_height() / 72

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -74,7 +75,7 @@ class Text:
         return found[1]
 
     def written_path(self, path: str) -> str:
-        """With a line feed as \\n, say."""
+        """Without control characters."""
         return escaped(path)
 
     def opening(self, path: str) -> str:
@@ -158,39 +159,22 @@ def escaped(text: str) -> str:
     )
 
 
-class Stream:
-    """A table on standard output or another pipe: it starts at its beginning."""
-
-    def __init__(self, file: BinaryIO, layout: Format) -> None:
-        """Write the header to `file`."""
-        self._file = file
-        self._format = layout
-        self._put(layout.header)
-
-    def write(self, path: str, reading: Reading) -> None:
-        """Add a page; whoever reads the other end has it at once."""
-        self._put("".join(self._format.records(path, reading)))
-
-    def _put(self, text: str) -> None:
-        self._file.write(_encoded(text))
-        self._file.flush()
-
-
 class Table:
-    """A table in a file, which goes on where an interrupted run left it.
+    """A table in a file, which goes on where an interrupted run left it, or on standard output.
 
     Attributes:
+        on_terminal: whether it is seen there while it grows.
         taken_up: how many pictures it already held.
         written: how many records were added.
     """
 
     def __init__(
-        self, path: Path, layout: Format, *, names: Callable[[], Iterable[str]] = tuple
+        self, path: Path | None, layout: Format, *, names: Callable[[], Iterable[str]] = tuple
     ) -> None:
         """Open or make the file. A record that a crash tore is dropped from its end.
 
         Args:
-            path: the file; folders that it lies in are made.
+            path: the file; folders that it lies in are made. None is standard output.
             layout: the format.
             names: the pictures that are to be read. Asked for only if the file holds nothing but
                 the beginning of a record: the names tell it from a file of another kind.
@@ -198,35 +182,49 @@ class Table:
         Raises:
             UsageError: a file of another kind, or one that cannot be written. It is left as it is.
         """
-        self.path = path
         self.written = 0
         self._format = layout
         self._done: set[str] = set()
         self._last: tuple[str, int] | None = None  # written path, number of its records
+        self._name = str(path or "standard output")
+        self._file: BinaryIO | io.FileIO
+        self._regular = False
+        self.taken_up = 0
+        self.on_terminal = False
+        if path is None:
+            self._file = sys.stdout.buffer
+            self.on_terminal = sys.stdout.isatty()
+            self._put(layout.header)
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        self._file = file
         try:
-            self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-            if not self._regular or self._take_up(names) == 0:
+            self._regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            if not self._regular or self._take_up(file, names) == 0:
                 self._put(layout.header)
         except BaseException:
             self._file.close()
             raise
         self.taken_up = len(self._done)
 
-    def has(self, path: str, *, several_pages: bool = False) -> bool:
+    def has(self, path: str, *, pages: bool = False) -> bool:
         """Whether all of this picture is in the file, from an earlier run.
 
-        The last picture of the file may lack records, where a picture can have several.
+        The last picture of the file may lack records, if a picture can have several.
+
+        Args:
+            path: the picture.
+            pages: whether it may have several pages.
         """
         written = self._format.written_path(path)
         if written not in self._done:
             return False
         last = self._last is not None and self._last[0] == written
-        return not (last and (several_pages or self._format.tabular))
+        return not (last and (pages or self._format.tabular))
 
     def write(self, path: str, reading: Reading) -> None:
         """Add a page, but for the records that an earlier run wrote.
@@ -243,14 +241,9 @@ class Table:
         self.written += len(records)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "Table":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        """Close the file; standard output stays open."""
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
 
     def _put(self, text: str) -> None:
         rest = memoryview(_encoded(text))
@@ -258,20 +251,21 @@ class Table:
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
+            self._file.flush()
         except BaseException as error:  # also Ctrl-C, in the middle of it
             if start is not None:
                 self._file.truncate(start)
                 self._file.seek(start)
             if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
                 reason = error.strerror or error
-                raise RowscanError(f"{self.path}: cannot be written: {reason}") from None
+                raise RowscanError(f"{self._name}: cannot be written: {reason}") from None
             raise
 
-    def _take_up(self, names: Callable[[], Iterable[str]]) -> int:
+    def _take_up(self, file: io.FileIO, names: Callable[[], Iterable[str]]) -> int:
         """Go to where the whole records end, and learn whose they are."""
         end = 0
         torn = b""
-        buffered = io.BufferedReader(self._file)
+        buffered = io.BufferedReader(file)
         for number, record in enumerate(_records(buffered, self._format.tabular), start=1):
             if not record.endswith(b"\n"):
                 torn = record
@@ -292,8 +286,8 @@ class Table:
         if torn and end == 0 and not self._begins(torn, names):
             raise self._of_another_kind("it has no whole line")
         if torn:
-            self._file.truncate(end)
-        self._file.seek(end)
+            file.truncate(end)
+        file.seek(end)
         return end
 
     def _begins(self, torn: bytes, names: Callable[[], Iterable[str]]) -> bool:
@@ -304,7 +298,7 @@ class Table:
     def _of_another_kind(self, reason: str) -> UsageError:
         names = {layout: name for name, layout in FORMATS.items()}
         return UsageError(
-            f"{self.path}: not the {names[self._format]} of an interrupted run ({reason}); "
+            f"{self._name}: not the {names[self._format]} of an interrupted run ({reason}); "
             "name another file, or remove it"
         )
 

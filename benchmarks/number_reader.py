@@ -1,0 +1,113 @@
+"""The number reader in figures: how often whole numbers are read exactly, and how fast.
+
+    python benchmarks/number_reader.py [--model FILE] [--data NAME=FOLDER|PATH.npz]...
+
+Each data set of one's own is a folder with a `labels.csv`, or an `.npz` of single digits, each of
+which is read as a page. The speed is that of the command, on composed pictures of lines and a page.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+
+import rowscan
+from rowscan.data import load_raw
+from rowscan.evaluation import NumberResult, score_numbers
+from rowscan.labelled import is_labelled, load_labels
+from rowscan.reader import Reader
+from rowscan.training.lines import compose
+from rowscan.training.runs import environment
+
+LINES, REPEATS, SEED = 1000, 5, 2_000_003
+Command = list[str | Path]
+
+
+def main() -> None:
+    """Print a table, then the times."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="a line model file or run; without it the one that ships")
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH")
+    arguments = parser.parse_args()
+    print(environment(), end="\n\n")
+    reader = Reader(arguments.model)
+    print(f"{'data':16}{'pictures':>9}{'exact':>9}  {'95% interval':18}{'CER':>7}{'ECE':>8}")
+    for entry in arguments.data:
+        name, _, path = entry.partition("=")
+        scored = score(reader, path)
+        low, high = scored.interval
+        print(
+            f"{name:16}{scored.n:9,}{scored.exact:9.2%}  {low:.2%} to {high:.2%}  "
+            f"{scored.cer:6.2%}{scored.ece:8.2%}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        print()
+        measure_speed(Path(folder))
+
+
+def score(reader: Reader, path: str) -> NumberResult:
+    """Read what lies at a path and compare."""
+    if is_labelled(path):
+        readings = [(reader.read(picture.path), picture.label) for picture in load_labels(path)]
+    else:
+        split = load_raw(path)
+        readings = [
+            (reader.read(image), str(label))
+            for image, label in zip(split.images, split.labels, strict=True)
+        ]
+    return score_numbers(
+        [reading.text for reading, _ in readings],
+        [label for _, label in readings],
+        [reading.confidence for reading, _ in readings],
+    )
+
+
+def measure_speed(folder: Path) -> None:
+    """Times of the command, start and all."""
+    test = rowscan.load_digits("mnist").test
+    images = torch.from_numpy(test.images.copy())
+    labels = torch.from_numpy(test.labels.astype(np.int64))
+    generator = torch.Generator().manual_seed(SEED)
+    (folder / "lines").mkdir()
+    page = np.full((4000, 3000), 255, np.uint8)
+    for number in range(LINES):
+        ink = compose(1, images, labels, generator).ink[0].numpy()
+        picture = PIL.Image.fromarray(255 - np.pad(255 * ink, 12).round().astype(np.uint8))
+        large = picture.resize((3 * picture.width, 3 * picture.height))
+        large.save(folder / "lines" / f"{number:04}.jpg")
+        if number < 60:
+            row, column = divmod(number, 3)
+            levels = np.asarray(large)[:190, :900]
+            top, left = 60 + 195 * row, 60 + 980 * column
+            page[top : top + levels.shape[0], left : left + levels.shape[1]] = levels
+    PIL.Image.fromarray(page).convert("RGB").save(folder / "page.jpg")
+    read: Command = [sys.executable, "-m", "rowscan", "read"]
+    one = median_time([*read, folder / "lines" / "0000.jpg"])
+    print(f"one line from a cold start: median {one:.2f} s")
+    page_time = median_time([*read, folder / "page.jpg"])
+    print(f"a page of 12 megapixels with 60 lines: median {page_time:.2f} s, start and all")
+    for jobs in (1, 2):
+        many: Command = [*read, folder / "lines", "--jobs", str(jobs)]
+        took = median_time(many, repeats=3)
+        print(f"{LINES:,} pictures of a line, {jobs} at a time: {LINES / took:.0f} a second")
+
+
+def median_time(command: Command, repeats: int = REPEATS) -> float:
+    """Median seconds of a command."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

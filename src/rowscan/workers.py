@@ -1,0 +1,348 @@
+"""Workers: many pictures, read by several processes, given out in their order.
+
+How a picture is read is the reader's to know. Here is who reads it, and that whatever goes wrong
+with one picture becomes a line and leaves the others alone.
+
+Processes and not threads: finding lines and decoding hold the interpreter's lock half of the time.
+On two cores, two processes read 147 line images a second, two threads 108; and what crashes takes
+one process with it, not the run.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rowscan.errors import RowscanError
+from rowscan.pictures import MANY_PAGES, open_pages
+from rowscan.reading import Reading
+
+if TYPE_CHECKING:
+    from rowscan.reader import Reader
+
+STANDARD_INPUT = "-"
+
+_FEW = 2  # so many pictures are read sooner than a second process has started
+_AHEAD = 16  # pictures a worker may be ahead of the oldest one that is still being read
+_PATIENCE = 0.3  # seconds that a worker has to finish its picture when the run is broken off
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to be read."""
+
+    path: str
+    """As it was given, or below the folder that was given; "-" is standard input."""
+    content: bytes | None = None
+    """What came from standard input."""
+
+    @property
+    def may_have_pages(self) -> bool:
+        """Whether a file of this name may hold more than one page."""
+        suffix = os.path.splitext(self.path)[1].lower()  # noqa: PTH122
+        return self.path == STANDARD_INPUT or suffix in MANY_PAGES
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a picture was read."""
+
+    path: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class End:
+    """A picture is done, or a path in which there is none."""
+
+    path: str
+    error: str | None = None
+    """Why it, or the rest of it, could not be read: one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with each picture. Travels to the workers."""
+
+    model: Path | None = None
+    """A model file or run directory; by default the line model that ships with Rowscan."""
+    min_confidence: float = 0.0
+    """A digit that is less sure is read as "?"."""
+    annotate: Path | None = None
+    """A folder for annotated copies."""
+    base: Path = Path()
+    """A folder above all pictures; what follows in their paths is kept in the copies'."""
+
+
+# Reading
+
+
+def read_all(
+    pictures: Iterator[Picture | End], job: Job, *, jobs: int | None = None
+) -> Generator[Page | End, None, None]:
+    """Read pictures, and give out what is read as soon as it is its turn.
+
+    Args:
+        pictures: pictures, and ends of paths where there is none; never many are taken in
+            advance.
+        job: what is to be done with each.
+        jobs: processes to read with, by default one a core. For one or two pictures none is
+            started.
+
+    Yields:
+        For each picture its pages, then its `End`, in the order in which they came.
+
+    Raises:
+        RowscanError: nothing can be read at all: no model, or none for lines.
+    """
+    jobs = jobs or cores()
+    first = list(islice(pictures, max(_FEW + 1, jobs)))
+    if len(first) > _FEW:
+        with _Workers(job, min(jobs, len(first))) as workers:
+            yield from workers.read(chain(first, pictures))
+        return
+    reader = None
+    for item in first:
+        if isinstance(item, End):
+            yield item
+            continue
+        reader = reader or _open_reader(job)
+        yield from read_picture(_with_content(item), reader, job)
+
+
+def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page | End]:
+    """The pages of one picture, then its end. Whatever goes wrong becomes a line."""
+    error = None
+    source = picture.path if picture.content is None else picture.content
+    try:
+        if job.annotate is None:
+            for reading in reader.read_pages(source, min_confidence=job.min_confidence):
+                yield Page(picture.path, reading)
+        else:
+            from rowscan.annotate import annotated_path, draw, save
+
+            for number, pixels in enumerate(open_pages(source, colour=True), start=1):
+                reading = reader.read(pixels, min_confidence=job.min_confidence)
+                reading = replace(reading, page=number)
+                try:
+                    target = annotated_path(picture.path, job.annotate, base=job.base, page=number)
+                    save(draw(pixels, reading), target)
+                except RowscanError as problem:
+                    error = str(problem)  # what was read is good all the same
+                yield Page(picture.path, reading)
+    except RowscanError as problem:
+        error = str(problem).removeprefix(f"{picture.path}: ").removeprefix("image: ")
+    except MemoryError:
+        error = "not enough memory to read it"
+    except Exception as problem:  # a fault of ours; the other pictures can do nothing for it
+        error = f"internal error: {type(problem).__name__}: {problem}"
+    yield End(picture.path, error and " ".join(error.split()))
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open_reader(job: Job) -> "Reader":
+    """A reader that has its model. Imported here: a parent of workers needs none."""
+    from rowscan.reader import Reader
+
+    reader = Reader(job.model)
+    _ = reader.line_model
+    return reader
+
+
+def _with_content(picture: Picture) -> Picture:
+    if picture.path != STANDARD_INPUT:
+        return picture
+    return replace(picture, content=sys.stdin.buffer.read())
+
+
+# Workers
+
+
+@dataclass
+class _Task:
+    """A picture on its way through: what is known of it, until it is its turn."""
+
+    path: str
+    events: list[Page | End] = field(default_factory=list)
+    done: bool = False
+
+
+class _Worker:
+    """A process that reads one picture after the other."""
+
+    def __init__(self, job: Job) -> None:
+        # Forking would take the threads of a library in an unknown state along.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
+        with _interrupts_held_back():
+            self.process.start()
+        theirs.close()
+        self.ready = False
+        self.task: _Task | None = None
+
+    def begin(self, task: _Task, picture: Picture) -> bool:
+        """Hand over a picture; False if the process has died, which is not the picture's fault."""
+        try:
+            self.connection.send(picture)
+        except OSError:
+            return False
+        self.task = task
+        return True
+
+    def ended(self) -> str:
+        """Why its process has ended."""
+        self.process.join(1)
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"exit status {code}"
+        killed = ", for want of memory perhaps" if code == -signal.SIGKILL else ""
+        return signal.Signals(-code).name + killed
+
+
+class _Workers:
+    """Several workers, and the order of what they read."""
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._job = job
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(count):
+                self._workers.append(_Worker(job))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, pictures: Iterator[Picture | End]) -> Iterator[Page | End]:
+        """As `read_all`."""
+        tasks: deque[_Task] = deque()  # in the order of the pictures
+        more = True
+        while more or tasks:
+            idle = [worker for worker in self._workers if worker.ready and worker.task is None]
+            while more and idle and len(tasks) < _AHEAD * len(self._workers):
+                item = next(pictures, None)
+                if item is None:
+                    more = False
+                    break
+                tasks.append(_Task(item.path))
+                if isinstance(item, End):
+                    tasks[-1].events.append(item)
+                    tasks[-1].done = True
+                else:
+                    worker, picture = idle.pop(), _with_content(item)
+                    while not worker.begin(tasks[-1], picture):
+                        worker = self._replace(worker)
+            while tasks:
+                yield from tasks[0].events
+                tasks[0].events.clear()
+                if not tasks[0].done:
+                    break
+                tasks.popleft()
+            if more or tasks:
+                self._listen()
+
+    def _listen(self) -> None:
+        """Take what the workers have to say; waits for one of them."""
+        by_connection = {
+            worker.connection: worker
+            for worker in self._workers
+            if worker.task is not None or not worker.ready
+        }
+        for connection in wait(list(by_connection)):
+            assert isinstance(connection, Connection)
+            worker = by_connection[connection]
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):
+                self._replace(worker)
+                continue
+            if not worker.ready:
+                if isinstance(message, RowscanError):
+                    raise message
+                worker.ready = True
+                continue
+            assert worker.task is not None
+            worker.task.events.append(message)
+            if isinstance(message, End):
+                worker.task.done = True
+                worker.task = None
+
+    def _replace(self, worker: _Worker) -> _Worker:
+        """A worker has died: what it was reading is to blame, and another takes its place."""
+        why = worker.ended()
+        worker.connection.close()
+        self._workers.remove(worker)
+        if not worker.ready:
+            raise RowscanError(f"a process for reading ended before it could begin ({why})")
+        if worker.task is not None:
+            error = f"reading it ended the process ({why})"
+            worker.task.events.append(End(worker.task.path, error))
+            worker.task.done = True
+        self._workers.append(_Worker(self._job))
+        return self._workers[-1]
+
+    def close(self) -> None:
+        """End the workers. One in the middle of a picture may finish what it writes."""
+        for worker in self._workers:
+            worker.connection.close()
+        last = time.monotonic() + _PATIENCE
+        for worker in self._workers:
+            if worker.task is not None and worker.ready:
+                worker.process.join(max(0.0, last - time.monotonic()))
+            worker.process.kill()
+            worker.process.join()
+
+
+def _work(connection: Connection, job: Job) -> None:
+    """What a worker does, until the other end of the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to see
+    try:
+        try:
+            reader = _open_reader(job)
+        except RowscanError as error:
+            connection.send(error)
+            return
+        import cv2
+
+        cv2.setNumThreads(1)  # the other cores have their own workers
+        connection.send(None)
+        while True:
+            picture = connection.recv()
+            for event in read_picture(picture, reader, job):
+                connection.send(event)
+    except (EOFError, OSError):
+        return
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until this is over; a process that is started within never hears of it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

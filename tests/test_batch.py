@@ -1,0 +1,372 @@
+"""Many pictures: how they are found, how results are written, and what a crash leaves of them."""
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import PIL.Image
+import PIL.TiffImagePlugin
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rowscan.batch import find_pictures, read_to
+from rowscan.errors import ModelError, UsageError
+from rowscan.reading import Digit, Line, Reading
+from rowscan.tables import FORMATS, Format, Table
+from rowscan.workers import End, Job, Page, Picture, read_all
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
+
+
+# Finding
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    names = ["b.png", "a.JPG", "c/z.tif", "c/a.webp", "c/d/e.PDF", "a/x.bmp", "B.gif", "notes.txt"]
+    hidden = [".h.png", ".git/x.png", "c/.x.png", "png"]
+    for name in [*names, *hidden]:
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "tree"
+
+
+def _found(*paths: object, without: Path | None = None) -> list[str]:
+    items = list(find_pictures([str(path) for path in paths], without=without))
+    assert all(isinstance(item, Picture) for item in items), items
+    return [item.path for item in items]
+
+
+def test_a_folder_is_searched_to_its_end_in_a_fixed_order(tree: Path) -> None:
+    # Capitals come first, as in any order by code points.
+    names = ["B.gif", "a/x.bmp", "a.JPG", "b.png", "c/a.webp", "c/d/e.PDF", "c/z.tif"]
+    assert _found(tree) == [f"{tree}/{name}" for name in names]
+
+
+def test_paths_begin_as_they_were_given(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    assert _found("c", "./c/d", "c/d/")[-2:] == ["./c/d/e.PDF", "c/d/e.PDF"]
+    assert _found("c")[0] == "c/a.webp"
+
+
+def test_what_is_named_itself_is_taken_whatever_its_name(tree: Path) -> None:
+    named = [tree / "notes.txt", tree / ".h.png", "-"]
+    assert _found(*named) == [str(path) for path in named]
+
+
+def test_a_folder_for_results_is_left_out(tree: Path) -> None:
+    assert not [path for path in _found(tree, without=tree / "c") if "/c/" in path]
+
+
+def test_links_to_folders_are_not_followed_and_links_to_files_are(tree: Path) -> None:
+    (tree / "c" / "again").symlink_to(tree)
+    (tree / "c" / "link.png").symlink_to(tree / "b.png")
+    (tree / "c" / "broken.png").symlink_to(tree / "none.png")
+    assert _found(tree / "c") == [
+        f"{tree}/c/{name}" for name in ("a.webp", "d/e.PDF", "link.png", "z.tif")
+    ]
+
+
+def test_what_cannot_be_looked_into_is_reported_and_the_rest_goes_on(tree: Path) -> None:
+    (tree / "empty" / "below").mkdir(parents=True)
+    paths = [str(tree / "none"), str(tree / "empty"), "a\0b", str(tree / "a")]
+    none, empty, zero, picture = find_pictures(paths)
+    assert none == End(paths[0], "No such file or directory")
+    assert empty == End(paths[1], "no pictures in this folder")
+    assert isinstance(zero, End)
+    assert zero.error == "embedded null byte"
+    assert picture == Picture(f"{tree}/a/x.bmp")
+
+
+# Writing
+
+
+def _page(text: str, page: int = 1) -> Reading:
+    """A reading of such a text, every digit ten pixels wide."""
+    lines = []
+    for number, line in enumerate(text.split(" / ") if text else []):
+        digits = tuple(
+            Digit(digit, 0.987654, (10 * place, 20 * number, 8, 18), None)
+            for place, digit in enumerate(line)
+        )
+        lines.append(Line(digits, 0.912345, (0, 20 * number, 10 * len(line), 18)))
+    return Reading(width=200, height=100, lines=tuple(lines), confidence=0.9, page=page)
+
+
+# Any name that a file system may hold, and then some: not all of them are Unicode.
+names = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+    | st.sampled_from("\n\r\t\x1b\"',:/ \\\udcff\u2028"),
+    min_size=1,
+)
+texts = st.lists(st.text("0123456789?", min_size=1, max_size=12), max_size=4).map(" / ".join)
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@given(path=names, text=texts, page=st.integers(1, 999))
+@example(path="a: 12 / 3\n", text="", page=1)
+@settings(max_examples=60, deadline=None)
+def test_a_record_says_whose_it_is_whatever_the_name(
+    layout: str, path: str, text: str, page: int
+) -> None:
+    style = FORMATS[layout]
+    records = style.records(path, _page(text, page))
+    assert len(records) == (_page(text).text.count("/") + bool(text) if layout == "csv" else 1)
+    for record in records:
+        assert record.endswith("\n")
+        assert style.path_of(record) == style.written_path(path)
+    if layout != "csv":
+        assert records[0].count("\n") == 1
+        assert (style.header + records[0]).startswith(style.opening(path))
+
+
+def test_text_is_a_line_a_page_that_splits_at_the_last_colon() -> None:
+    style = FORMATS["text"]
+    assert style.records("a b.png", _page("4071 / 22")) == ["a b.png: 4071 / 22\n"]
+    assert style.records("blank.png", _page("")) == ["blank.png: \n"]
+    assert style.records("a: 1\n.png", _page("7")) == ["a: 1\\n.png: 7\n"]
+
+
+@given(path=names, text=texts)
+@settings(max_examples=60, deadline=None)
+def test_any_reader_of_csv_gets_back_what_was_read(path: str, text: str) -> None:
+    style = FORMATS["csv"]
+    table = style.header + "".join(style.records(path, _page(text)))
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert [row["text"] for row in rows] == (text.split(" / ") if text else [])
+    for number, row in enumerate(rows, start=1):
+        assert (row["path"], row["page"], row["line"]) == (path, "1", str(number))
+        assert row["confidence"] == "0.9123"
+        box = [int(row[key]) for key in ("x", "y", "width", "height")]
+        assert box == [0, 20 * (number - 1), 10 * len(row["text"]), 18]
+
+
+def test_jsonl_is_what_the_reading_says_with_its_path() -> None:
+    (record,) = FORMATS["jsonl"].records("ü\udcff.png", _page("40 / 7", page=3))
+    assert json.loads(record) == {"path": "ü\udcff.png", **_page("40 / 7", page=3).to_dict()}
+    assert record.isascii()
+
+
+# Taking up an interrupted table
+
+# Some pictures without digits, some with several lines or pages, some that cannot be read.
+RESULTS: dict[str, list[Reading]] = {
+    "a.png": [_page("40")],
+    "b.png": [],  # cannot be read
+    'c\n".png': [_page("1 / 22 / 333")],
+    "d.png": [_page("")],
+    "e.tif": [_page("5", 1), _page("", 2), _page("66 / 7", 3)],
+    "f.png": [],
+    "ä\udcff: 1.png": [_page("98")],
+    "h.tif": [_page("1 / 2", 1), _page("3", 2)],
+    "i.png": [_page("")],
+}
+
+
+def _fill(path: Path, style: Format) -> Table:
+    """What a run does with its results: write those that are not there."""
+    table = Table(path, style, names=lambda: list(RESULTS))
+    for name, pages in RESULTS.items():
+        if not table.has(name, pages=name.endswith(".tif")):
+            for page in pages:
+                table.write(name, page)
+    table.close()
+    return table
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+def test_a_table_cut_anywhere_is_completed_to_the_same_bytes(layout: str, tmp_path: Path) -> None:
+    style = FORMATS[layout]
+    path = tmp_path / "deep" / "table"
+    _fill(path, style)
+    whole = path.read_bytes()
+    assert whole.startswith(style.header.encode())
+    for cut in range(0, len(whole) + 1, 7 if layout == "jsonl" else 1):  # objects are long
+        path.write_bytes(whole[:cut])
+        _fill(path, style)
+        assert path.read_bytes() == whole, cut
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+def test_a_table_that_is_complete_is_not_touched(layout: str, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    _fill(path, FORMATS[layout])
+    os.utime(path, ns=(1, 1))
+    table = _fill(path, FORMATS[layout])
+    assert (table.written, path.stat().st_mtime_ns) == (0, 1)
+    # Without digits there is no row to count.
+    assert table.taken_up == {"csv": 5, "text": 7, "jsonl": 7}[layout]
+
+
+def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    for name in ("old.png", "new.png"):
+        table = Table(path, FORMATS["csv"])
+        table.write(name, _page("1 / 2"))
+        table.close()
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["path"] for row in rows] == ["old.png"] * 2 + ["new.png"] * 2
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"shopping list",
+        b"shopping\nlist\n",
+        b"name,label\na.png,7\n",
+        b"path,page,line,text,confidence,x,y,width,height\na.png,1,one,7,0.9,1,2,3,4\n",
+        b"\xff\xd8\xff\xe0 not a table",
+        b'{"path": "a.png"}\n',
+        b'"no end\n',
+        b"\0" * 100,
+    ],
+)
+def test_a_file_of_another_kind_is_refused_and_left(
+    layout: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"file: not the \w+ of an interrupted run \(.*\)"):
+        _fill(path, FORMATS[layout])
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+def test_the_formats_are_not_taken_for_each_other(layout: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    _fill(path, FORMATS[layout])
+    content = path.read_bytes()
+    for other in FORMATS.keys() - {layout}:
+        with pytest.raises(UsageError, match=f"not the {other} of an interrupted run"):
+            _fill(path, FORMATS[other])
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+        Table(tmp_path, FORMATS["text"])
+
+
+# Reading with workers
+
+
+def _sevens(folder: Path, count: int) -> list[str]:
+    folder.mkdir()
+    content = (EXAMPLES / "7-13.png").read_bytes()
+    for number in range(count):
+        (folder / f"{number:03}.png").write_bytes(content)
+    return sorted(map(str, folder.iterdir()))
+
+
+def _broken_model(path: Path) -> Path:
+    """A line model by all it says of itself, whose graph gives three classes instead of eleven."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 32, "width"])
+    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 4, 3])
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 4, 3], [1 / 3] * 12)
+    node = helper.make_node("Constant", [], ["probabilities"], value=value)
+    model = helper.make_model(
+        helper.make_graph([node], "broken", [images], [answer]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    metadata = {
+        "kind": "line",
+        "labels": json.dumps([str(digit) for digit in range(10)]),
+        "recipe": json.dumps({"name": "line", "scan": "columns"}),
+        "calibration": "{}",
+        "report": "{}",
+        "version": "0",
+    }
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return path
+
+
+def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", 40)
+    events = read_all(map(Picture, paths), Job(), jobs=2)
+    seen: list[Page | End] = [next(events)]
+    victim = multiprocessing.active_children()[0]
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    seen += events
+    ends = [event for event in seen if isinstance(event, End)]
+    assert [end.path for end in ends] == paths
+    lost = [end for end in ends if end.error is not None]
+    assert len(lost) <= 1  # it may have been between two pictures
+    assert all("SIGKILL" in str(end.error) for end in lost)
+    broken = {end.path for end in lost}  # its page may have come before its process ended
+    read = [event.path for event in seen if isinstance(event, Page) and event.path not in broken]
+    assert read == [path for path in paths if path not in broken]
+    assert multiprocessing.active_children() == []
+
+
+def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", 1)
+    taken = 0
+
+    def endless() -> Iterator[Picture]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Picture(paths[0])
+
+    events = read_all(endless(), Job(), jobs=3)
+    for _ in range(40):
+        next(events)
+    assert len(multiprocessing.active_children()) == 3
+    assert 20 <= taken < 80
+    events.close()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("count", [1, 5])  # read by this process, and by workers
+def test_without_a_model_nothing_is_read(count: int, tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", count)
+    job = Job(model=tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match=r"none\.onnx: No such file"):
+        list(read_all(map(Picture, paths), job, jobs=2))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_fault_of_ours_is_reported_for_each_picture(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    job = Job(model=_broken_model(tmp_path / "broken.onnx"))
+    paths = _sevens(tmp_path / "in", count)
+    assert not read_to(None, paths, job, jobs=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    for line, path in zip(lines, paths, strict=True):
+        assert line.startswith(f"rowscan: {path}: internal error: ")
+
+
+def test_pages_before_a_damaged_one_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (PIL.Image.open(EXAMPLES / name) for name in ("7-13.png", "0-00.png"))
+    path = tmp_path / "pages.tif"
+    first.save(path, save_all=True, append_images=[second])
+    with PIL.Image.open(path) as image:
+        assert isinstance(image, PIL.TiffImagePlugin.TiffImageFile)
+        image.seek(1)
+        os.truncate(path, image.tag_v2[273][0])  # where the pixels of the second page lie
+    assert not read_to(None, [str(path)], Job())
+    out, err = capsys.readouterr()
+    assert out == f"{path}: 7\n"
+    assert err.startswith(f"rowscan: {path}: damaged or unsupported image: ")
+    assert err.count("\n") == 1

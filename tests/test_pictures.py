@@ -1,0 +1,291 @@
+"""Pictures come in as they are meant, page by page, and what is no picture gets one line."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.TiffImagePlugin
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rowscan.errors import DataError
+from rowscan.pictures import open_image, open_pages
+
+RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+
+
+def _encoded(image: PIL.Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_every_way_in_gives_the_same_levels(tmp_path: Path) -> None:
+    image = PIL.Image.fromarray(RAMP)
+    path = tmp_path / "ramp.png"
+    image.save(path)
+    for source in (path, str(path), path.read_bytes(), image, RAMP, RAMP[..., None]):
+        assert np.array_equal(open_image(source), RAMP)
+
+
+def test_the_result_is_a_copy_of_an_array() -> None:
+    source = RAMP.copy()
+    open_image(source)[:] = 0
+    assert np.array_equal(source, RAMP)
+
+
+def test_colours_become_luma_of_rec_601() -> None:
+    colour = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    assert open_image(colour).tolist() == [[76, 150, 29]]
+
+
+def test_cmyk() -> None:
+    cyan, key = (255, 0, 0, 0), (0, 0, 0, 255)
+    image = PIL.Image.new("CMYK", (2, 1))
+    image.putdata([cyan, key])
+    levels = open_image(_encoded(image, "TIFF"))
+    assert levels.tolist() == [[round(0.587 * 255 + 0.114 * 255), 0]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_obeyed(orientation: int) -> None:
+    # How a camera stores an upright picture under each orientation, from the EXIF specification.
+    stored = {
+        1: RAMP,
+        2: RAMP[:, ::-1],
+        3: RAMP[::-1, ::-1],
+        4: RAMP[::-1],
+        5: RAMP.T,
+        6: np.rot90(RAMP, 1),
+        7: RAMP[::-1, ::-1].T,
+        8: np.rot90(RAMP, -1),
+    }[orientation]
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    content = _encoded(PIL.Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
+    assert np.array_equal(open_image(content), RAMP)
+
+
+def test_transparency_lies_over_white() -> None:
+    half = np.array([[[0, 0, 0, 0], [0, 0, 0, 128], [100, 100, 100, 255]]], np.uint8)
+    assert open_image(half).tolist() == [[255, 127, 100]]
+    grey = PIL.Image.fromarray(half).convert("LA")
+    assert open_image(_encoded(grey)).tolist() == [[255, 127, 100]]
+
+
+def test_a_palette_and_its_transparent_colour() -> None:
+    image = PIL.Image.new("P", (3, 1))
+    image.putpalette([10, 10, 10, 200, 200, 200, 0, 0, 0])
+    image.putdata([0, 1, 2])
+    assert open_image(_encoded(image)).tolist() == [[10, 200, 0]]
+    assert open_image(_encoded(image, transparency=2)).tolist() == [[10, 200, 255]]
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    wide = np.array([[0, 257 * 100, 65535]], np.uint16)
+    assert open_image(_encoded(PIL.Image.fromarray(wide))).tolist() == [[0, 100, 255]]
+    assert open_image(_encoded(PIL.Image.fromarray(wide), "TIFF")).tolist() == [[0, 100, 255]]
+
+
+def test_one_bit() -> None:
+    image = PIL.Image.fromarray(RAMP > 100)
+    assert np.array_equal(open_image(_encoded(image)), np.where(RAMP > 100, 255, 0))
+
+
+def test_the_first_of_several_frames() -> None:
+    frames = [PIL.Image.fromarray(RAMP), PIL.Image.fromarray(255 - RAMP)]
+    content = _encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    assert np.array_equal(open_image(content), RAMP)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """A grey PNG whose pixels are missing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"")
+
+
+PNG = _encoded(PIL.Image.fromarray(np.arange(10000, dtype=np.uint8).reshape(100, 100)))
+JPEG = _encoded(PIL.Image.effect_noise((100, 100), 50), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"filename,label\n", "not an image"),
+        (PNG[: len(PNG) // 2], "damaged or unsupported image: "),
+        (JPEG[: len(JPEG) // 2], "damaged or unsupported image: "),
+        (PNG[:20], "damaged or unsupported image: "),
+        # No pixel follows the header: what decoded first would call it damaged.
+        (_png_header(10_001, 10_000), "10001 x 10000 pixels: more than 100 megapixels"),
+        (_png_header(60_000, 60_000), "more than 100 megapixels"),
+        (_png_header(0, 5), ""),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_line(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "scan.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        open_image(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {reason}")
+    assert "\n" not in message
+
+
+def test_a_hundred_megapixels_are_not_too_many() -> None:
+    with pytest.raises(DataError, match="damaged"):  # and not: too large
+        open_image(_png_header(10_000, 10_000))
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        open_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match="directory"):
+        open_image(tmp_path)
+    with pytest.raises(DataError, match="null"):
+        open_image("a\0b")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 2)),
+        np.zeros(4, np.uint8),
+        np.zeros((2, 2, 2), np.uint8),
+        np.zeros((0, 3), "u1"),
+    ],
+)
+def test_arrays_that_are_no_image(array: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"^image: "):
+        open_image(array)
+
+
+@given(st.binary(max_size=40), st.integers(0, len(JPEG) - 1))
+@settings(max_examples=60, deadline=None)
+def test_damage_never_escapes_as_another_error(junk: bytes, at: int) -> None:
+    for whole in (JPEG, PNG):
+        content = whole[:at] + junk + whole[at + len(junk) :]
+        try:
+            open_image(content)
+        except DataError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - an error may or may not come
+
+
+# Pages
+
+PAGES = [RAMP, 255 - RAMP, RAMP.T]
+
+
+def _paged(kind: str, pages: list[np.ndarray] = PAGES, **options: object) -> bytes:
+    first, *others = (PIL.Image.fromarray(np.ascontiguousarray(page)) for page in pages)
+    return _encoded(first, kind, save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "group4"])
+def test_all_pages_of_a_tiff(compression: str | None, tmp_path: Path) -> None:
+    pages = PAGES
+    if compression == "group4":  # of faxes: one bit a pixel
+        pages = [np.where(page > 100, np.uint8(255), np.uint8(0)) for page in PAGES]
+        one_bit = [PIL.Image.fromarray(page).convert("1") for page in pages]
+        options = {"compression": compression, "save_all": True, "append_images": one_bit[1:]}
+        content = _encoded(one_bit[0], "TIFF", **options)
+    else:
+        content = _paged("TIFF", compression=compression)
+    path = tmp_path / "pages.tif"
+    path.write_bytes(content)
+    for source in (content, path):
+        found = list(open_pages(source))
+        assert len(found) == len(pages)
+        assert all(np.array_equal(*pair) for pair in zip(found, pages, strict=True))
+
+
+def test_pages_of_different_kinds_in_one_tiff() -> None:
+    wide = PIL.Image.fromarray(np.array([[0, 257 * 100, 65535]], np.uint16))
+    colour = PIL.Image.new("RGB", (2, 1), (255, 0, 0))
+    content = _encoded(wide, "TIFF", save_all=True, append_images=[colour])
+    grey, red = open_pages(content, colour=True)
+    assert grey.tolist() == [[0, 100, 255]]
+    assert red.tolist() == [[[255, 0, 0]] * 2]
+
+
+def test_pages_before_a_damaged_one_are_given_out() -> None:
+    content = _paged("TIFF")
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        assert isinstance(image, PIL.TiffImagePlugin.TiffImageFile)
+        image.seek(2)
+        place = image.tag_v2[273][0]  # where the pixels of the last page lie
+        assert place > len(content) // 2
+    pages = open_pages(content[:place])
+    assert np.array_equal(next(pages), RAMP)
+    with pytest.raises(DataError, match="image: damaged"):
+        list(pages)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_only_the_first_frame_counts(kind: str) -> None:
+    large = [np.kron(page, np.ones((20, 20), np.uint8)) for page in PAGES[:2]]
+    (found,) = open_pages(_paged(kind, large))
+    assert np.abs(found.astype(int) - large[0]).max() <= 12  # WebP loses a little
+
+
+def test_all_pages_of_a_pdf(tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    # At 200 dots an inch a pixel of the picture becomes a pixel of the page.
+    large = [np.kron(page, np.ones((40, 40), np.uint8)) for page in PAGES]
+    path = tmp_path / "scan.pdf"
+    path.write_bytes(_paged("PDF", large, resolution=200))
+    for source in (path, path.read_bytes()):
+        found = list(open_pages(source))
+        assert len(found) == len(large)
+        for page, expected in zip(found, large, strict=True):
+            height, width = expected.shape
+            assert page.shape[0] in (height, height + 1)  # PDFium rounds up
+            assert page.shape[1] in (width, width + 1)
+            assert np.abs(page[:height, :width].astype(int) - expected).mean() < 3  # JPEG inside
+
+
+def test_a_very_large_page_of_a_pdf_is_drawn_smaller() -> None:
+    pytest.importorskip("pypdfium2")
+    content = _paged("PDF", [np.full((400, 400), 200, np.uint8)], resolution=1)  # 10 m
+    (page,) = open_pages(content)
+    assert 20_000_000 < page.size < 30_000_000
+
+
+@pytest.mark.parametrize("cut", [9, 200, -300])
+def test_a_damaged_pdf_is_refused_in_one_line(cut: int, tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    path = tmp_path / "scan.pdf"
+    whole = _paged("PDF", [RAMP])
+    path.write_bytes(whole[:cut] if cut > 0 else whole[:50] + b"%" * 300)
+    with pytest.raises(DataError) as caught:
+        list(open_pages(path))
+    assert str(caught.value).startswith(f"{path}: damaged or unsupported PDF: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_extra_a_pdf_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["pypdfium2"] = None  # as if it were not installed
+from rowscan.errors import MissingExtraError
+from rowscan.pictures import open_image
+try:
+    open_image(b"%PDF-1.7")
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "image: reading PDF needs pypdfium2: pip install 'rowscan[pdf]'\n"

@@ -1,0 +1,375 @@
+"""`rowscan read` as a user meets it: whole folders, bad files, crashes, Ctrl-C."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from rowscan.batch import read_to
+from rowscan.errors import UsageError
+from rowscan.progress import Progress
+from rowscan.workers import Job
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
+READ = [sys.executable, "-m", "rowscan", "read"]
+
+SEVEN = PIL.Image.open(EXAMPLES / "7-13.png").convert("RGB")
+ZERO = PIL.Image.open(EXAMPLES / "0-00.png").convert("RGB")
+
+
+def _sevens(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(EXAMPLES / "7-13.png", folder / f"{number:03}.png")
+    return folder
+
+
+# What is given
+
+
+def test_the_sample_digits(rowscan: Command, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "digits")
+    done = rowscan("read", "digits")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == sorted(
+        f"digits/{path.name}" for path in EXAMPLES.glob("*.png")
+    )
+    right = sum(line.split(": ")[1] == Path(line).name[0] for line in lines)
+    assert right >= len(lines) - 2
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    command = [*READ, "-", "--format", "jsonl"]
+    content = (EXAMPLES / "7-13.png").read_bytes()
+    done = subprocess.run(command, input=content, capture_output=True, check=True, cwd=tmp_path)
+    reading = json.loads(done.stdout)
+    assert (reading["path"], reading["text"], reading["width"]) == ("-", "7", SEVEN.width)
+    done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"rowscan: -: empty file\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "Missing argument"),
+        (["x.png", "--min-confidence", "1.1"], 2, "--min-confidence"),
+        (["x.png", "--format", "xml"], 2, "xml"),
+        (["x.png", "--jobs", "0"], 2, "--jobs"),
+        (["missing.png"], 1, "rowscan: missing.png: No such file or directory\n"),
+        (["empty"], 1, "rowscan: empty: no pictures in this folder\n"),
+        (["x.png", "--model", "none.onnx"], 1, "rowscan: none.onnx: No such file or directory\n"),
+    ],
+)
+def test_wrong_calls(
+    arguments: list[str], status: int, said: str, rowscan: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    SEVEN.save(tmp_path / "x.png")
+    done = rowscan("read", *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    if said.startswith("rowscan: "):
+        assert done.stderr == said
+
+
+def test_unsure_digits_become_question_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SEVEN.save(tmp_path / "x.png")
+    assert read_to(None, [str(tmp_path / "x.png")], Job(min_confidence=1.0))
+    assert capsys.readouterr().out == f"{tmp_path}/x.png: ?\n"
+
+
+# Bad files among good ones
+
+
+def _nasty(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Good pictures and what is on their pages; bad ones and what is said of them."""
+    folder.mkdir()
+    grey = SEVEN.convert("L")
+    wide = PIL.Image.fromarray(np.asarray(grey, np.uint16) * 257)
+    clear = SEVEN.convert("RGBA")
+    clear.putalpha(PIL.Image.fromarray(255 - np.asarray(grey)))
+    long = PIL.Image.new("L", (20_000, 20), 255)
+    long.paste(grey.resize((18, 18)), (9_000, 1))
+    black = PIL.Image.new("RGB", SEVEN.size)
+
+    SEVEN.save(folder / "good.PNG")
+    SEVEN.convert("CMYK").save(folder / "cmyk.jpg")
+    SEVEN.quantize(16).save(folder / "palette.png")
+    SEVEN.save(folder / "animated.gif", save_all=True, append_images=[black])
+    SEVEN.save(folder / "animated.webp", save_all=True, append_images=[black])
+    SEVEN.save(folder / "pages.tif", save_all=True, append_images=[black, ZERO])
+    SEVEN.save(folder / "new\nline, and more.bmp")
+    wide.save(folder / "sixteen.png")
+    wide.save(folder / "sixteen.tif")
+    clear.save(folder / "transparent.png")
+    long.save(folder / "long.png")
+    PIL.Image.new("L", (1, 1), 255).save(folder / "one.png")
+    good = {path.name: ["7"] for path in folder.iterdir()}
+    good |= {"one.png": [""], "pages.tif": ["7", "", "0"]}
+
+    png = (folder / "good.PNG").read_bytes()
+    (folder / "truncated.png").write_bytes(png[: len(png) // 2])
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(range(256)))
+    (folder / "empty.tif").touch()
+    (folder / "text.gif").write_text("not a picture")
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    chunk = struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + png[33:])
+    bad = {
+        "truncated.png": "damaged or unsupported image: ",
+        "broken.jpg": "",
+        "empty.tif": "empty file",
+        "text.gif": "not an image",
+        "huge.png": "more than 100 megapixels",
+    }
+    return good, bad
+
+
+def test_bad_files_get_a_line_each_and_good_ones_are_read(rowscan: Command, tmp_path: Path) -> None:
+    good, bad = _nasty(tmp_path / "in")
+    done = rowscan("read", "in", "nowhere", "--format", "jsonl", "--output", "out.jsonl")
+    assert (done.returncode, done.stdout) == (1, "")
+
+    readings = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    names = sorted(name for name in good for _ in good[name])
+    assert [reading["path"] for reading in readings] == [f"in/{name}" for name in names]
+    for name, texts in good.items():
+        pages = [reading for reading in readings if reading["path"] == f"in/{name}"]
+        assert [page["text"] for page in pages] == texts
+        assert [page["page"] for page in pages] == list(range(1, len(texts) + 1))
+
+    said = done.stderr.splitlines()
+    expected = [(f"in/{name}", bad[name]) for name in sorted(bad)]
+    for line, (path, reason) in zip(
+        said, [*expected, ("nowhere", "No such file or directory")], strict=True
+    ):
+        assert line.startswith(f"rowscan: {path}: {reason}")
+
+    # The same as text and as a table.
+    text = rowscan("read", "in").stdout.splitlines()
+    escaped = [line.replace("\n", "\\n") for line in names]
+    assert [line.rsplit(": ", 1)[0] for line in text] == [f"in/{name}" for name in escaped]
+    assert [line.rsplit(": ", 1)[1] for line in text] == [page["text"] for page in readings]
+    table = list(csv.DictReader(io.StringIO(rowscan("read", "in", "--format", "csv").stdout)))
+    lines = [(page["path"], page["page"], line) for page in readings for line in page["lines"]]
+    for row, (path, page, line) in zip(table, lines, strict=True):
+        assert (row["path"], row["page"], row["text"]) == (path, str(page), line["text"])
+        assert [int(row[key]) for key in ("x", "y", "width", "height")] == line["box"]
+        assert float(row["confidence"]) == line["confidence"]
+
+
+# Interrupted runs
+
+
+def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.001)
+
+
+def test_a_run_that_is_killed_again_and_again_gives_the_same_file(
+    rowscan: Command, tmp_path: Path
+) -> None:
+    # Of the formats, csv knows least of what is done; the others are cut in test_batch.py.
+    folder = _sevens(tmp_path / "in", 40)
+    for number in (3, 17, 31):
+        (folder / f"{number:03}.png").write_bytes(b"bad")
+    SEVEN.save(folder / "020a.tif", save_all=True, append_images=[ZERO] * 3)
+    PIL.Image.new("L", (50, 50), 255).save(folder / "010a.png")
+    whole = rowscan("read", "in", "--format", "csv", "--output", "whole")
+    assert whole.returncode == 1
+
+    command = [*READ, "in", "--format", "csv", "--output", "parts"]
+    ends = []
+    for lines in (5, 21):
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        _wait_for_lines(tmp_path / "parts", lines, process)
+        process.kill()
+        process.communicate()
+        ends.append(process.returncode)
+        assert (tmp_path / "whole").read_bytes().startswith((tmp_path / "parts").read_bytes())
+    assert ends == [-signal.SIGKILL] * 2
+    last = rowscan("read", "in", "--format", "csv", "--output", "parts")
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+
+    # What cannot be read is tried again, and said again.
+    assert last.returncode == 1
+    *errors, summary = last.stderr.splitlines()
+    assert errors == whole.stderr.splitlines()
+    assert summary.startswith("parts: ")
+    assert " pictures were there already, " in summary
+
+
+def test_a_complete_file_is_left_as_it_is(rowscan: Command, tmp_path: Path) -> None:
+    _sevens(tmp_path / "in", 3)
+    call = ("read", "in", "--format", "csv", "--output", "out")
+    assert rowscan(*call).returncode == 0
+    before = (tmp_path / "out").stat()
+    done = rowscan(*call)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "out: 3 pictures were there already, nothing to add\n"
+    other = rowscan("read", "in", "--format", "text", "--output", "out")
+    assert other.returncode == 2
+    assert other.stderr.startswith("rowscan: out: not the text of an interrupted run")
+    assert other.stderr.count("\n") == 1
+    after = (tmp_path / "out").stat()
+    assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+
+
+def test_ctrl_c_ends_at_once_and_keeps_what_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(2000):
+        (folder / f"{number:04}.png").symlink_to(EXAMPLES / "7-13.png")
+    process = subprocess.Popen(
+        [*READ, "in", "--output", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that Ctrl-C reaches the workers, too, and not us
+    )
+    _wait_for_lines(tmp_path / "out", 10, process)
+    before = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert time.monotonic() - before < 1
+    assert (process.returncode, said.strip()) == (130, "")
+    lines = (tmp_path / "out").read_text().split("\n")
+    assert 10 < len(lines) < 2000
+    assert lines == [f"in/{number:04}.png: 7" for number in range(len(lines) - 1)] + [""]
+
+
+def test_a_reader_that_stops_is_no_error(tmp_path: Path) -> None:
+    _sevens(tmp_path / "in", 60)
+    command = [*READ, "in"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "in/000.png: 7\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(10) == -signal.SIGPIPE
+
+
+# Copies with what was read
+
+
+def test_annotated_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("in/a", "in/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        SEVEN.save(tmp_path / folder / "x.png")
+    SEVEN.save(tmp_path / "in" / "pages.tif", save_all=True, append_images=[ZERO])
+    before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*.*")}
+    out = tmp_path / "in" / "out"  # in the same folder: not to be read itself
+    for _ in range(2):
+        assert read_to(None, [str(tmp_path / "in")], Job(annotate=out))
+        names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
+        assert names == ["a/x.png", "b/x.png", "pages.tif-1.png", "pages.tif-2.png"]
+        texts = [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()]
+        assert texts == ["7", "7", "7", "0"]
+    assert all(path.read_bytes() == content for path, content in before.items())
+    with PIL.Image.open(out / "a" / "x.png") as copy:
+        assert copy.mode == "RGB"
+        shown = np.asarray(copy)
+    green = (shown == (0, 158, 115)).all(2)
+    amber = (shown == (230, 159, 0)).all(2)
+    assert green.sum() + amber.sum() > 100
+
+
+def test_one_picture_keeps_its_name_and_two_their_folders(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        SEVEN.save(tmp_path / folder / "x.jpg")
+    paths = [str(tmp_path / folder / "x.jpg") for folder in ("a", "b")]
+    assert read_to(tmp_path / "t", paths[:1], Job(annotate=tmp_path / "one"))
+    assert read_to(tmp_path / "u", paths, Job(annotate=tmp_path / "two"))
+    assert (tmp_path / "one" / "x.jpg").is_file()
+    assert (tmp_path / "two" / "a" / "x.jpg").is_file()
+    assert (tmp_path / "two" / "b" / "x.jpg").is_file()
+
+
+def test_copies_never_overwrite_pictures(tmp_path: Path) -> None:
+    SEVEN.save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    for paths in ([str(tmp_path / "x.png")], [str(tmp_path)]):
+        with pytest.raises(UsageError, match="copies would overwrite pictures"):
+            read_to(None, paths, Job(annotate=tmp_path))
+    assert (tmp_path / "x.png").read_bytes() == content
+
+
+def test_a_copy_that_cannot_be_written_costs_no_reading(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    SEVEN.save(tmp_path / "in" / "x.png")
+    (tmp_path / "out" / "x.png").mkdir(parents=True)
+    assert not read_to(None, [str(tmp_path / "in")], Job(annotate=tmp_path / "out"))
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/in/x.png: 7\n"
+    assert err.startswith(f"rowscan: {tmp_path}/in/x.png: {tmp_path}/out/x.png: cannot be written")
+
+
+# Progress
+
+
+def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        progress = Progress(results_shown=False, done=2, count=lambda: 4)
+        time.sleep(0.6)
+        progress.step()
+        progress.say("rowscan: x.png: empty file")
+        progress.step()
+        progress.close()
+        shown = os.read(ours, 10_000).decode()
+        quiet = Progress(results_shown=True, done=0, count=lambda: 4)
+        quiet.step()
+        quiet.say("end")
+        assert os.read(ours, 10_000) == b"end\r\n"
+    os.close(ours)
+    assert "rowscan: x.png: empty file\r\n" in shown
+    assert "4/4" in shown
+
+
+def test_elsewhere_a_long_reading_says_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(results_shown=False, done=0, count=lambda: 4)
+    progress.step()
+    assert capsys.readouterr().err == ""  # too short to need one
+    monkeypatch.setattr("rowscan.progress._INTERVAL", 0.0)
+    progress.step()
+    progress.close()
+    said = capsys.readouterr().err
+    assert said.startswith("2 pictures read, ")
+    assert said.endswith(" a second\n")
