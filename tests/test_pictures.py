@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.errors import DataError
-from rowscan.pictures import open_image, open_pages
+from rowscan.pictures import open_image, open_pages, open_reduced
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -289,3 +289,31 @@ except MissingExtraError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "image: reading PDF needs pypdfium2: pip install 'rowscan[pdf]'\n"
+
+
+@pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 1), ("JPEG", 6), ("PNG", 1)])
+def test_a_large_jpeg_may_come_smaller_and_says_how_large_it_is(
+    kind: str, orientation: int
+) -> None:
+    down, right = np.mgrid[0:600, 0:1000]
+    image = PIL.Image.fromarray(np.uint8((down + right) / 1600 * 255)).convert("RGB")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    content = _encoded(image, kind, exif=exif)
+    ((pixels, size),) = open_reduced(content, 100_000)
+    assert size == ((600, 1000) if orientation == 6 else (1000, 600))
+    whole = open_image(content)
+    assert whole.shape == (size[1], size[0])
+    if kind == "PNG":
+        assert np.array_equal(pixels, whole)
+    else:
+        assert 100_000 <= pixels.size < whole.size / 3
+        assert size == (2 * pixels.shape[1], 2 * pixels.shape[0])
+        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+            assert abs(int(pixels[row, column]) - int(whole[row, column])) < 6
+
+
+def test_a_small_jpeg_stays_as_it_is() -> None:
+    content = _encoded(PIL.Image.fromarray(RAMP.repeat(40, 0).repeat(40, 1)), "JPEG")
+    ((pixels, _),) = open_reduced(content, 100_000)
+    assert np.array_equal(pixels, open_image(content))

@@ -35,8 +35,10 @@ Above and below is room for a long 1 or 7; where it is too little, the whole lin
 MAX_WIDTH = 4096
 """Columns of a line of ink; a longer line is made smaller."""
 
+ENOUGH = 3_000_000
+"""Pixels of a picture that are looked at: A4 at 170 dpi, where digits 4 mm high have 27 rows."""
+
 _MARGIN = 4  # columns without ink before and after a line
-_MAX_AREA = 3_000_000  # pixels: an A4 page at 170 dpi, where digits 4 mm high have 27 pixels
 _COARSE_AREA = 96 * 96  # light and paper are followed on so many pixels
 _WHITE = 192  # paper when the light is divided out; what is lighter finds room above it
 _FAINTEST = 14  # ink that stands out by fewer of these levels is none
@@ -78,12 +80,14 @@ class Line:
         return _box(self.to_image, corners, (x, y, x + width, y + height))
 
 
-def find_lines(image: Sheet) -> list[Line]:
+def find_lines(image: Sheet, size: tuple[int, int] | None = None) -> list[Line]:
     """The lines of writing in a picture, from top to bottom and from left to right.
 
     Args:
         image: (height, width) of grey or (height, width, 3) of red, green and blue, upright; the
             ink may be darker or lighter than the paper.
+        size: width and height of the picture that this is a reduced copy of: boxes are in its
+            pixels.
 
     Returns:
         A `Line` for each; none if there is no writing. Other things may be among them, such as
@@ -100,7 +104,8 @@ def find_lines(image: Sheet) -> list[Line]:
     contrast, strokes, pen = with_thin_pen(contrast, strokes)
     strokes, fences = without_rules(strokes, pen)
     patches = find_patches(strokes, pen)
-    scale = np.divide(image.shape[:2], contrast.shape)
+    width, height = size or (image.shape[1], image.shape[0])
+    scale = np.divide((height, width), contrast.shape)
     to_image = np.array([[scale[1], 0, 0], [0, scale[0], 0]])
     turn, shape = level(contrast.shape, find_angle(patches))
     if shape != contrast.shape:
@@ -111,7 +116,7 @@ def find_lines(image: Sheet) -> list[Line]:
         )
         patches = find_patches(strokes, pen)
         to_image = _after(to_image, cv2.invertAffineTransform(turn))
-    limits = (0, 0, image.shape[1], image.shape[0])
+    limits = (0, 0, width, height)
     rows = find_rows(patches, fences, pen)
     return [
         cut_out(row, patches, contrast, pen=pen, to_image=to_image, limits=limits) for row in rows
@@ -120,7 +125,7 @@ def find_lines(image: Sheet) -> list[Line]:
 
 def reduce(image: Sheet) -> UInt8[np.ndarray, "rows columns *channels"]:
     """The picture with at most three megapixels: more take time and say no more of a digit."""
-    factor = math.sqrt(_MAX_AREA / (image.shape[0] * image.shape[1]))
+    factor = math.sqrt(ENOUGH / (image.shape[0] * image.shape[1]))
     return image if factor >= 1 else _resize(image, factor)
 
 

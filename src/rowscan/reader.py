@@ -12,7 +12,7 @@ from rowscan import page, reading
 from rowscan.ctc import alternatives, decode
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
-from rowscan.pictures import Source, open_pages
+from rowscan.pictures import Source, open_reduced
 from rowscan.reading import Reading
 from rowscan.scans import PATCH, SIDE
 
@@ -98,14 +98,14 @@ class Reader:
 
     def read_pages(self, source: Source, *, min_confidence: float = 0.0) -> Iterator[Reading]:
         """The numbers on each page of a document, one page after the other. As `read`."""
-        for number, picture in enumerate(open_pages(source, colour=True), start=1):
-            height, width = picture.shape[:2]
-            read = [self._read_line(line) for line in page.find_lines(picture)]
-            lines = tuple(line for line in read if line.digits)
+        pages = open_reduced(source, page.ENOUGH)
+        for number, (picture, (width, height)) in enumerate(pages, start=1):
+            lines = page.find_lines(picture, (width, height))
+            read = [self._read_line(line) for line in lines]
             found = Reading(
                 width=width,
                 height=height,
-                lines=lines,
+                lines=tuple(line for line in read if line.digits),
                 confidence=float(np.prod([line.confidence for line in read])),
                 page=number,
             )

@@ -130,9 +130,9 @@ def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page 
         else:
             from rowscan.annotate import annotated_path, draw, save
 
-            for number, pixels in enumerate(open_pages(source, colour=True), start=1):
-                reading = reader.read(pixels, min_confidence=job.min_confidence)
-                reading = replace(reading, page=number)
+            readings = reader.read_pages(source, min_confidence=job.min_confidence)
+            for reading, pixels in zip(readings, open_pages(source, colour=True), strict=True):
+                number = reading.page
                 try:
                     target = annotated_path(picture.path, job.annotate, base=job.base, page=number)
                     save(draw(pixels, reading), target)
