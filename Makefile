@@ -28,6 +28,8 @@ bench: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_pictures.py
 	$(BIN)/python docs/make_digit_pictures.py
+	$(BIN)/python docs/make_number_pictures.py
+	$(BIN)/python docs/make_page_picture.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -95,7 +95,7 @@ def test_a_picture_is_read_as_the_reader_reads_it(
     raw = client.post("/v1/read", content=content)
     form = client.post("/v1/read", files={"file": ("../../etc/passwd", content)})
     assert raw.status_code == form.status_code == 200
-    assert raw.json() == form.json() == json.loads(json.dumps(expected))
+    assert raw.json() == form.json() == {"path": "-"} | json.loads(json.dumps(expected))
     assert raw.json()["text"]
     # The description leaves nothing out and adds nothing.
     assert schemas.Reading.model_validate(raw.json()).model_dump(mode="json") == raw.json()

@@ -138,7 +138,8 @@ def create_app(
         """
         async with intake.picture(request) as content:
             reading = await workers.run(read_picture, content, min_confidence)
-        return JSONResponse(reading.to_dict())
+        # As `rowscan read --format jsonl` has it for a picture from standard input.
+        return JSONResponse({"path": "-"} | reading.to_dict())
 
     @app.post(
         "/v1/explain",

@@ -42,6 +42,7 @@ class Line(BaseModel):
 class Reading(BaseModel):
     """A picture, read."""
 
+    path: Annotated[str, Field(description="'-': pictures come without a name")]
     page: Annotated[int, Field(ge=1)]
     width: int
     height: int
