@@ -137,7 +137,7 @@ def scrawl(seed: int) -> Picture:
 
 
 PICTURES = {
-    "note.jpg": (note, "4071 90210 8635"),
+    "note.jpg": (note, "4071 / 90210 / 8635"),
     "form.png": (form, "20251103"),
     "cheque.jpg": (cheque, "13580"),
     "board.jpg": (board, "1729"),

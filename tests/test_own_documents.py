@@ -162,5 +162,7 @@ def test_labels_that_are_wrong(content: str, reason: str, tmp_path: Path) -> Non
 
 
 def test_of_a_label_only_the_digits_count(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text('filename,label,who\n1.png,"1,250.-",me\n2.png,007,you\n')
-    assert [picture.label for picture in load_labels(tmp_path)] == ["1250", "007"]
+    (tmp_path / "labels.csv").write_text(
+        'filename,label,who\n1.png,"1,250.-",me\n2.png,007,you\n3.png,12/3.\n'
+    )
+    assert [picture.label for picture in load_labels(tmp_path)] == ["1250", "007", "12 / 3"]

@@ -17,7 +17,7 @@ class LabelledPicture:
 
     path: Path
     label: str
-    """Digits alone; empty where there are none."""
+    """Digits alone, those of several lines joined by " / "; empty where there are none."""
 
 
 def is_labelled(path: str | Path) -> bool:
@@ -29,7 +29,8 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
     """The pictures that a folder's `labels.csv` names, in its order.
 
     It begins with the header `filename,label`, more columns may follow, and names are relative to
-    the folder. Of a label only the digits count: "1,250.-" is read "1250".
+    the folder. Of a label only the digits count: "1,250.-" is read "1250". A slash parts the lines
+    of a page.
 
     Raises:
         DataError: no such file, not a table like this, or no row in it.
@@ -50,7 +51,12 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
             continue
         if len(row) < 2 or not row[0]:
             raise DataError(f"{path}: line {number} has no file name and label")
-        pictures.append(LabelledPicture(path.parent / row[0], re.sub("[^0-9]", "", row[1])))
+        pictures.append(LabelledPicture(path.parent / row[0], _digits(row[1])))
     if not pictures:
         raise DataError(f"{path}: it names no picture")
     return pictures
+
+
+def _digits(label: str) -> str:
+    lines = (re.sub("[^0-9]", "", line) for line in label.split("/"))
+    return " / ".join(line for line in lines if line)

@@ -660,6 +660,14 @@ def cut_out(
     )
 
 
+def slanted(ink: UInt8[np.ndarray, "32 width"], by: float) -> UInt8[np.ndarray, "32 wider"]:
+    """A line of ink whose upper half leans to the right by so many columns a row."""
+    room = math.ceil(abs(by) * LINE_HEIGHT / 2)
+    lean = np.array([[1, -by, by * LINE_HEIGHT / 2 + room], [0, 1, 0]])
+    width = ink.shape[1] + 2 * room
+    return cv2.warpAffine(ink, _to_centres(lean), (width, LINE_HEIGHT))
+
+
 def _after(second: Affine, first: Affine) -> Affine:
     """The map that does the first, then the second."""
     both: np.ndarray = second @ np.vstack([first, [0, 0, 1]])

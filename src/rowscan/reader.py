@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from rowscan import page, reading
-from rowscan.ctc import alternatives, decode
+from rowscan.ctc import Decoding, align, alternatives, decode, text_probability
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
 from rowscan.pictures import Source, open_reduced
@@ -20,6 +20,10 @@ Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
+_SURE = 0.9  # below, a line is looked at again
+_SLANTS = (-0.15, 0.15)  # columns a row
+_IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
+_LEAST = 0.05  # a line less plausible and sure than this is none
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -100,20 +104,23 @@ class Reader:
         """The numbers on each page of a document, one page after the other. As `read`."""
         pages = open_reduced(source, page.ENOUGH)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
-            lines = page.find_lines(picture, (width, height))
-            read = [self._read_line(line) for line in lines]
-            found = Reading(
+            found = page.find_lines(picture, (width, height))
+            read = [(line.plausibility, self._read_line(line)) for line in found]
+            lines = _writing(read)
+            # Without digits: how sure the reader is that what is most like a line holds none.
+            sure = [line.confidence for line in lines]
+            sure = sure or [line.confidence for _, line in read if not line.digits][:1]
+            result = Reading(
                 width=width,
                 height=height,
-                lines=tuple(line for line in read if line.digits),
-                confidence=float(np.prod([line.confidence for line in read])),
+                lines=lines,
+                confidence=float(np.prod(sure)),
                 page=number,
             )
-            yield found.at_least(min_confidence)
+            yield result.at_least(min_confidence)
 
     def _read_line(self, line: page.Line) -> reading.Line:
-        probabilities = line_probabilities(self.line_model, line.ink)
-        found = decode(probabilities)
+        probabilities, found = self._look(line.ink)
         step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
         columns = _columns(line.ink, [(a * step, (b + 1) * step) for a, b in found.spans])
         digits = []
@@ -133,6 +140,29 @@ class Reader:
                 )
             )
         return reading.Line(tuple(digits), found.probability, line.box)
+
+    def _look(
+        self, ink: UInt8[np.ndarray, "32 width"]
+    ) -> tuple[Float32[np.ndarray, "time 11"], Decoding]:
+        """What the model says of a line at each step, and the likeliest text.
+
+        Where that is not sure, two more looks at the line, slanted a little to either side, take
+        part in choosing among the texts that the looks propose.
+        """
+        probabilities = line_probabilities(self.line_model, ink)
+        found = decode(probabilities)
+        if found.probability >= _SURE:
+            return probabilities, found
+        looks = [probabilities]
+        looks += [line_probabilities(self.line_model, page.slanted(ink, by)) for by in _SLANTS]
+        odds = {
+            text: [text_probability(look, text) for look in looks]
+            for text in {found.digits, *(decode(look).digits for look in looks[1:])}
+        }
+        possible = [text for text, seen in odds.items() if seen[0] > _IMPOSSIBLE]
+        best = max(possible, key=lambda text: np.log(np.array(odds[text]) + _IMPOSSIBLE).sum())
+        spans = align(probabilities, best)
+        return probabilities, Decoding(best, float(np.mean(odds[best])), spans)
 
     # Single digits
 
@@ -189,6 +219,44 @@ class Reader:
             return
         for start in range(0, len(images), _BATCH):
             yield self.digit_model.run(output, np.ascontiguousarray(images[start : start + _BATCH]))
+
+
+def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]:
+    """The lines that are writing, by how plausible they are and how sure the model is of them.
+
+    What is found in a picture beside its writing, stains, the fold of a book, words, is often
+    taken for a single digit, most often a 1. So one digit alone must be surer than several, and
+    about as high as the best line.
+    """
+    some = [
+        (plausibility, line)
+        for plausibility, line in read
+        if line.digits and plausibility * line.confidence >= _LEAST
+    ]
+    if not some:
+        return ()
+
+    def evidence(entry: tuple[float, reading.Line]) -> float:
+        plausibility, line = entry
+        bare = 0.5 if _is_bare(line) else 1.0
+        return float(plausibility * line.confidence * bare * line.box[3] ** 0.5)
+
+    best = max(some, key=evidence)[1]
+    kept = []
+    for plausibility, line in some:
+        if len(line.digits) == 1 or _is_bare(line):
+            good = plausibility >= 0.75 and line.confidence >= 0.6
+            good = good and line.box[3] >= 0.6 * best.box[3]
+        else:
+            good = plausibility >= 0.4 and line.confidence ** (1 / len(line.digits)) >= 0.7
+        if good or line is best:
+            kept.append(line)
+    return tuple(kept)
+
+
+def _is_bare(line: reading.Line) -> bool:
+    """Nothing but strokes."""
+    return set(line.text) == {"1"}
 
 
 def line_probabilities(

@@ -87,6 +87,8 @@ def _labelled_line(
     picture: LabelledPicture, reader: Reader
 ) -> UInt8[np.ndarray, "32 width"] | None:
     """The line of a picture in which its label is likeliest; None if it is in none."""
+    if not picture.label.isdecimal():  # several lines, or none
+        return None
     digits = tuple(map(int, picture.label))
     best, found = _IMPOSSIBLE, None
     for line in find_lines(open_image(picture.path, colour=True)):

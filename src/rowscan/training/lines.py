@@ -223,7 +223,9 @@ def _join(
 ) -> None:
     """A stroke of the pen that was not lifted from one digit to the next, at any height."""
     start, end = span
-    places = LINE_HEIGHT / 2 + height * uniform(2, -0.45, 0.45, g)
+    # Nearly level: a steep stroke would be a 1.
+    middle = LINE_HEIGHT / 2 + height * uniform(1, -0.45, 0.45, g)
+    places = middle + height * uniform(2, -0.1, 0.1, g)
     left = max(0, int(start) - 4)
     size = (LINE_HEIGHT, max(8, int(end) + 4 - left))
     x0, x1, y0, y1, pens = (
@@ -307,12 +309,12 @@ def _left_over(
         over = torch.maximum(
             over, there * level * worn * segment(zero, y - rise, ends, y + rise, thick, size=size)
         )
-    for _ in range(2):
-        there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.12).float())
-        x, lean = uniform(n, 0.0, 1.0, g) * width, torch.randn(n, generator=g) * 0.7
-        x = torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.0, 3.0, g), x)
-        stroke = segment(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thick, size=size)
-        over = torch.maximum(over, there * level * worn * stroke)
+    # An upright rule, all the way from top to bottom, and before the line alone: elsewhere it
+    # would teach the network to overlook a 1.
+    there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.05).float())
+    x, lean = uniform(n, 0.0, 1.5, g), torch.randn(n, generator=g) * 0.5
+    stroke = segment(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thick, size=size)
+    over = torch.maximum(over, there * level * worn * stroke)
     if len(glyphs):
         _neighbours(over, glyphs, g)
     return over

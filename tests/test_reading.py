@@ -1,0 +1,159 @@
+"""Pictures of numbers are read: what stands there, where, and how sure that is."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import rowscan
+from rowscan import page
+from rowscan.labelled import LabelledPicture, load_labels
+from rowscan.pictures import open_image
+from rowscan.reader import Reader, _columns, _writing
+from rowscan.reading import Digit, Line, Reading
+from rowscan.training.export import read_weights
+
+NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
+Box = tuple[int, int, int, int]
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.mark.parametrize("picture", load_labels(NUMBERS), ids=lambda picture: picture.path.name)
+def test_the_sample_pictures_are_read(picture: LabelledPicture, reader: Reader) -> None:
+    reading = reader.read(picture.path)
+    assert reading.text == picture.label
+    height, width = open_image(picture.path).shape
+    assert (reading.width, reading.height) == (width, height)
+    for line in reading.lines:
+        boxes = [digit.box for digit in line.digits]
+        assert boxes == sorted(boxes)
+        for inner in boxes:
+            assert _inside(inner, line.box, slack=3)
+            assert _inside(inner, (0, 0, width, height))
+        for (x, _, wide, _), (after, *_) in zip(boxes, boxes[1:], strict=False):
+            assert x + wide <= after + 6
+
+
+def _inside(inner: Box, outer: Box, slack: int = 0) -> bool:
+    x, y, width, height = outer
+    return (
+        inner[0] >= x - slack
+        and inner[1] >= y - slack
+        and inner[0] + inner[2] <= x + width + slack
+        and inner[1] + inner[3] <= y + height + slack
+    )
+
+
+def test_boxes_lie_on_the_digits(reader: Reader) -> None:
+    """Two digits far apart on a large sheet, where each is known to stand."""
+    sheet = np.full((900, 1400), 240, np.uint8)
+    cv2.line(sheet, (300, 200), (300, 500), 20, 22)
+    cv2.ellipse(sheet, (480, 350), (90, 150), 0, 0, 360, 20, 22)
+    (line,) = reader.read(sheet).lines
+    assert line.text == "10"
+    expected = ((289, 189, 23, 323), (379, 189, 203, 323))
+    for digit, box in zip(line.digits, expected, strict=True):
+        np.testing.assert_allclose(digit.box, box, atol=14)
+
+
+def test_every_way_in_gives_the_same_reading(reader: Reader) -> None:
+    path = NUMBERS / "form.png"
+    expected = reader.read(path)
+    assert reader.read(path.read_bytes()) == expected
+    assert reader.read(open_image(path, colour=True)) == expected
+    assert rowscan.read(path) == expected
+
+
+def test_what_is_less_sure_than_asked_for_is_a_question_mark(reader: Reader) -> None:
+    picture = NUMBERS / "note.jpg"
+    sure = reader.read(picture)
+    doubted = reader.read(picture, min_confidence=1.0)
+    assert set(doubted.text) <= set("?0123456789 /")
+    for line, other in zip(sure.lines, doubted.lines, strict=True):
+        for digit, mark in zip(line.digits, other.digits, strict=True):
+            assert mark.digit == (digit.digit if digit.confidence >= 1 else "?")
+            assert (mark.confidence, mark.box) == (digit.confidence, digit.box)
+
+
+def test_a_reading_as_json() -> None:
+    digit = Digit("7", 0.61, (1, 2, 3, 4), ("1", 0.38))
+    reading = Reading(20, 10, (Line((digit,), 0.6, (1, 2, 3, 4)),), 0.6)
+    assert reading.to_dict() == {
+        "page": 1,
+        "width": 20,
+        "height": 10,
+        "text": "7",
+        "confidence": 0.6,
+        "lines": [
+            {
+                "text": "7",
+                "confidence": 0.6,
+                "box": [1, 2, 3, 4],
+                "digits": [
+                    {
+                        "digit": "7",
+                        "confidence": 0.61,
+                        "box": [1, 2, 3, 4],
+                        "runner_up": {"digit": "1", "confidence": 0.38},
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _line(text: str, confidence: float, height: int) -> Line:
+    digits = tuple(Digit(digit, confidence, (0, 0, 1, height), None) for digit in text)
+    return Line(digits, confidence, (0, 0, len(text), height))
+
+
+def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
+    number, low, faint = _line("4071", 0.9, 30), _line("1", 0.95, 9), _line("02", 0.04, 30)
+    stain, nothing = _line("1", 0.95, 30), _line("", 0.99, 30)
+    kept = _writing([(1, number), (1, low), (1, faint), (0.3, stain), (1, nothing)])
+    assert kept == (number,)
+    assert _writing([(0.3, stain)]) == (stain,)
+    assert _writing([(1, faint), (1, nothing)]) == ()
+    column = [(1.0, _line(text, 0.9, 30)) for text in ("1", "7", "12", "1")]
+    assert _writing(column) == tuple(line for _, line in column)
+
+
+def test_neighbours_part_where_there_is_least_ink() -> None:
+    ink = np.zeros((32, 60), np.uint8)
+    ink[4:28, 5:18] = ink[4:28, 30:40] = 255
+    ink[14:17, 18:30] = 200  # a stroke from one to the other
+    left, right = _columns(ink, [(8, 12), (33, 36)])
+    assert left[0] == 5
+    assert 18 <= left[1] <= 30
+    assert 18 <= right[0] <= 30
+    assert right[1] == 40
+    assert _columns(ink, []) == []
+
+
+@pytest.mark.parametrize("by", [-0.15, 0.0, 0.15])
+def test_a_slanted_line_leans_by_that_much(by: float) -> None:
+    ink = np.zeros((32, 40), np.uint8)
+    ink[:, 18:22] = 255
+    lean = page.slanted(ink, by).astype(float)
+    columns = np.arange(lean.shape[1])
+    middles = (lean * columns).sum(1) / lean.sum(1)
+    slope = np.polyfit(np.arange(32), middles, 1)[0]
+    assert slope == pytest.approx(-by, abs=0.02)
+
+
+def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
+    model = reader.line_model
+    assert (model.kind, model.recipe["name"]) == ("line", "line")
+    file = Path(rowscan.__file__).parent / "models" / "line.onnx"
+    assert file.stat().st_size < 4_000_000
+    from rowscan.recipes import find
+    from rowscan.training.line_engine import LineEngine
+
+    wanted = LineEngine(find("line"), "cpu").weights()
+    found = read_weights("shipped", wanted)
+    assert sum(array.size for array in found.values()) <= 2_000_000
