@@ -1,5 +1,6 @@
 """Pictures of numbers are read: what stands there, where, and how sure that is."""
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,7 @@ def test_the_sample_pictures_are_read(picture: LabelledPicture, reader: Reader) 
         for inner in boxes:
             assert _inside(inner, line.box, slack=3)
             assert _inside(inner, (0, 0, width, height))
-        for (x, _, wide, _), (after, *_) in zip(boxes, boxes[1:], strict=False):
+        for (x, _, wide, _), (after, *_) in itertools.pairwise(boxes):
             assert x + wide <= after + 6
 
 
@@ -115,10 +116,10 @@ def _line(text: str, confidence: float, height: int) -> Line:
 def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
     number, low, faint = _line("4071", 0.9, 30), _line("1", 0.95, 9), _line("02", 0.04, 30)
     stain, nothing = _line("1", 0.95, 30), _line("", 0.99, 30)
-    kept = _writing([(1, number), (1, low), (1, faint), (0.3, stain), (1, nothing)])
+    kept = _writing([(1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing)])
     assert kept == (number,)
     assert _writing([(0.3, stain)]) == (stain,)
-    assert _writing([(1, faint), (1, nothing)]) == ()
+    assert _writing([(1.0, faint), (1.0, nothing)]) == ()
     column = [(1.0, _line(text, 0.9, 30)) for text in ("1", "7", "12", "1")]
     assert _writing(column) == tuple(line for _, line in column)
 
@@ -127,7 +128,7 @@ def test_neighbours_part_where_there_is_least_ink() -> None:
     ink = np.zeros((32, 60), np.uint8)
     ink[4:28, 5:18] = ink[4:28, 30:40] = 255
     ink[14:17, 18:30] = 200  # a stroke from one to the other
-    left, right = _columns(ink, [(8, 12), (33, 36)])
+    left, right = _columns(ink, [(8.0, 12.0), (33.0, 36.0)])
     assert left[0] == 5
     assert 18 <= left[1] <= 30
     assert 18 <= right[0] <= 30

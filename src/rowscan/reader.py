@@ -23,7 +23,7 @@ _CLOSE = 0.02  # a runner-up less probable than this is none
 _SURE = 0.9  # below, a line is looked at again
 _SLANTS = (-0.15, 0.15)  # columns a row
 _IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
-_LEAST = 0.05  # a line less plausible and sure than this is none
+_LEAST = 0.1  # a line less plausible and sure than this is none
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -248,10 +248,15 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
             good = plausibility >= 0.75 and line.confidence >= 0.6
             good = good and line.box[3] >= 0.6 * best.box[3]
         else:
-            good = plausibility >= 0.4 and line.confidence ** (1 / len(line.digits)) >= 0.7
+            good = plausibility >= 0.4 and _each(line) >= 0.7
         if good or line is best:
             kept.append(line)
     return tuple(kept)
+
+
+def _each(line: reading.Line) -> float:
+    """The confidence of one of a line's digits, if all were as sure."""
+    return line.confidence ** (1 / len(line.digits))
 
 
 def _is_bare(line: reading.Line) -> bool:
