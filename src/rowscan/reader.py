@@ -159,7 +159,9 @@ class Reader:
             text: [text_probability(look, text) for look in looks]
             for text in {found.digits, *(decode(look).digits for look in looks[1:])}
         }
-        possible = [text for text, seen in odds.items() if seen[0] > _IMPOSSIBLE]
+        possible = [
+            text for text, seen in odds.items() if seen[0] > _IMPOSSIBLE or text == found.digits
+        ]
         best = max(possible, key=lambda text: np.log(np.array(odds[text]) + _IMPOSSIBLE).sum())
         spans = align(probabilities, best)
         return probabilities, Decoding(best, float(np.mean(odds[best])), spans)
