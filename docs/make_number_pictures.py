@@ -3,6 +3,7 @@
 One photo on its way from pixels to numbers, and what composed lines look like.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,11 @@ def draw_ink(photo: np.ndarray) -> None:
                 box = Rectangle((x, y), width, height, fill=False, edgecolor=BLUE, linewidth=1.2)
                 axes.add_patch(box)
     figure.tight_layout()
-    save(figure, "photo-ink")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=84)
+    with PIL.Image.open(buffer) as drawn:
+        few = drawn.convert("RGB").quantize(40, dither=PIL.Image.Dither.NONE)
+    save_picture(few, PICTURES / "photo-ink.png")
 
 
 def draw_steps(line: page.Line) -> None:
