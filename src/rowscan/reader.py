@@ -1,6 +1,7 @@
 """Reader: pictures to readings. Puts together what finds the ink and the models that read it."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -258,7 +259,7 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
 
 def _each(line: reading.Line) -> float:
     """The confidence of one of a line's digits, if all were as sure."""
-    return line.confidence ** (1 / len(line.digits))
+    return math.pow(line.confidence, 1 / len(line.digits))
 
 
 def _is_bare(line: reading.Line) -> bool:
