@@ -509,6 +509,7 @@ def test_the_page_says_when_the_service_is_gone_and_recovers(open_page: Open) ->
     port = service.url.rpartition(":")[2]
     page = open_page(service.url)
     draw(page, number("4"))
+    page.wait_for_timeout(1000)  # until no answer is on its way
     service.end(signal.SIGKILL)
     gone = page.locator("#gone")
     expect(gone).to_be_hidden()
