@@ -130,7 +130,7 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
     assert float(lines.ink.max()) <= 1
     assert not (lines.ink[:, :, -1] > 0.5).any()
     area = (lines.ink > 0.5).sum((1, 2))
-    assert ((area > 600) & (area < 3000)).all()
+    assert ((area > 800) & (area < 2400)).all()
 
 
 def test_joined_lines_are_all_there(tiny: Path) -> None:

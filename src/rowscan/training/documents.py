@@ -47,7 +47,7 @@ class Documents:
         """N of the lines, each a little different every time."""
         chosen = torch.randint(0, len(self.ink), (n,), generator=g).tolist()
         lines = [torch.from_numpy(self.ink[i]).float() / 255 for i in chosen]
-        width = round(1.15 * max(line.shape[1] for line in lines)) + 8
+        width = round(1.15 * max(line.shape[1] for line in lines)) + 16
         padded = torch.stack([fn.pad(line, (4, width - 4 - line.shape[1])) for line in lines])
         return Lines(_varied(padded, g), (width,) * n, tuple(self.labels[i] for i in chosen))
 
@@ -111,8 +111,8 @@ def join(parts: Sequence[Lines]) -> Lines:
 def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor, "n 32 width"]:
     """A little larger or smaller, slanted, turned, moved, with another pen and other ink."""
     n, height, width = ink.shape
-    scale_x, scale_y = (torch.exp(torch.randn(n, generator=g) * 0.06) for _ in range(2))
-    slant = torch.randn(n, generator=g) * 0.12
+    scale_x, scale_y = (torch.exp(0.06 * _normal(n, g)) for _ in range(2))
+    slant = 0.12 * _normal(n, g)
     rise = torch.randn(n, generator=g) * 0.01
     down, right = uniform(n, -1.5, 1.5, g), uniform(n, -2.0, 2.0, g)
     # From places in the result to places in the original: both -1 to 1 over the whole picture.
@@ -126,3 +126,8 @@ def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor,
     strokes = pen(moved, thickness(moved) + torch.randn(n, generator=g) * 0.3)
     some = pixelwise(uniform(n, 0.0, 1.0, g))
     return torch.where(some < 0.5, tone(strokes, g), strokes)
+
+
+def _normal(n: int, g: Generator) -> Float32[Tensor, " n"]:
+    """Normal, but within two deviations: `draw` leaves room for no more."""
+    return torch.randn(n, generator=g).clamp(-2, 2)
