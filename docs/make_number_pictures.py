@@ -17,6 +17,8 @@ import rowscan
 from rowscan import annotate, page
 from rowscan.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
+from rowscan.rules import without_rules
+from rowscan.strokes import background, find_strokes, pen_width, stand_out
 from rowscan.training.lines import compose
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
@@ -35,9 +37,9 @@ def main() -> None:
 
 def draw_ink(photo: np.ndarray) -> None:
     """The photo, what stands out from the paper, the strokes, and the strokes without rules."""
-    contrast, noise = page.stand_out(photo, page.background(photo))
-    strokes = page.find_strokes(contrast, noise)
-    rest, _ = page.without_rules(strokes, page.pen_width(strokes))
+    contrast, noise = stand_out(photo, background(photo))
+    strokes = find_strokes(contrast, noise)
+    rest, _ = without_rules(strokes, pen_width(strokes))
     figure = Figure(figsize=(9.6, 7.2), facecolor="white")
     for place, (picture, title) in enumerate(
         (

@@ -65,6 +65,24 @@ def test_the_text_stands_above_its_line() -> None:
     assert 0.02 < dark < 0.5
 
 
+def test_a_text_covers_no_other_line_and_no_other_text() -> None:
+    """Lines that stand close: the upper one's text is above it, the others' are beside theirs."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 200, (300, 400, 3), dtype=np.uint8)
+    lines = tuple(
+        _reading(width=400, height=300, confidences=[0.99] * 2, at=(20, y), size=50).lines[0]
+        for y in (100, 156, 212)
+    )
+    copy = np.asarray(draw(picture, Reading(width=400, height=300, lines=lines, confidence=0.9)))
+    for y in (100, 156, 212):
+        for x in (20, 120):
+            assert np.array_equal(
+                copy[y + 3 : y + 47, x : x + 50], picture[y + 3 : y + 47, x : x + 50]
+            )
+    plates = [copy[60:95, 22:60], copy[156:206, 180:240], copy[212:262, 180:240]]
+    assert all((plate == 255).all(2).mean() > 0.1 for plate in plates)
+
+
 def test_what_is_less_sure_has_the_thicker_box() -> None:
     picture = np.full((300, 400, 3), 230, np.uint8)
     reading = _reading(width=400, height=300, confidences=[0.99, 0.3], at=(40, 120), size=50)

@@ -14,21 +14,12 @@ from hypothesis.extra import numpy as hnp
 
 from rowscan.errors import DataError
 from rowscan.ink import normalise_digit
-from rowscan.page import (
-    Line,
-    background,
-    dark_on_light,
-    find_angle,
-    find_lines,
-    find_patches,
-    level,
-    pen_width,
-    reduce,
-    stand_out,
-    without_rules,
-)
+from rowscan.page import Line, find_lines, level
 from rowscan.pictures import open_image
+from rowscan.rows import find_angle, find_patches
+from rowscan.rules import without_rules
 from rowscan.scans import LINE_HEIGHT
+from rowscan.strokes import background, dark_on_light, pen_width, reduce, stand_out
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 NUMBER = ("4-08", "0-00", "7-13", "1-02", "8-15", "2-04")

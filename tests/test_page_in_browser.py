@@ -179,6 +179,7 @@ def open_page(browser: Browser, service: Service) -> Iterator[Open]:
     yield open_page
     for context in contexts:
         context.close()
+    service.check()
     # The browser itself complains of answers that are refusals and of a server that is gone.
     assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
 

@@ -546,8 +546,15 @@ class Service:
         self.first_line = self.process.stdout.readline()
         self.url = next(iter(re.findall(r"http://\S+", self.first_line)), "")
 
+    def check(self) -> None:
+        """Fail if it has ended, and say how."""
+        if self.process.poll() is not None:
+            _, errors = self.process.communicate(timeout=30)
+            pytest.fail(f"the service ended by itself: {self.process.returncode}, {errors!r}")
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> str:
         """Tell it to end; what it said on standard error."""
+        self.check()
         self.process.send_signal(how)
         _, errors = self.process.communicate(timeout=30)
         return errors
@@ -619,6 +626,16 @@ def test_rude_clients_hold_up_nobody(service: Service) -> None:
             answer = httpx.post(f"{service.url}/v1/read", content=SEVEN)
             assert answer.json()["text"] == "7"
         assert time.monotonic() - start < 3
+
+
+def test_clients_that_go_before_their_answer_do_not_end_it(service: Service) -> None:
+    host, port = "127.0.0.1", int(service.url.rpartition(":")[2])
+    for _ in range(20):
+        with socket.create_connection((host, port)) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.5)
+    service.check()
+    assert httpx.get(f"{service.url}/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -1,9 +1,9 @@
 """Annotate: what was read, drawn on a copy of the picture. The picture itself stays as it is.
 
-Above each line of writing stands what was read, digit by digit in the colour of its box: green
-where it is sure, amber where it is not, red where it is little more than a guess. The three are
-told apart without seeing red and green (Okabe and Ito: Color universal design, 2008), and what is
-less sure has the thicker box.
+Above each line of writing, or beside it where another line is close above, stands what was read,
+digit by digit in the colour of its box: green where it is sure, amber where it is not, red where it
+is little more than a guess. The three are told apart without seeing red and green (Okabe and Ito:
+Color universal design, 2008), and what is less sure has the thicker box.
 """
 
 import io
@@ -40,7 +40,7 @@ _QUALITY = 90
 
 @dataclass(frozen=True)
 class _Label:
-    """What is written above a line, and the plate that it stands on."""
+    """What is written above or beside a line, and the plate that it stands on."""
 
     line: Line
     font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
@@ -67,7 +67,7 @@ def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> P
         right if a text does not fit beside its line.
     """
     factor = _enlargement(reading)
-    labels = [_label(line, factor) for line in reading.lines]
+    labels = _labels(reading, factor)
     above = max([0, *(-label.box[1] for label in labels)])
     width, height = reading.width * factor, reading.height * factor
     right = max([width, *(label.box[0] + label.box[2] for label in labels)])
@@ -131,17 +131,46 @@ def _enlargement(reading: Reading) -> int:
     return max(1, min(wanted, possible))
 
 
-def _label(line: Line, factor: int) -> _Label:
-    x, y, _, _ = _enlarged(line.box, factor)
+def _labels(reading: Reading, factor: int) -> list[_Label]:
+    """One for each line, where no other line and no other label is, if there is such a place."""
+    boxes = [_enlarged(line.box, factor) for line in reading.lines]
+    labels: list[_Label] = []
+    for number, line in enumerate(reading.lines):
+        others = [*boxes[:number], *boxes[number + 1 :], *(label.box for label in labels)]
+        labels.append(_label(line, others, factor))
+    return labels
+
+
+def _label(line: Line, others: list[Box], factor: int) -> _Label:
+    x, y, line_width, line_height = _enlarged(line.box, factor)
     heights = sorted(digit.box[3] * factor for digit in line.digits)
     size = max(_LEAST_FONT, round(0.6 * heights[len(heights) // 2]))
     font = PIL.ImageFont.load_default(size)
     pad = max(2, size // 6)
     left, top, right, bottom = font.getbbox(line.text)
     width, height = round(right - left) + 2 * pad, round(bottom - top) + 2 * pad
-    top_left = x, y - height - pad
-    text = float(x + pad - left), float(y - height - top)
-    return _Label(line, font, (*top_left, width, height), text)
+    middle = y + (line_height - height) // 2
+    places = [
+        (x, y - height - pad),
+        (x + line_width + 2 * pad, middle),
+        (x - width - 2 * pad, middle),
+    ]
+    free = (
+        (*corner, width, height)
+        for corner in places
+        if corner[0] >= 0 and not any(_meet((*corner, width, height), other) for other in others)
+    )
+    box = next(free, (*places[0], width, height))
+    text = float(box[0] + pad - left), float(box[1] + pad - top)
+    return _Label(line, font, box, text)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Whether two boxes have a pixel in common."""
+    return all(
+        one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2]
+        for axis in (0, 1)
+    )
 
 
 def _draw_line(canvas: PIL.ImageDraw.ImageDraw, label: _Label, factor: int, above: int) -> None:

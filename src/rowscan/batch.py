@@ -4,10 +4,9 @@ Names are looked up while pictures are read, so that the size of a folder costs 
 """
 
 import os
-import signal
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -54,7 +53,7 @@ def read_to(
         return (item.path for item in find() if isinstance(item, Picture))
 
     all_well = True
-    with _pipes_raise(), closing(Table(output, FORMATS[layout], names=names)) as table:
+    with closing(Table(output, FORMATS[layout], names=names)) as table:
         left = (
             item
             for item in find()
@@ -162,25 +161,3 @@ def _prepare(folder: Path, paths: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror or error}") from None
-
-
-@contextmanager
-def _pipes_raise() -> Iterator[None]:
-    """A pipe whose other end is closed raises an error instead of ending this process.
-
-    If it was the pipe of our results, the process ends as it would have: quietly. But first its
-    workers do; and of a worker's own pipe it need not end.
-    """
-    if not hasattr(signal, "SIGPIPE"):
-        yield
-        return
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        yield
-    except BrokenPipeError:
-        if before != signal.SIG_DFL:
-            raise
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGPIPE)
-    finally:
-        signal.signal(signal.SIGPIPE, before)

@@ -1,7 +1,6 @@
 """The command `rowscan`: parses, calls one public function, prints its result; it thinks not."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -270,9 +269,7 @@ def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) ->
 
 def main() -> NoReturn:
     """Entry point: 0 done, 1 something could not be processed, 2 wrong usage, 130 Ctrl-C."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `rowscan recipes | head` ends quietly
-    try:
+    try:  # click ends a command whose output nobody reads on quietly, with 1
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()

@@ -16,6 +16,7 @@ from rowscan.model import Model
 from rowscan.pictures import Source, open_reduced
 from rowscan.reading import Reading
 from rowscan.scans import PATCH, SIDE
+from rowscan.strokes import ENOUGH
 
 Images = UInt8[np.ndarray, "n 28 28"]
 
@@ -103,7 +104,7 @@ class Reader:
 
     def read_pages(self, source: Source, *, min_confidence: float = 0.0) -> Iterator[Reading]:
         """The numbers on each page of a document, one page after the other. As `read`."""
-        pages = open_reduced(source, page.ENOUGH)
+        pages = open_reduced(source, ENOUGH)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
             found = page.find_lines(picture, (width, height))
             read = [(line.plausibility, self._read_line(line)) for line in found]

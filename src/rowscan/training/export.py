@@ -230,9 +230,7 @@ def _sweep(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
     place = graph.constant("place", weights["place"][:, :, None])
     x = graph.node("Add", [graph.affine(x, weights, "embed"), place], "x")
     for layer in range(recipe.layers):
-        x = graph.sweep_layer(
-            x, weights, f"layers.{layer}", directions=DIRECTIONS, sides=(side, side)
-        )
+        x = graph.sweep_layer(x, weights, f"layers.{layer}", DIRECTIONS)
     x = graph.node("Transpose", [graph.normalised(x, weights, "norm")], "known", perm=[2, 0, 1, 3])
     whole = graph.reshaped(x, [0, side * side * width], "whole_image")
     _answers(graph, graph.affine(whole, weights, "head"), recipe, "probabilities")
@@ -250,14 +248,12 @@ def _line(graph: Graph, recipe: Recipe, weights: Arrays) -> Interface:
     place = graph.constant("place", weights["place"])
     x = graph.node("Add", [graph.affine(x, weights, "embed"), place], "x")
     for layer in range(recipe.layers):
-        x = graph.sweep_layer(
-            x, weights, f"layers.{layer}", directions=DIRECTIONS, sides=(rows, None)
-        )
+        x = graph.sweep_layer(x, weights, f"layers.{layer}", DIRECTIONS)
     x = graph.node("Transpose", [graph.normalised(x, weights, "norm")], "known", perm=[1, 2, 0, 3])
     x = graph.affine(graph.reshaped(x, [0, 0, rows * width], "columns"), weights, "join")
     one_row = graph.constant("one_row", np.array([0]))
     x = graph.node("Unsqueeze", [x, one_row], "row")
-    x = graph.sweep_layer(x, weights, "along", directions=ALONG, sides=(1, None))
+    x = graph.sweep_layer(x, weights, "along", ALONG)
     x = graph.node("Squeeze", [graph.normalised(x, weights, "last_norm"), one_row], "line")
     logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, CLASSES], "logits")
     by_line = graph.node("Transpose", [logits], "by_line", perm=[1, 0, 2, 3])

@@ -6,14 +6,23 @@ operators that every ONNX Runtime has, and no framework's export.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from rowscan.scans import Directions
 from rowscan.training.engine import Arrays
+
+
+class Sweep(NamedTuple):
+    """A recurrence along an axis of a grid: names of what it keeps and is offered at each step."""
+
+    kept: str
+    offered: str
+    axis: int
+    backwards: bool
 
 
 class Graph:
@@ -56,15 +65,7 @@ class Graph:
         bias = self.constant(f"{name}.bias", weights[f"{name}.bias"])
         return self.node("LayerNormalization", [x, scale, bias], f"{name}.normalised", epsilon=1e-5)
 
-    def sweep_layer(
-        self,
-        x: str,
-        weights: Arrays,
-        name: str,
-        *,
-        directions: Directions,
-        sides: tuple[int | None, int | None],
-    ) -> str:
+    def sweep_layer(self, x: str, weights: Arrays, name: str, directions: Directions) -> str:
         """`training.sweep.SweepLayer` on a grid (rows, columns, n, width).
 
         Args:
@@ -72,20 +73,21 @@ class Graph:
             weights: where the layer's are found, under
             name: its name.
             directions: of its sweeps.
-            sides: rows and columns of the grid; None where a graph is to take any number.
         """
         u = self.normalised(x, weights, f"{name}.norm")
-        h = []
+        sweeps = []
         for way, (axis, backwards) in enumerate(directions):
             z = self.affine(u, weights, f"{name}.z.{way}")
             v = self.affine(u, weights, f"{name}.v.{way}")
             taken = self.node("Sigmoid", [z], f"{z}.taken")
             kept = self.node("Sigmoid", [self.node("Neg", [z], f"{z}.minus")], f"{z}.kept")
             offered = self.node("Mul", [taken, v], f"{v}.offered")
-            if (side := sides[axis]) is not None:
-                h.append(self._step_by_step(kept, offered, axis, side, backwards=backwards))
-            else:
-                h.append(self._by_doubling(kept, offered, axis, backwards=backwards))
+            sweeps.append(Sweep(kept, offered, axis, backwards))
+        h = [
+            memory
+            for axis, group in itertools.groupby(sweeps, lambda sweep: sweep.axis)
+            for memory in self._swept(list(group), f"{name}.{axis}")
+        ]
         memories = self.node("Concat", h, f"{name}.h", axis=3)
         gate = self.affine(u, weights, f"{name}.gate")
         opened = self.node("Sigmoid", [gate], f"{gate}.open")
@@ -93,46 +95,43 @@ class Graph:
         gated = self.node("Mul", [memories, silu], f"{name}.gated")
         return self.node("Add", [x, self.affine(gated, weights, f"{name}.out")], f"{name}.x")
 
-    def _step_by_step(
-        self, kept: str, offered: str, axis: int, side: int, *, backwards: bool
-    ) -> str:
-        """h[t] = kept[t] h[t-1] + offered[t], each step two nodes."""
-        keep, offer = (
-            self.nodes_of("Split", [x], [f"{x}.{t}" for t in range(side)], axis=axis)
-            for x in (kept, offered)
+    def _swept(self, sweeps: list[Sweep], name: str) -> list[str]:
+        """Each h[t] = kept[t] h[t-1] + offered[t], side by side along one axis of any length."""
+        axis, ways = sweeps[0].axis, range(len(sweeps))
+        body = Graph()
+        for way in ways:
+            old = body.node("Mul", [f"{name}.kept{way}", f"{name}.before{way}"], f"{name}.old{way}")
+            body.node("Add", [old, f"{name}.offered{way}"], f"{name}.now{way}")
+            body.node("Identity", [f"{name}.now{way}"], f"{name}.after{way}")
+        step = helper.make_graph(
+            body.nodes,
+            f"{name}.step",
+            [_anything(f"{name}.{x}{way}") for x in ("before", "kept", "offered") for way in ways],
+            [_anything(f"{name}.{x}{way}") for x in ("after", "now") for way in ways],
         )
-        h = list(offer)
-        order = range(side - 1, -1, -1) if backwards else range(side)
-        for before, t in itertools.pairwise(order):
-            old = self.node("Mul", [keep[t], h[before]], f"{keep[t]}.old")
-            h[t] = self.node("Add", [old, offer[t]], f"{offer[t]}.h")
-        return self.node("Concat", h, f"{offered}.h", axis=axis)
+        first = self.constant(f"{name}.first", np.array(0))
+        nought = self.constant(f"{name}.nought", np.array(0, np.float32))
+        starts = []
+        for sweep in sweeps:
+            offered = sweep.offered
+            shape = self.node("Gather", [offered, first], f"{offered}.first", axis=axis)
+            starts.append(self.node("Mul", [shape, nought], f"{offered}.start"))
+        backwards = [int(sweep.backwards) for sweep in sweeps]
+        inputs = [*starts, *(sweep.kept for sweep in sweeps), *(sweep.offered for sweep in sweeps)]
+        outputs = self.nodes_of(
+            "Scan",
+            inputs,
+            [f"{sweep.offered}.{x}" for x in ("last", "h") for sweep in sweeps],
+            body=step,
+            num_scan_inputs=2 * len(sweeps),
+            scan_input_axes=[axis] * 2 * len(sweeps),
+            scan_input_directions=2 * backwards,
+            scan_output_axes=[axis] * len(sweeps),
+            scan_output_directions=backwards,
+        )
+        return outputs[len(sweeps) :]
 
-    def _by_doubling(self, kept: str, offered: str, axis: int, *, backwards: bool) -> str:
-        """The same for any number of steps up to 1,024, all at once.
 
-        Two steps of a linear recurrence are one of the same kind, with the product of what is kept.
-        So each round doubles how far back h[t] knows, and ten are enough (Hillis and Steele, "Data
-        Parallel Algorithms", 1986).
-        """
-        h, keep = offered, kept
-        for distance in (2**i for i in range(10)):
-            name = f"{offered}.{distance}"
-            old = self.node("Mul", [keep, self._moved(h, axis, distance, backwards)], f"{name}.old")
-            h = self.node("Add", [h, old], f"{name}.h")
-            if distance < 2**9:
-                far = self._moved(keep, axis, distance, backwards)
-                keep = self.node("Mul", [keep, far], f"{name}.keep")
-        return h
-
-    def _moved(self, x: str, axis: int, distance: int, backwards: bool) -> str:
-        """x, `distance` steps later, or earlier if backwards; zeros come in."""
-        pads = np.zeros(8, np.int64)
-        pads[axis + 4 * backwards] = distance
-        padded = self.node("Pad", [x, self.constant(f"{x}.pads", pads)], f"{x}.padded")
-        start, end = (distance, 2**31) if backwards else (0, -distance)
-        ends = [
-            self.constant(f"{x}.{what}", np.array([value]))
-            for what, value in (("start", start), ("end", end), ("axis", axis))
-        ]
-        return self.node("Slice", [padded, *ends], f"{x}.moved")
+def _anything(name: str) -> onnx.ValueInfoProto:
+    """A value inside a loop; what calls the loop decides its shape."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)

@@ -64,11 +64,14 @@ class LineEngine(TorchTraining):
         lines = compose(len(batch) - own, self._images, self._labels, generator)
         if self._documents and own:
             lines = join([lines, self._documents.draw(own, generator)])
-        logits = self._logits(lines.ink)
-        loss = ctc_loss(logits, lines).mean()
+        losses, right = [], 0
+        for part in lines.of_like_widths():
+            logits = self._logits(part.ink)
+            losses.append(ctc_loss(logits, part))
+            texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), part.widths)
+            right += sum(text == label for text, label in zip(texts, part.labels, strict=True))
+        loss = torch.cat(losses).mean()
         self.descend(loss, learning_rate)
-        texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), lines.widths)
-        right = sum(text == label for text, label in zip(texts, lines.labels, strict=True))
         return loss.item(), right
 
     @torch.inference_mode()

@@ -5,8 +5,11 @@ what is left of ruled lines, frames, neighbours and stains is in it, and marks t
 All random numbers come from the generator given.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Generator, Tensor
@@ -30,7 +33,7 @@ from rowscan.training.augmentation import (
 )
 
 _GLYPH = 44  # columns that a single digit or mark is drawn in
-_MARGIN = 6
+_FAR = 1e4  # columns
 _LENGTHS = ((0, 3), (1, 4), (3, 6), (5, 9), (8, 12))
 _LENGTH_WEIGHTS = (1.5, 3.0, 4.0, 2.0, 1.0)
 
@@ -46,21 +49,34 @@ class Lines:
     widths: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
 
+    def of_like_widths(self, parts: int = 4) -> Iterator["Lines"]:
+        """The same lines, the narrowest first, in parts that hold little but what is written."""
+        order = sorted(range(len(self.widths)), key=lambda line: self.widths[line])
+        for part in np.array_split(order, min(parts, len(order))):
+            widths = tuple(self.widths[line] for line in part)
+            labels = tuple(self.labels[line] for line in part)
+            yield Lines(self.ink[part, :, : max(widths)], widths, labels)
+
 
 @dataclass(frozen=True)
 class _Writers:
     """The habits of one writer each: tensors of one value a line.
 
-    Lengths in pixels; `zeros` is how tall a zero is beside other digits, `joins` how often a digit
-    is written on into the next, `marks` how often something that is no digit stands between.
+    Lengths in pixels; `sizes` is how much those of the digits differ, `zeros` how tall a zero is
+    beside them, `upright` how much of the slant that a digit came with is taken away, `tucked` how
+    often a digit stands close to the ink before it and not to its box, `joins` how often a digit is
+    written on into the next, `marks` how often something that is no digit stands between.
     """
 
     height: Value
+    sizes: Value
+    upright: Value
     slant: Value
     stretch: Value
     pen: Value
     gap: Value
     gap_spread: Value
+    tucked: Value
     slope: Value
     foreign: Value
     zeros: Value
@@ -71,16 +87,19 @@ class _Writers:
     def draw(n: int, g: Generator) -> "_Writers":
         touching = uniform(n, 0.0, 1.0, g) < 0.2
         return _Writers(
-            height=uniform(n, 17.0, 27.0, g),
-            slant=torch.randn(n, generator=g) * 0.22,
+            height=28.0 - 11.0 * uniform(n, 0.0, 1.0, g) ** 1.4,
+            sizes=uniform(n, 0.02, 0.13, g),
+            upright=torch.where(uniform(n, 0.0, 1.0, g) < 0.75, uniform(n, 0.4, 1.0, g), 0.0),
+            slant=(0.08 + 0.26 * torch.randn(n, generator=g)).clamp(-0.6, 0.8),
             stretch=torch.exp(torch.randn(n, generator=g) * 0.15),
             pen=uniform(n, 1.5, 4.2, g),
             gap=torch.where(touching, uniform(n, -3.0, 0.5, g), uniform(n, 0.5, 9.0, g)),
             gap_spread=uniform(n, 0.3, 2.0, g),
+            tucked=torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.5, 1.0, g), 0.0),
             slope=torch.randn(n, generator=g) * 0.02,
             foreign=uniform(n, 0.0, 1.0, g),
-            zeros=torch.where(uniform(n, 0.0, 1.0, g) < 0.15, uniform(n, 0.5, 0.9, g), 1.0),
-            joins=torch.where(uniform(n, 0.0, 1.0, g) < 0.12, uniform(n, 0.3, 1.0, g), 0.0),
+            zeros=torch.where(uniform(n, 0.0, 1.0, g) < 0.25, uniform(n, 0.45, 0.9, g), 1.0),
+            joins=torch.where(uniform(n, 0.0, 1.0, g) < 0.15, uniform(n, 0.3, 1.0, g), 0.0),
             marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.6, g), 0.0),
         )
 
@@ -104,7 +123,7 @@ def compose(
     lengths = torch.randint(fewest, most + 1, (n,), generator=g)
     writers = _Writers.draw(n, g)
     line_of = torch.arange(n).repeat_interleave(lengths)
-    chosen = torch.randint(0, len(images), (len(line_of),), generator=g)
+    chosen = _chosen(labels, line_of, g)
     truth = labels[chosen]
     glyphs = _written(as_ink(images[chosen]), truth, line_of, writers, g)
     lines, texts = [], []
@@ -120,6 +139,33 @@ def compose(
     return Lines(papers * inside[:, None], widths, tuple(texts))
 
 
+def _chosen(
+    labels: Int64[Tensor, " m"], line_of: Int64[Tensor, " n"], g: Generator
+) -> Int64[Tensor, " n"]:
+    """Which digits of MNIST the lines are made of.
+
+    As numbers are: digits repeat, and many end in zeros. On half of the lines the same digit is
+    always written the same way.
+    """
+    n, lines = len(line_of), int(line_of.max()) + 1 if len(line_of) else 0
+    chosen = torch.randint(0, len(labels), (n,), generator=g)
+    place = torch.arange(n)
+    first = line_of != line_of.roll(1)
+    repeated = (uniform(n, 0.0, 1.0, g) < 0.1) & ~first & (place > 0)
+    chosen = chosen[torch.where(repeated, 0, place).cummax(0).values] if n else chosen
+    zeros = torch.nonzero(labels == 0).flatten()
+    if n and len(zeros):
+        to_the_end = torch.bincount(line_of, minlength=lines).cumsum(0)[line_of] - place
+        many = torch.where(uniform(lines, 0.0, 1.0, g) < 0.12, uniform(lines, 1.0, 5.0, g), 0.0)
+        round_number = ~first & (to_the_end <= many[line_of].floor())
+        drawn = zeros[torch.randint(0, len(zeros), (n,), generator=g)]
+        chosen = torch.where(round_number, drawn, chosen)
+    of_one_hand = uniform(lines, 0.0, 1.0, g) < 0.5
+    key = 10 * line_of + labels[chosen]
+    leader = torch.full((10 * lines,), n).scatter_reduce(0, key, place, "amin")[key]
+    return torch.where(of_one_hand[line_of], chosen[leader], chosen)
+
+
 def _written(
     ink: Float32[Tensor, "n 28 28"],
     truth: Int64[Tensor, " n"],
@@ -133,17 +179,16 @@ def _written(
         return torch.zeros(0, LINE_HEIGHT, _GLYPH)
     foreign = writers.foreign[line_of]
     ink = other_habits(ink, truth, foreign < 0.35, g)
-    ink = _long_flags(ink, (truth == 1) & (foreign < 0.15), g)
+    ink = _long_flags(ink, (truth == 1) & (foreign < 0.22), g)
     own = uniform(n, 0.0, 0.45, g)
     warp = Warp.draw(n, own, g)
-    slant = writers.slant[line_of]
-    stretch = writers.stretch[line_of]
-    zero = torch.zeros(n)
-    hand = torch.stack([1 / stretch, slant, zero, torch.ones(n)], 1).view(n, 2, 2)
-    warp = Warp(warp.matrix @ hand, warp.bend)
+    stretch, zero, one = writers.stretch[line_of], torch.zeros(n), torch.ones(n)
+    hand = torch.stack([1 / stretch, zero, zero, one], 1).view(n, 2, 2)
+    raised = torch.stack([one, writers.upright[line_of] * _slant(ink), zero, one], 1).view(n, 2, 2)
+    warp = Warp(raised @ warp.matrix @ hand, warp.bend)
     draft = warp.sample(ink, torch.full((n,), 0.75), torch.zeros(n, 2))
     top, bottom, left, right = extents(draft)
-    size = torch.exp(torch.randn(n, generator=g) * 0.06)
+    size = torch.exp(torch.randn(n, generator=g) * writers.sizes[line_of])
     size = size * torch.where(truth == 0, writers.zeros[line_of], 1.0)
     # As in MNIST the longer side counts, but a flat digit is no taller for being wide.
     side = torch.maximum(bottom - top + 1, 0.6 * (right - left + 1)).clamp(min=6)
@@ -152,6 +197,16 @@ def _written(
     shift = -centre * (scale / 0.75)[:, None]
     glyphs = warp.sample(ink, scale, shift, size=(LINE_HEIGHT, _GLYPH))
     return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
+
+
+def _slant(ink: Float32[Tensor, "n 28 28"]) -> Value:
+    """How far a digit leans to the left: columns a row down, by its second moments."""
+    place = torch.arange(ink.shape[1]) - (ink.shape[1] - 1) / 2
+    mass = ink.sum((1, 2)).clamp(min=1e-3)
+    x, y = ink.sum(1) @ place / mass, ink.sum(2) @ place / mass
+    down = ink.sum(2) @ place.square() / mass - y * y
+    both = torch.einsum("nyx,y,x->n", ink, place, place) / mass - x * y
+    return (both / down.clamp(min=1)).clamp(-0.7, 0.7)
 
 
 def _long_flags(
@@ -177,14 +232,16 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
     def normal(spread: float) -> float:
         return spread * float(torch.randn((), generator=g))
 
-    height, width, gap, spread, slope, joins, marks = (
+    height, width, gap, spread, tucked, slope, slant, joins, marks = (
         float(values[line])
         for values in (
             writers.height,
             writers.pen,
             writers.gap,
             writers.gap_spread,
+            writers.tucked,
             writers.slope,
+            writers.slant,
             writers.joins,
             writers.marks,
         )
@@ -195,27 +252,64 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             pieces.append(_mark(height, width, g))
         if glyph is not None:
             pieces.append(glyph)
-    paper = torch.zeros(LINE_HEIGHT, 80 + (_GLYPH + 40) * len(pieces))
-    last = x = chance(1.0, 14.0)
-    start = normal(1.2)
-    for piece in pieces:
-        columns = torch.nonzero((piece > 0.3).any(0)).flatten()
+    paper = torch.zeros(LINE_HEIGHT, 60 + (_GLYPH + 40) * len(pieces))
+    start, last = normal(1.2), 20.0
+    edge = torch.full((LINE_HEIGHT,), -_FAR)  # the last column with ink so far, row by row
+    for place, drawn in enumerate(pieces):
+        rows, columns = torch.nonzero(drawn > 0.3, as_tuple=True)
         if not len(columns):
             continue
-        first, wide = int(columns[0]), int(columns[-1] - columns[0]) + 1
-        down = round(min(5.0, max(-5.0, start + slope * x + normal(0.7))))
-        left = round(x) - first
-        hidden = max(-left, 0)
-        target = paper[:, left + hidden : left + _GLYPH]
-        target.copy_(torch.maximum(target, _moved(piece, down)[:, hidden:]))
-        if last != x and joins > 0 and chance(0.0, 1.0) < joins:
-            _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
-        last = x + wide
+        top, bottom = int(rows.min()), int(rows.max())
+        first, wide = int(columns.min()), int(columns.max() - columns.min()) + 1
+        smaller = max(0.0, height - (bottom - top + 1)) / 2
+        down = start + slope * last + normal(0.7) + smaller * chance(-0.3, 1.0)
+        piece = _moved(drawn, round(min(LINE_HEIGHT - 1.0 - bottom, max(-top, down))))
+        begin, end = _profile(piece)
         space = gap + normal(spread)
         if chance(0.0, 1.0) < 0.04:
             space += chance(6.0, 30.0)
-        x = last + max(space, -0.35 * wide)
-    return paper[:, : max(12, round(last + chance(1.0, 16.0)))]
+        if chance(0.0, 1.0) < tucked:
+            space -= float((last + begin - first - edge).clamp(0.0, _GLYPH).min())
+        x = last + max(space, -0.45 * wide) if place else last
+        left = round(x) - first
+        hidden = max(-left, 0)
+        target = paper[:, left + hidden : left + _GLYPH]
+        target.copy_(torch.maximum(target, piece[:, hidden:]))
+        if place and joins > 0 and chance(0.0, 1.0) < joins:
+            _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
+        edge = torch.maximum(edge, left + end)
+        last = max(last, x + wide)
+    return _trimmed(_leaning(paper, slant), chance(1.0, 14.0), chance(1.0, 16.0))
+
+
+def _profile(piece: Line) -> tuple[Tensor, Tensor]:
+    """First and last column with ink in or near each row; far outside where there is none."""
+    there = fn.max_pool2d(piece[None], (5, 1), 1, (2, 0))[0] > 0.3
+    place = torch.arange(piece.shape[1], dtype=torch.float32)
+    return (
+        torch.where(there, place, _FAR).amin(1),
+        torch.where(there, place, -_FAR).amax(1),
+    )
+
+
+def _leaning(paper: Line, slant: float) -> Float32[Tensor, "32 wider"]:
+    """All of a line leaning to the right, by so many columns a row."""
+    room = math.ceil(abs(slant) * LINE_HEIGHT / 2)
+    width = paper.shape[1] + 2 * room
+    x = torch.arange(width) - (width - 1) / 2
+    y = torch.arange(LINE_HEIGHT) - (LINE_HEIGHT - 1) / 2
+    across = (x[None] + slant * y[:, None]) * (2 / paper.shape[1])
+    places = torch.stack([across, (y[:, None] * (2 / LINE_HEIGHT)).expand_as(across)], -1)
+    return fn.grid_sample(paper[None, None], places[None], align_corners=False)[0, 0]
+
+
+def _trimmed(paper: Line, before: float, after: float) -> Float32[Tensor, "32 kept"]:
+    """The columns with ink, and so much paper before and after them."""
+    columns = torch.nonzero((paper > 0.3).any(0)).flatten()
+    first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (30, 30)
+    start, end = round(first - before), round(last + after)
+    kept = paper[:, max(0, start) : end]
+    return fn.pad(kept, (max(0, -start), max(0, 12 - (end - start))))
 
 
 def _join(
@@ -274,7 +368,7 @@ def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]
         ]
     elif kind < 0.86:
         # The humps of small letters, as in "num": up and down, leaning, all about as high.
-        humps = 3 + int(5 * a)
+        humps = 4 + int(5 * a)
         tall, wide = (0.25 + 0.3 * b) * height, 2.0 + 3.0 * c
         points = uniform(2 * humps, -0.15, 0.15, g).view(humps, 2)
         low = bottom - 1 - 3 * float(points[0, 0])
@@ -282,10 +376,11 @@ def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]
         ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(humps)]
         strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(humps - 1)]
     else:
-        points = uniform(10, 0.15, 0.85, g).view(5, 2)
+        # To and fro more often than any digit does.
+        points = uniform(18, 0.15, 0.85, g).view(9, 2)
         xs = [10 + 22 * float(x) for x in points[:, 0]]
         ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(2 + int(3 * c))]
+        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(5 + int(4 * c))]
         width *= 1 + 2 * max(0.0, a - 0.6)
     x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
     pens = torch.full((len(strokes),), width)

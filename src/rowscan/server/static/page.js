@@ -120,8 +120,10 @@ async function cutOut([x, y, width, height], reading) {
   return toBlob(canvas);
 }
 
+/** As a PNG, at once: `canvas.toBlob` waits for idle time, on a busy machine for seconds. */
 function toBlob(canvas) {
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const bytes = atob(canvas.toDataURL("image/png").split(",")[1]);
+  return new Blob([Uint8Array.from(bytes, (c) => c.charCodeAt(0))], { type: "image/png" });
 }
 
 // Showing ------------------------------------------------------------------------------------
