@@ -1,6 +1,7 @@
 """The command `rowscan`: parses, calls one public function, prints its result; it thinks not."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -146,7 +147,8 @@ def train(
         for note in getattr(interrupt, "__notes__", ()):
             click.echo(f"rowscan: {note}", err=True)
         raise
-    click.echo(_trained(run))
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one prints
+        click.echo(_trained(run))
 
 
 @cli.command()

@@ -64,15 +64,19 @@ class LineEngine(TorchTraining):
         lines = compose(len(batch) - own, self._images, self._labels, generator)
         if self._documents and own:
             lines = join([lines, self._documents.draw(own, generator)])
-        losses, right = [], 0
+        losses, right = [torch.empty(0, device=self.device)], 0
         for part in lines.of_like_widths():
-            logits = self._logits(part.ink)
-            losses.append(ctc_loss(logits, part))
-            texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), part.widths)
-            right += sum(text == label for text, label in zip(texts, part.labels, strict=True))
-        loss = torch.cat(losses).mean()
-        self.descend(loss, learning_rate)
-        return loss.item(), right
+            mine = part.share(self.ranks.share(len(part.widths)))
+            if not mine.widths:
+                continue
+            logits = self._logits(mine.ink)
+            losses.append(ctc_loss(logits, mine))
+            texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), mine.widths)
+            right += sum(text == label for text, label in zip(texts, mine.labels, strict=True))
+        each = torch.cat(losses)
+        loss = each.mean() if len(each) else torch.zeros((), device=self.device)
+        share = len(each) / len(batch)
+        return self.descend(loss, loss.new_tensor(right), share, learning_rate)
 
     @torch.inference_mode()
     def read(self, lines: Lines) -> tuple[Float32[np.ndarray, "time n 11"], float]:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Generator, Tensor
@@ -52,10 +51,16 @@ class Lines:
     def of_like_widths(self, parts: int = 4) -> Iterator["Lines"]:
         """The same lines, the narrowest first, in parts that hold little but what is written."""
         order = sorted(range(len(self.widths)), key=lambda line: self.widths[line])
-        for part in np.array_split(order, min(parts, len(order))):
+        size = math.ceil(len(order) / parts)
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
             widths = tuple(self.widths[line] for line in part)
             labels = tuple(self.labels[line] for line in part)
             yield Lines(self.ink[part, :, : max(widths)], widths, labels)
+
+    def share(self, lines: slice) -> "Lines":
+        """Some of the lines, no narrower than all of them were."""
+        return Lines(self.ink[lines], self.widths[lines], self.labels[lines])
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rowscan.training.engine import Engine, Trainer, create, torch_or_extra
 from rowscan.training.exam import Exam
 from rowscan.training.export import named, read_weights
 from rowscan.training.progress import Progress
+from rowscan.training.ranks import RankError, Ranks, joined
 from rowscan.training.runs import Place, Run, new_directory
 
 CHECKPOINT_SECONDS = 5.0
@@ -54,24 +55,29 @@ def train(
         DataError: the data cannot be had.
         MissingExtraError: the engine's framework is not installed.
     """
-    if isinstance(recipe, str):
-        recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
-    elif isinstance(recipe, Path):
-        recipe = load(recipe)
-    if data is not None and is_labelled(data) and recipe.network == "line":
-        changes = _SHORT | {"steps_per_epoch": 10 + len(load_labels(data)) // 16} | changes
-    named = {"data": data, "start": start}
-    recipe = change(recipe, changes | {k: str(v) for k, v in named.items() if v is not None})
-    if recipe.train_on == "all" and recipe.monitor == "validation":
-        raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
-    if recipe.train_on == "all" and recipe.calibrate:
-        raise UsageError("train_on=all leaves no validation images: set calibrate=false as well")
-    engine = _engine(recipe, device)
-    if recipe.start:
-        engine.load_weights(read_weights(recipe.start, engine.weights()))
-    exam, steps = _prepare(recipe, engine, offline)
-    run = Run.create(Path(output) if output else new_directory(recipe), recipe)
-    return _train(run, engine, exam, steps=steps, quiet=quiet)
+    with joined(device) as ranks:
+        if isinstance(recipe, str):
+            recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
+        elif isinstance(recipe, Path):
+            recipe = load(recipe)
+        if data is not None and is_labelled(data) and recipe.network == "line":
+            changes = _SHORT | {"steps_per_epoch": 10 + len(load_labels(data)) // 16} | changes
+        named = {"data": data, "start": start}
+        recipe = change(recipe, changes | {k: str(v) for k, v in named.items() if v is not None})
+        if recipe.train_on == "all" and recipe.monitor == "validation":
+            raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
+        if recipe.train_on == "all" and recipe.calibrate:
+            raise UsageError(
+                "train_on=all leaves no validation images: set calibrate=false as well"
+            )
+        engine = _engine(recipe, device, ranks)
+        if recipe.start:
+            engine.load_weights(read_weights(recipe.start, engine.weights()))
+        exam, steps = _prepare(recipe, engine, ranks, offline)
+        run = ranks.from_first(
+            lambda: Run.create(Path(output) if output else new_directory(recipe), recipe)
+        )
+        return _train(run, engine, exam, ranks, steps=steps, quiet=quiet)
 
 
 def resume(
@@ -85,12 +91,19 @@ def resume(
     Raises:
         UsageError: the directory holds no run.
     """
-    run = Run.open(Path(directory))
-    if run.result is not None:
-        return run
-    engine = _engine(run.recipe, device)
-    exam, steps = _prepare(run.recipe, engine, offline)
-    return _train(run, engine, exam, steps=steps, quiet=quiet)
+    with joined(device) as ranks:
+        run, complete = ranks.from_first(lambda: _open(Path(directory)))
+        if complete:
+            return run
+        engine = _engine(run.recipe, device, ranks)
+        exam, steps = _prepare(run.recipe, engine, ranks, offline)
+        return _train(run, engine, exam, ranks, steps=steps, quiet=quiet)
+
+
+def _open(directory: Path) -> tuple[Run, bool]:
+    """A run, and whether it is complete."""
+    run = Run.open(directory)
+    return run, run.result is not None
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -107,7 +120,9 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
 
 
-def _engine(recipe: Recipe, device: str) -> Trainer:
+def _engine(recipe: Recipe, device: str, ranks: Ranks) -> Trainer:
+    if ranks.world > 1 and recipe.engine != "torch":
+        raise UsageError(f"the {recipe.engine} engine trains in one process: leave out torchrun")
     if recipe.network != "line":
         return create(recipe, device)
     with torch_or_extra():
@@ -115,10 +130,13 @@ def _engine(recipe: Recipe, device: str) -> Trainer:
     return LineEngine(recipe, device)
 
 
-def _prepare(recipe: Recipe, engine: Trainer, offline: bool) -> tuple[Exam, int]:
+def _prepare(recipe: Recipe, engine: Trainer, ranks: Ranks, offline: bool) -> tuple[Exam, int]:
     """Give the engine its images; what the training will be measured by, and its steps."""
     labelled = recipe.network == "line" and is_labelled(recipe.data)
-    digits = load_digits("mnist" if labelled else recipe.data, offline=offline)
+    name = "mnist" if labelled else recipe.data
+    if ranks.world > 1:  # what is fetched is fetched once
+        ranks.from_first(lambda: _ready(name, offline))
+    digits = load_digits(name, offline=offline)
     images = digits.training if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
     if steps == 0:
@@ -138,20 +156,37 @@ def _prepare(recipe: Recipe, engine: Trainer, offline: bool) -> tuple[Exam, int]
     return LineExam(recipe, engine, digits, documents), steps
 
 
-def _train(run: Run, engine: Trainer, exam: Exam, *, steps: int, quiet: bool) -> Run:
-    state, place = run.load_checkpoint()
+def _train(run: Run, engine: Trainer, exam: Exam, ranks: Ranks, *, steps: int, quiet: bool) -> Run:
+    state, place = ranks.from_first(run.load_checkpoint)
     if state:
         engine.load_state(state)
     recipe = run.recipe
-    with Progress(recipe, steps=steps, done=place.step, quiet=quiet) as progress:
+    writes = ranks.is_first
+    with Progress(recipe, steps=steps, done=place.step, quiet=quiet or not writes) as progress:
         try:
-            _run_epochs(run, engine, place, exam=exam, steps=steps, progress=progress)
+            _run_epochs(
+                run, engine, place, exam=exam, steps=steps, progress=progress, writes=writes
+            )
         except KeyboardInterrupt as error:
-            error.add_note(f"stopped; go on with: rowscan train --resume {run.directory}")
+            error.add_note(f"stopped; {_go_on(run)}")
             raise
+        except RankError as error:
+            raise RankError(f"{error}; {_go_on(run)}") from None
+    ranks.from_first(lambda: _finish(run, engine, exam, place))
+    return run
+
+
+def _finish(run: Run, engine: Trainer, exam: Exam, place: Place) -> None:
     result = exam.finish(run, place)
     run.finish(engine.weights(), result | {"seconds": round(place.seconds, 3)})
-    return run
+
+
+def _ready(data: str, offline: bool) -> None:
+    load_digits(data, offline=offline)
+
+
+def _go_on(run: Run) -> str:
+    return f"go on with: rowscan train --resume {run.directory}"
 
 
 def _run_epochs(
@@ -162,6 +197,7 @@ def _run_epochs(
     exam: Exam,
     steps: int,
     progress: Progress,
+    writes: bool,
 ) -> None:
     recipe = run.recipe
     per_epoch = steps // recipe.epochs
@@ -184,6 +220,8 @@ def _run_epochs(
             place.correct += correct
             place.seen += len(batch)
             progress.step()
+            if not writes:
+                continue
             last = position == per_epoch - 1
             # As the published scripts count: after steps 1, 51, 101, ... of an epoch.
             if last or position % recipe.record_every == 0:

@@ -21,6 +21,7 @@ from rowscan.training.drawing import draw_order, first_weights, is_trained, set_
 from rowscan.training.engine import Arrays
 from rowscan.training.networks import Classifier, LSTMClassifier, MLPClassifier
 from rowscan.training.no_digits import draw_no_digits
+from rowscan.training.ranks import current
 from rowscan.training.sweep import SweepClassifier
 
 DIGITS = 10
@@ -33,6 +34,7 @@ class TorchTraining:
 
     def __init__(self, recipe: Recipe, network: nn.Module, device: str) -> None:
         self.recipe = recipe
+        self.ranks = current()
         self.device = _device(device)
         network.to(self.device)
         self._parameters = dict(network.named_parameters())
@@ -46,15 +48,39 @@ class TorchTraining:
         trained = [p for p in self._parameters.values() if p.requires_grad]
         self.optimizer = _optimizer(recipe, trained)
 
-    def descend(self, loss: Tensor, learning_rate: float) -> None:
-        """One step of the optimiser down the loss."""
+    def descend(
+        self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
+    ) -> tuple[float, int]:
+        """One step of the optimiser down the loss.
+
+        Args:
+            loss: mean over this process's share of the batch, and
+            correct: answers in it.
+            share: how much of the batch this is; 1 where there is one process.
+            learning_rate: step size.
+
+        Returns:
+            The same of the whole batch.
+        """
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        if share < 1:
+            loss = loss * share
+        if share > 0:
+            loss.backward()  # type: ignore[no-untyped-call]
+        if self.ranks.world > 1:
+            said = torch.stack([loss.detach(), correct.detach().float()])
+            trained = [p for p in self._parameters.values() if p.requires_grad]
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.ranks.add([said, *(p.grad for p in trained if p.grad is not None)])
+            loss, correct = said.unbind()
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
+        return loss.item(), round(correct.item())
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
@@ -156,12 +182,16 @@ class TorchEngine(TorchTraining):
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
         x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
-        logits = self.network(x)
-        loss = nn.functional.cross_entropy(logits, labels)
-        self.descend(loss, learning_rate)
-        digits = slice(len(batch))
-        correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
-        return loss.item(), int(correct.item())
+        mine = self.ranks.share(len(labels))
+        share = (mine.stop - mine.start) / len(labels)
+        loss = correct = torch.zeros((), device=self.device)
+        if share:
+            x, labels = x[:, mine], labels[mine]
+            logits = self.network(x)
+            loss = nn.functional.cross_entropy(logits, labels)
+            digits = slice(max(0, len(batch) - mine.start))
+            correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
+        return self.descend(loss, correct, share, learning_rate)
 
     def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
