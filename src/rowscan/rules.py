@@ -32,10 +32,14 @@ def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
     )
     flat_marks, upright_marks = _mark(long_sides, strokes), _mark(long_posts, turned)
     flat = boxed + [
-        r for r in long_sides if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen)
+        r
+        for r in long_sides
+        if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen, borders=True)
     ]
     upright = posted + [
-        r for r in long_posts if r.length >= 3 * size or _meets(r, flat_marks.T, pen)
+        r
+        for r in long_posts
+        if r.length >= 3 * size or _meets(r, flat_marks.T, pen, borders=True)
     ]
     rest = np.ascontiguousarray(_erase(flat, strokes).T)
     rest &= _erase(upright, turned)
@@ -87,7 +91,8 @@ def _straight(strokes: Mask, pen: float, shortest: float) -> list[_Rule]:
         thick = pixels.sum(0)  # the runs touch, so no column is empty
         rows = np.arange(height) @ pixels / thick
         thickness = float(np.median(thick))
-        bare = thick <= 1.5 * thickness  # elsewhere a stroke lies along it
+        # Elsewhere a stroke lies along it; a thin rule has a pixel more here and there.
+        bare = thick <= max(1.5 * thickness, thickness + 1)
         if bare.mean() < 0.6:
             continue
         columns = np.arange(width)
@@ -126,10 +131,14 @@ def _mark(rules: list[_Rule], strokes: Mask) -> Mask:
     return marks
 
 
-def _meets(rule: _Rule, others: Mask, pen: float) -> bool:
-    """Whether there is another rule at both ends."""
+def _meets(rule: _Rule, others: Mask, pen: float, *, borders: bool = False) -> bool:
+    """Whether there is another rule at both ends, or, if that counts, the picture's border."""
     reach = round(pen) + 2
-    for column in (0, rule.length - 1):
+    ends = [0, rule.length - 1]
+    if borders:
+        distance = [rule.left, others.shape[1] - rule.left - rule.length]
+        ends = [end for end, away in zip(ends, distance, strict=True) if away > reach]
+    for column in ends:
         x, y = rule.left + column, rule.top + int(rule.pixels[:, column].argmax())
         near = others[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
         if not near.any():
