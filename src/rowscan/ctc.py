@@ -7,6 +7,7 @@ of answering give the same text, and the probability of the text is the sum over
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,21 +45,48 @@ def decode(probabilities: Probabilities) -> Decoding:
         probabilities: a row a step, each summing to 1; class 0 is none, digit d is class d + 1.
     """
     candidates = _beam(np.asarray(probabilities, np.float64))
-    texts = {text: text_probability(probabilities, text) for text in candidates}
-    best = max(texts, key=lambda text: texts[text])
-    return Decoding(best, min(texts[best], 1.0), align(probabilities, best))
+    exact = text_probabilities(probabilities, candidates)
+    best = int(exact.argmax())
+    text = candidates[best]
+    return Decoding(text, min(float(exact[best]), 1.0), align(probabilities, text))
 
 
 def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> float:
-    """The sum over all alignments of a text: CTC's forward algorithm (Graves et al., section 4.1).
+    """As `text_probabilities`, of one text."""
+    return float(text_probabilities(probabilities, [digits])[0])
+
+
+def text_probabilities(
+    probabilities: Probabilities, texts: Sequence[tuple[int, ...]]
+) -> Float[np.ndarray, " texts"]:
+    """The sum over all alignments of each text: CTC's forward algorithm (Graves et al., 4.1).
 
     0 for a text that does not fit into the steps.
     """
-    p = np.asarray(probabilities, np.float64)[:, _classes(digits)]
-    forward, scales = _forward(p, _may_skip(digits))
-    if not scales.all():
-        return 0.0
-    return float(np.exp(np.log(scales).sum()) * forward[-1, -2:].sum())
+    p = np.asarray(probabilities, np.float64)
+    last = np.array([2 * len(text) for text in texts])
+    classes = np.zeros((len(texts), last.max() + 1), np.int64)
+    skip = np.zeros((len(texts), max(last.max() - 1, 0)), bool)
+    for text, end, own, may in zip(texts, last, classes, skip, strict=True):
+        own[: end + 1] = _classes(text)
+        may[: max(end - 1, 0)] = _may_skip(text)
+    emitted = p[:, classes] * (np.arange(classes.shape[1]) <= last[:, None])
+    row = np.zeros(classes.shape)
+    row[:, :2] = emitted[0, :, :2]
+    scales = np.zeros((len(p), len(texts)))
+    for t, step in enumerate(emitted):
+        if t:
+            before = row.copy()
+            row[:, 1:] += before[:, :-1]
+            row[:, 2:] += before[:, :-2] * skip
+            row *= step
+        scales[t] = row.sum(1)
+        row /= np.where(scales[t] == 0, 1, scales[t])[:, None]
+    every = np.arange(len(texts))
+    ends = row[every, last] + np.where(last > 0, row[every, np.maximum(last - 1, 0)], 0)
+    with np.errstate(divide="ignore"):
+        result: np.ndarray = np.exp(np.log(scales).sum(0)) * ends
+    return result
 
 
 def alternatives(probabilities: Probabilities, digits: tuple[int, ...]) -> Alternatives:

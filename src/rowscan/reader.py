@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from rowscan import page, reading
-from rowscan.ctc import Decoding, align, alternatives, decode, text_probability
+from rowscan.ctc import Decoding, align, alternatives, decode, text_probabilities
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
 from rowscan.pictures import Source, open_reduced
@@ -157,16 +157,13 @@ class Reader:
             return probabilities, found
         looks = [probabilities]
         looks += [line_probabilities(self.line_model, page.slanted(ink, by)) for by in _SLANTS]
-        odds = {
-            text: [text_probability(look, text) for look in looks]
-            for text in {found.digits, *(decode(look).digits for look in looks[1:])}
-        }
-        possible = [
-            text for text, seen in odds.items() if seen[0] > _IMPOSSIBLE or text == found.digits
-        ]
-        best = max(possible, key=lambda text: np.log(np.array(odds[text]) + _IMPOSSIBLE).sum())
-        spans = align(probabilities, best)
-        return probabilities, Decoding(best, float(np.mean(odds[best])), spans)
+        texts = list(dict.fromkeys([found.digits, *(decode(look).digits for look in looks[1:])]))
+        odds = np.array([text_probabilities(look, texts) for look in looks])
+        together = np.log(odds + _IMPOSSIBLE).sum(0)
+        together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
+        best = int(together.argmax())
+        spans = align(probabilities, texts[best])
+        return probabilities, Decoding(texts[best], float(odds[:, best].mean()), spans)
 
     # Single digits
 

@@ -37,9 +37,7 @@ def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
         if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen, borders=True)
     ]
     upright = posted + [
-        r
-        for r in long_posts
-        if r.length >= 3 * size or _meets(r, flat_marks.T, pen, borders=True)
+        r for r in long_posts if r.length >= 3 * size or _meets(r, flat_marks.T, pen, borders=True)
     ]
     rest = np.ascontiguousarray(_erase(flat, strokes).T)
     rest &= _erase(upright, turned)
