@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,9 @@ from rowscan.labelled import LabelledPicture, load_labels
 from rowscan.pictures import open_image
 from rowscan.reader import Reader, _columns, _writing
 from rowscan.reading import Digit, Line, Reading
+from rowscan.recipes import Recipe, find
 from rowscan.training.export import read_weights
+from rowscan.training.line_engine import LineEngine
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 Box = tuple[int, int, int, int]
@@ -108,9 +111,9 @@ def test_a_reading_as_json() -> None:
     }
 
 
-def _line(text: str, confidence: float, height: int) -> Line:
-    digits = tuple(Digit(digit, confidence, (0, 0, 1, height), None) for digit in text)
-    return Line(digits, confidence, (0, 0, len(text), height))
+def _line(text: str, confidence: float, height: int, x: int = 0) -> Line:
+    digits = tuple(Digit(digit, confidence, (x, 0, 1, height), None) for digit in text)
+    return Line(digits, confidence, (x, 0, len(text), height))
 
 
 def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
@@ -122,6 +125,14 @@ def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
     assert _writing([(1.0, faint), (1.0, nothing)]) == ()
     column = [(1.0, _line(text, 0.9, 30)) for text in ("1", "7", "12", "1")]
     assert _writing(column) == tuple(line for _, line in column)
+
+
+def test_among_several_numbers_more_is_writing() -> None:
+    number, other = _line("4071", 0.95, 30), _line("386", 0.95, 30)
+    stroke, doubtful = _line("1", 0.95, 30, x=50), _line("52", 0.6, 30)
+    assert _writing([(1.0, number), (1.0, stroke), (1.0, doubtful)]) == (number,)
+    page = [(1.0, line) for line in (number, stroke, other, doubtful)]
+    assert _writing(page) == (number, stroke, other, doubtful)
 
 
 def test_neighbours_part_where_there_is_least_ink() -> None:
@@ -152,9 +163,7 @@ def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
     assert (model.kind, model.recipe["name"]) == ("line", "line")
     file = Path(rowscan.__file__).parent / "models" / "line.onnx"
     assert file.stat().st_size < 4_000_000
-    from rowscan.recipes import find
-    from rowscan.training.line_engine import LineEngine
-
+    assert msgspec.convert(model.recipe, Recipe) == find("line")
     wanted = LineEngine(find("line"), "cpu").weights()
     found = read_weights("shipped", wanted)
     assert sum(array.size for array in found.values()) <= 2_000_000

@@ -227,7 +227,8 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
 
     What is found in a picture beside its writing, stains, the fold of a book, words, is often
     taken for a single digit, most often a 1. So one digit alone must be surer than several, and
-    about as high as the best line.
+    about as high as the best line. Where that line is the only one that is a number beyond doubt,
+    everything else must be surer still, and a bare stroke stand above or below it.
     """
     some = [
         (plausibility, line)
@@ -243,13 +244,24 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
         return float(plausibility * line.confidence * bare * line.box[3] ** 0.5)
 
     best = max(some, key=evidence)[1]
+    x, _, width, height = best.box
+    numbers = [
+        line
+        for plausibility, line in some
+        if len(line.digits) > 1 and not _is_bare(line) and plausibility >= 0.6
+        if _each(line) >= 0.9 and line.box[3] >= 0.6 * height
+    ]
+    several = len(numbers) > 1
     kept = []
     for plausibility, line in some:
         if len(line.digits) == 1 or _is_bare(line):
-            good = plausibility >= 0.75 and line.confidence >= 0.6
-            good = good and line.box[3] >= 0.6 * best.box[3]
+            likely, sure, high = (0.75, 0.6, 0.6) if several else (0.9, 0.9, 0.75)
+            aside = line.box[0] >= x + width or line.box[0] + line.box[2] <= x
+            if aside and _is_bare(line) and not several:
+                high = math.inf
         else:
-            good = plausibility >= 0.4 and _each(line) >= 0.7
+            likely, sure, high = (0.4, 0.7, 0.0) if several else (0.6, 0.8, 0.0)
+        good = plausibility >= likely and _each(line) >= sure and line.box[3] >= high * height
         if good or line is best:
             kept.append(line)
     return tuple(kept)
