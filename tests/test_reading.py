@@ -158,6 +158,16 @@ def test_a_slanted_line_leans_by_that_much(by: float) -> None:
     assert slope == pytest.approx(-by, abs=0.02)
 
 
+def test_a_smaller_line_is_in_the_middle_and_a_bolder_one_thicker() -> None:
+    ink = np.zeros((32, 40), np.uint8)
+    ink[8:24, 10:30] = 255
+    less = page.smaller(ink, 0.5)
+    assert less.shape == (32, 20)
+    assert (less > 127).sum() == 8 * 10
+    assert (less[12:20, 5:15] > 127).all()
+    assert (page.bolder(ink) > 0).sum() == 17 * 21
+
+
 def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
     model = reader.line_model
     assert (model.kind, model.recipe["name"]) == ("line", "line")

@@ -24,6 +24,7 @@ _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run too
 _CLOSE = 0.02  # a runner-up less probable than this is none
 _SURE = 0.9  # below, a line is looked at again
 _SLANTS = (-0.15, 0.15)  # columns a row
+_SMALLER = 0.87
 _IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
 _LEAST = 0.1  # a line less plausible and sure than this is none
 
@@ -148,15 +149,16 @@ class Reader:
     ) -> tuple[Float32[np.ndarray, "time 11"], Decoding]:
         """What the model says of a line at each step, and the likeliest text.
 
-        Where that is not sure, two more looks at the line, slanted a little to either side, take
-        part in choosing among the texts that the looks propose.
+        Where that is not sure, more looks at the line, slanted a little to either side, smaller,
+        and bolder, take part in choosing among the texts that the looks propose.
         """
         probabilities = line_probabilities(self.line_model, ink)
         found = decode(probabilities)
         if found.probability >= _SURE:
             return probabilities, found
-        looks = [probabilities]
-        looks += [line_probabilities(self.line_model, page.slanted(ink, by)) for by in _SLANTS]
+        others = [page.slanted(ink, by) for by in _SLANTS]
+        others += [page.smaller(ink, _SMALLER), page.bolder(ink)]
+        looks = [probabilities, *(line_probabilities(self.line_model, other) for other in others)]
         texts = list(dict.fromkeys([found.digits, *(decode(look).digits for look in looks[1:])]))
         odds = np.array([text_probabilities(look, texts) for look in looks])
         together = np.log(odds + _IMPOSSIBLE).sum(0)
