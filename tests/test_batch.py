@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import PIL.Image
 import PIL.TiffImagePlugin
@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rowscan.batch import find_pictures, read_to
-from rowscan.errors import ModelError, UsageError
+from rowscan.errors import ModelError, RowscanError, UsageError
 from rowscan.reading import Digit, Line, Reading
 from rowscan.tables import FORMATS, Format, Table
-from rowscan.workers import End, Job, Page, Picture, read_all
+from rowscan.workers import End, Job, Page, Picture, _Workers, read_all
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 
@@ -309,6 +309,46 @@ def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
     broken = {end.path for end in lost}  # its page may have come before its process ended
     read = [event.path for event in seen if isinstance(event, Page) and event.path not in broken]
     assert read == [path for path in paths if path not in broken]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_killed_before_it_begins_costs_nothing(tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", 6)
+    with _Workers(Job(), 2) as workers:
+        for process in multiprocessing.active_children():
+            process.kill()
+        events = list(workers.read(map(Picture, paths)))
+    assert [event for event in events if isinstance(event, End)] == [End(path) for path in paths]
+    assert [event.path for event in events if isinstance(event, Page)] == paths
+
+
+def test_a_picture_that_a_dead_worker_did_not_take_is_read(tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", 4)
+
+    def deadly() -> Iterator[Picture]:
+        for path in paths:
+            for process in multiprocessing.active_children():
+                process.kill()
+                process.join()
+            yield Picture(path)
+
+    with _Workers(Job(), 1) as workers:
+        ends = [event for event in workers.read(deadly()) if isinstance(event, End)]
+    assert ends == [End(path) for path in paths]
+
+
+class _Deadly(PosixPath):
+    """Ends the process that it comes to."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (3,)
+
+
+def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> None:
+    job = Job(model=_Deadly())
+    paths = _sevens(tmp_path / "in", 3)
+    with pytest.raises(RowscanError, match=r"ended before it could begin \(exit status 3\)"):
+        list(read_all(map(Picture, paths), job, jobs=2))
     assert multiprocessing.active_children() == []
 
 

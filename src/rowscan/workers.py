@@ -33,6 +33,7 @@ STANDARD_INPUT = "-"
 
 _FEW = 2  # so many pictures are read sooner than a second process has started
 _AHEAD = 16  # pictures a worker may be ahead of the oldest one that is still being read
+_STILLBORN = 3  # processes in a row that end before they could begin: then something is wrong
 _PATIENCE = 0.3  # seconds that a worker has to finish its picture when the run is broken off
 
 
@@ -178,6 +179,8 @@ class _Task:
     """A picture on its way through: what is known of it, until it is its turn."""
 
     path: str
+    picture: Picture | None = None
+    """None where there is none to be read."""
     events: list[Page | End] = field(default_factory=list)
     done: bool = False
 
@@ -196,10 +199,10 @@ class _Worker:
         self.ready = False
         self.task: _Task | None = None
 
-    def begin(self, task: _Task, picture: Picture) -> bool:
+    def begin(self, task: _Task) -> bool:
         """Hand over a picture; False if the process has died, which is not the picture's fault."""
         try:
-            self.connection.send(picture)
+            self.connection.send(task.picture)
         except OSError:
             return False
         self.task = task
@@ -221,6 +224,7 @@ class _Workers:
     def __init__(self, job: Job, count: int) -> None:
         self._job = job
         self._workers: list[_Worker] = []
+        self._stillborn = 0
         try:
             for _ in range(count):
                 self._workers.append(_Worker(job))
@@ -237,22 +241,26 @@ class _Workers:
     def read(self, pictures: Iterator[Picture | End]) -> Iterator[Page | End]:
         """As `read_all`."""
         tasks: deque[_Task] = deque()  # in the order of the pictures
+        waiting: deque[_Task] = deque()  # those of them that no worker has begun
         more = True
         while more or tasks:
             idle = [worker for worker in self._workers if worker.ready and worker.task is None]
-            while more and idle and len(tasks) < _AHEAD * len(self._workers):
-                item = next(pictures, None)
-                if item is None:
-                    more = False
-                    break
-                tasks.append(_Task(item.path))
-                if isinstance(item, End):
-                    tasks[-1].events.append(item)
-                    tasks[-1].done = True
+            while idle and (waiting or (more and len(tasks) < _AHEAD * len(self._workers))):
+                if not waiting:
+                    item = next(pictures, None)
+                    if item is None:
+                        more = False
+                        break
+                    if isinstance(item, End):
+                        tasks.append(_Task(item.path, events=[item], done=True))
+                        continue
+                    tasks.append(_Task(item.path, _with_content(item)))
+                    waiting.append(tasks[-1])
+                worker = idle.pop()
+                if worker.begin(waiting[0]):
+                    waiting.popleft()
                 else:
-                    worker, picture = idle.pop(), _with_content(item)
-                    while not worker.begin(tasks[-1], picture):
-                        worker = self._replace(worker)
+                    self._replace(worker)
             while tasks:
                 yield from tasks[0].events
                 tasks[0].events.clear()
@@ -281,6 +289,7 @@ class _Workers:
                 if isinstance(message, RowscanError):
                     raise message
                 worker.ready = True
+                self._stillborn = 0
                 continue
             assert worker.task is not None
             worker.task.events.append(message)
@@ -288,19 +297,20 @@ class _Workers:
                 worker.task.done = True
                 worker.task = None
 
-    def _replace(self, worker: _Worker) -> _Worker:
+    def _replace(self, worker: _Worker) -> None:
         """A worker has died: what it was reading is to blame, and another takes its place."""
         why = worker.ended()
         worker.connection.close()
         self._workers.remove(worker)
         if not worker.ready:
-            raise RowscanError(f"a process for reading ended before it could begin ({why})")
+            self._stillborn += 1
+            if self._stillborn == _STILLBORN:
+                raise RowscanError(f"a process for reading ended before it could begin ({why})")
         if worker.task is not None:
             error = f"reading it ended the process ({why})"
             worker.task.events.append(End(worker.task.path, error))
             worker.task.done = True
         self._workers.append(_Worker(self._job))
-        return self._workers[-1]
 
     def close(self) -> None:
         """End the workers. One in the middle of a picture may finish what it writes."""
