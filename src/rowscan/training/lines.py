@@ -30,6 +30,7 @@ from rowscan.training.augmentation import (
     tone,
     uniform,
 )
+from rowscan.training.hands import of_other_hands
 
 _GLYPH = 44  # columns that a single digit or mark is drawn in
 _FAR = 1e4  # columns
@@ -69,8 +70,9 @@ class _Writers:
 
     Lengths in pixels; `sizes` is how much those of the digits differ, `zeros` how tall a zero is
     beside them, `upright` how much of the slant that a digit came with is taken away, `tucked` how
-    often a digit stands close to the ink before it and not to its box, `joins` how often a digit is
-    written on into the next, `marks` how often something that is no digit stands between.
+    often a digit stands close to the ink before it and not to its box, `drawn` how many of the ten
+    digits have a shape that MNIST has not, `joins` how often a digit is written on into the next,
+    `marks` how often something that is no digit stands between.
     """
 
     height: Value
@@ -84,6 +86,7 @@ class _Writers:
     tucked: Value
     slope: Value
     foreign: Value
+    drawn: Value
     zeros: Value
     joins: Value
     marks: Value
@@ -103,6 +106,7 @@ class _Writers:
             tucked=torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.5, 1.0, g), 0.0),
             slope=torch.randn(n, generator=g) * 0.02,
             foreign=uniform(n, 0.0, 1.0, g),
+            drawn=torch.where(uniform(n, 0.0, 1.0, g) < 0.4, uniform(n, 0.15, 1.0, g), 0.0),
             zeros=torch.where(uniform(n, 0.0, 1.0, g) < 0.25, uniform(n, 0.45, 0.9, g), 1.0),
             joins=torch.where(uniform(n, 0.0, 1.0, g) < 0.15, uniform(n, 0.3, 1.0, g), 0.0),
             marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.6, g), 0.0),
@@ -185,6 +189,9 @@ def _written(
     foreign = writers.foreign[line_of]
     ink = other_habits(ink, truth, foreign < 0.35, g)
     ink = _long_flags(ink, (truth == 1) & (foreign < 0.22), g)
+    key = 10 * line_of + truth
+    drawn = uniform(10 * len(writers.drawn), 0.0, 1.0, g)[key] < writers.drawn[line_of]
+    ink = of_other_hands(ink, truth, line_of, drawn, g)
     own = uniform(n, 0.0, 0.45, g)
     warp = Warp.draw(n, own, g)
     stretch, zero, one = writers.stretch[line_of], torch.zeros(n), torch.ones(n)
@@ -195,6 +202,7 @@ def _written(
     top, bottom, left, right = extents(draft)
     size = torch.exp(torch.randn(n, generator=g) * writers.sizes[line_of])
     size = size * torch.where(truth == 0, writers.zeros[line_of], 1.0)
+    size = size * _towered_over(line_of, g)
     # As in MNIST the longer side counts, but a flat digit is no taller for being wide.
     side = torch.maximum(bottom - top + 1, 0.6 * (right - left + 1)).clamp(min=6)
     scale = 0.75 * writers.height[line_of] * size / side
@@ -202,6 +210,16 @@ def _written(
     shift = -centre * (scale / 0.75)[:, None]
     glyphs = warp.sample(ink, scale, shift, size=(LINE_HEIGHT, _GLYPH))
     return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
+
+
+def _towered_over(line_of: Int64[Tensor, " n"], g: Generator) -> Value:
+    """On a line in 16 all but one digit, mostly the first, are smaller."""
+    lines = int(line_of.max()) + 1
+    first = line_of != line_of.roll(1)
+    large = torch.where(first, 2.0, uniform(len(line_of), 0.0, 2.1, g))
+    largest = torch.full((lines,), 0.0).scatter_reduce(0, line_of, large, "amax")[line_of]
+    size = torch.where(uniform(lines, 0.0, 1.0, g) < 1 / 16, uniform(lines, 0.5, 0.85, g), 1.0)
+    return torch.where(large < largest, size[line_of], 1.0)
 
 
 def _slant(ink: Float32[Tensor, "n 28 28"]) -> Value:
