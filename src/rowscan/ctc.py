@@ -51,6 +51,11 @@ def decode(probabilities: Probabilities) -> Decoding:
     return Decoding(text, min(float(exact[best]), 1.0), align(probabilities, text))
 
 
+def likeliest(probabilities: Probabilities) -> tuple[int, ...]:
+    """The text that the beam search of `decode` puts first, its candidates not compared exactly."""
+    return _beam(np.asarray(probabilities, np.float64))[0]
+
+
 def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> float:
     """As `text_probabilities`, of one text."""
     return float(text_probabilities(probabilities, [digits])[0])
@@ -216,7 +221,7 @@ def _may_skip(digits: tuple[int, ...]) -> Bool[np.ndarray, " places"]:
 
 
 def _beam(p: Float[np.ndarray, "time classes"]) -> list[tuple[int, ...]]:
-    """The likeliest texts, as far as a beam sees."""
+    """The likeliest texts, as far as a beam sees, the likeliest first."""
     # For each text: probability of the ways to it that end in none, and of those that do not.
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
     for step in p:

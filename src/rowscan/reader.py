@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from rowscan import page, reading
-from rowscan.ctc import Decoding, align, alternatives, decode, text_probabilities
+from rowscan.ctc import Decoding, align, alternatives, decode, likeliest, text_probabilities
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
 from rowscan.pictures import Source, open_reduced
@@ -159,7 +159,7 @@ class Reader:
         others = [page.slanted(ink, by) for by in _SLANTS]
         others += [page.smaller(ink, _SMALLER), page.bolder(ink)]
         looks = [probabilities, *(line_probabilities(self.line_model, other) for other in others)]
-        texts = list(dict.fromkeys([found.digits, *(decode(look).digits for look in looks[1:])]))
+        texts = list(dict.fromkeys([found.digits, *map(likeliest, looks[1:])]))
         odds = np.array([text_probabilities(look, texts) for look in looks])
         together = np.log(odds + _IMPOSSIBLE).sum(0)
         together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing

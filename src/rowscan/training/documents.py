@@ -28,6 +28,7 @@ _HELD_BACK = 5
 _IMPOSSIBLE = 1e-30
 """A line in which its label is less probable than this is another line, or wrongly labelled."""
 _FEWEST = 10
+_BEND = 0.9  # pixels
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Documents:
         """N of the lines, each a little different every time."""
         chosen = torch.randint(0, len(self.ink), (n,), generator=g).tolist()
         lines = [torch.from_numpy(self.ink[i]).float() / 255 for i in chosen]
-        width = round(1.15 * max(line.shape[1] for line in lines)) + 16
-        padded = torch.stack([fn.pad(line, (4, width - 4 - line.shape[1])) for line in lines])
+        width = round(1.15 * max(line.shape[1] for line in lines)) + 20
+        padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in lines])
         return Lines(_varied(padded, g), (width,) * n, tuple(self.labels[i] for i in chosen))
 
 
@@ -109,7 +110,7 @@ def join(parts: Sequence[Lines]) -> Lines:
 
 
 def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """A little larger or smaller, slanted, turned, moved, with another pen and other ink."""
+    """A little larger or smaller, slanted, turned, moved, bent, with another pen and other ink."""
     n, height, width = ink.shape
     scale_x, scale_y = (torch.exp(0.06 * _normal(n, g)) for _ in range(2))
     slant = 0.12 * _normal(n, g)
@@ -122,6 +123,11 @@ def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor,
     places = fn.affine_grid(
         torch.stack(rows, 1).view(n, 2, 3), [n, 1, height, width], align_corners=False
     )
+    # Strokes bend by a pixel or so, over half a line's height.
+    waves = torch.randn(n, 2, 4, max(4, width // 12), generator=g) * _BEND
+    bend = fn.interpolate(waves, size=(height, width), mode="bicubic", align_corners=True)
+    pixel = torch.tensor([2 / width, 2 / height])
+    places = places + bend.clamp(-2, 2).permute(0, 2, 3, 1) * pixel
     moved = fn.grid_sample(ink[:, None], places, align_corners=False)[:, 0]
     strokes = pen(moved, thickness(moved) + torch.randn(n, generator=g) * 0.3)
     some = pixelwise(uniform(n, 0.0, 1.0, g))
