@@ -5,10 +5,12 @@ each of which has one process that reads, as `rowscan read` has on one machine (
 they read comes back here and is written by this process alone.
 """
 
+import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -92,6 +94,7 @@ def read_on(
             layout=layout,
             done=parts.done,
             jobs=jobs,
+            here=str(Path.cwd()),
         )
         while (item := ray.get(actor.next.remote())) is not None:
             if item == _CHANGED:
@@ -113,10 +116,11 @@ def read_on(
     return not (parts.unreadable or missing)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _connected(cluster: str, jobs: int | None) -> Iterator[None]:
     """A connection to the cluster; whatever goes wrong there becomes one line."""
     local = cluster == "ray"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody of it
     try:
         ray.init(
             address=None if local else cluster,
@@ -161,6 +165,7 @@ class _Reading:
         layout: str,
         done: Mapping[int, str],
         jobs: int | None,
+        here: str,
     ) -> None:
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -168,11 +173,13 @@ class _Reading:
         context.target_max_block_size = 1  # bytes: each row is given out as soon as it is there
         jobs = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         # The listing takes no core from the actors, or with all cores theirs it would never begin.
-        listing = ray.data.read_datasource(_Listing(paths, done), override_num_blocks=1, num_cpus=0)
+        listing = ray.data.read_datasource(
+            _Listing(paths, done, here), override_num_blocks=1, num_cpus=0
+        )
         self._rows = iter(
             listing.map(
                 _Reader,
-                fn_constructor_args=(job, model, layout),
+                fn_constructor_args=(job, model, layout, here),
                 compute=ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=_AHEAD),
                 num_cpus=1,
                 max_task_retries=_RETRIES,
@@ -187,14 +194,16 @@ class _Reading:
         errors = tuple(End(path, error) for path, error in json.loads(row["errors"]))
         if row["number"] == _NONE:
             return errors[0] if errors else _CHANGED
-        return Part(row["number"], row["digest"], row["pictures"], row["readings"], errors)
+        number, pictures = int(row["number"]), int(row["pictures"])
+        return Part(number, row["digest"], pictures, bytes(row["readings"]), errors)
 
 
 class _Listing(Datasource):
     """The blocks of a run that are not done, as a source that Ray Data takes rows from."""
 
-    def __init__(self, paths: Sequence[str], done: Mapping[int, str]) -> None:
+    def __init__(self, paths: Sequence[str], done: Mapping[int, str], here: str) -> None:
         super().__init__()
+        self._here = here
         self._paths = paths
         self._done = done
 
@@ -210,6 +219,7 @@ class _Listing(Datasource):
         return [ReadTask(self._rows, nothing_known)]
 
     def _rows(self) -> Iterator[pyarrow.Table]:
+        _go_to(self._here)
         last = -1
         for item in blocks(find_pictures(self._paths)):
             if isinstance(item, End):
@@ -226,6 +236,12 @@ class _Listing(Datasource):
             yield _row(_NONE, [], [])
 
 
+def _go_to(folder: str) -> None:
+    """Let relative paths mean what they mean to the command, where there is such a folder."""
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+
+
 def _row(number: int, paths: list[str], ends: list[End]) -> pyarrow.Table:
     """A row of what is listed. JSON, because a name need not be Unicode."""
     errors = [(end.path, end.error) for end in ends]
@@ -237,7 +253,8 @@ def _row(number: int, paths: list[str], ends: list[End]) -> pyarrow.Table:
 class _Reader:
     """What an actor of the pool holds: a process with a Reader."""
 
-    def __init__(self, job: Job, model: bytes | None, layout: str) -> None:
+    def __init__(self, job: Job, model: bytes | None, layout: str, here: str) -> None:
+        _go_to(here)
         if model is not None:
             self._folder = tempfile.TemporaryDirectory()
             path = Path(self._folder.name) / "model.onnx"

@@ -30,11 +30,15 @@ def read_bytes(place: str | Path) -> bytes:
         DataError: it cannot be read.
         MissingExtraError: its address needs a package that is not installed.
     """
-    with open_binary(place) as file:
-        try:
-            return file.read()
-        except Exception as error:  # each back end of fsspec has exceptions of its own
-            raise DataError(f"{place}: {reason(error)}") from None
+    try:
+        if isinstance(place, Path) or not is_address(place):
+            return Path(place).read_bytes()
+        system, path = _system(place)
+        return bytes(system.cat_file(path))
+    except RowscanError:
+        raise
+    except Exception as error:  # each back end of fsspec has exceptions of its own
+        raise DataError(f"{place}: {reason(error)}") from None
 
 
 def open_binary(place: str | Path) -> IO[bytes]:
