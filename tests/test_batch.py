@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -293,7 +294,7 @@ def _broken_model(path: Path) -> Path:
     return path
 
 
-def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
+def test_results_come_in_order_and_whole_while_a_worker_is_killed(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 40)
     events = read_all(map(Picture, paths), Job(), jobs=2)
     seen: list[Page | End] = [next(events)]
@@ -301,15 +302,35 @@ def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
     assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     seen += events
-    ends = [event for event in seen if isinstance(event, End)]
-    assert [end.path for end in ends] == paths
-    lost = [end for end in ends if end.error is not None]
-    assert len(lost) <= 1  # it may have been between two pictures
-    assert all("SIGKILL" in str(end.error) for end in lost)
-    broken = {end.path for end in lost}  # its page may have come before its process ended
-    read = [event.path for event in seen if isinstance(event, Page) and event.path not in broken]
-    assert read == [path for path in paths if path not in broken]
+    assert [event for event in seen if isinstance(event, End)] == [End(path) for path in paths]
+    assert [event.path for event in seen if isinstance(event, Page)] == paths
     assert multiprocessing.active_children() == []
+
+
+def test_what_ends_two_processes_is_to_blame_itself(tmp_path: Path) -> None:
+    paths = _sevens(tmp_path / "in", 4)
+    Path(paths[1]).unlink()
+    os.mkfifo(paths[1])
+    killed: set[int] = set()
+
+    def kill() -> None:
+        while len(killed) < 2:
+            pipe = os.open(paths[1], os.O_WRONLY)  # waits for a worker that opens it
+            new = [child.pid for child in multiprocessing.active_children()]
+            for pid in new:
+                if pid is not None and pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            os.close(pipe)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    seen = list(read_all(map(Picture, paths), Job(), jobs=1))
+    killer.join()
+    ends = [event for event in seen if isinstance(event, End)]
+    reason = "reading it ended the process (SIGKILL, for want of memory perhaps)"
+    assert ends == [End(path, reason if path == paths[1] else None) for path in paths]
+    assert len([event for event in seen if isinstance(event, Page)]) == 3
 
 
 def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def read_on(
     taken_up = parts.pictures
     missing: list[End] = []
     progress = Progress(results_shown=False, done=taken_up, count=lambda: None)
-    with closing(progress), _connected(cluster, jobs):
+    with closing(progress), _connected(cluster):
         if taken_up:
             progress.say(f"{output}: {taken_up:,} pictures were there already")
         actor = ray.remote(num_cpus=0)(_Reading).remote(
@@ -117,17 +117,13 @@ def read_on(
 
 
 @contextlib.contextmanager
-def _connected(cluster: str, jobs: int | None) -> Iterator[None]:
+def _connected(cluster: str) -> Iterator[None]:
     """A connection to the cluster; whatever goes wrong there becomes one line."""
     local = cluster == "ray"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody of it
     try:
-        ray.init(
-            address=None if local else cluster,
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=True,
-        )
+        address = None if local else cluster
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of Ray, of gRPC, of the operating system
         raise RowscanError(f"{cluster}: cannot be reached: {_first_line(error)}") from None
     try:
@@ -140,10 +136,11 @@ def _connected(cluster: str, jobs: int | None) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     """The reason that is at the root of an error of Ray's, on one line."""
-    while True:
-        cause = getattr(error, "cause", None) or error.__cause__
-        if not isinstance(cause, BaseException):
+    seen = {id(error)}
+    while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
+        if id(cause) in seen:
             break
+        seen.add(id(cause))
         error = cause
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
@@ -172,7 +169,8 @@ class _Reading:
         context.print_on_execution_start = False
         context.target_max_block_size = 1  # bytes: each row is given out as soon as it is there
         jobs = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        # The listing takes no core from the actors, or with all cores theirs it would never begin.
+        # The listing takes no core, or with all cores the actors' it would never begin. That they
+        # differ in it also keeps Ray Data from doing both in one place.
         listing = ray.data.read_datasource(
             _Listing(paths, done, here), override_num_blocks=1, num_cpus=0
         )
