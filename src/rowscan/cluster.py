@@ -196,7 +196,7 @@ class _Reading:
         return Part(number, row["digest"], pictures, bytes(row["readings"]), errors)
 
 
-class _Listing(Datasource):
+class _Listing(Datasource):  # type: ignore[misc]
     """The blocks of a run that are not done, as a source that Ray Data takes rows from."""
 
     def __init__(self, paths: Sequence[str], done: Mapping[int, str], here: str) -> None:
