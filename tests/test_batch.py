@@ -19,7 +19,7 @@ from rowscan.batch import find_pictures, read_to
 from rowscan.errors import ModelError, RowscanError, UsageError
 from rowscan.reading import Digit, Line, Reading
 from rowscan.tables import FORMATS, Format, Table
-from rowscan.workers import End, Job, Page, Picture, _Workers, read_all
+from rowscan.workers import End, Job, Page, Picture, Workers, read_all
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 
@@ -293,7 +293,7 @@ def _broken_model(path: Path) -> Path:
     return path
 
 
-def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
+def test_results_come_in_order_and_whole_while_a_worker_is_killed(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 40)
     events = read_all(map(Picture, paths), Job(), jobs=2)
     seen: list[Page | End] = [next(events)]
@@ -301,20 +301,14 @@ def test_results_come_in_order_while_a_worker_is_killed(tmp_path: Path) -> None:
     assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     seen += events
-    ends = [event for event in seen if isinstance(event, End)]
-    assert [end.path for end in ends] == paths
-    lost = [end for end in ends if end.error is not None]
-    assert len(lost) <= 1  # it may have been between two pictures
-    assert all("SIGKILL" in str(end.error) for end in lost)
-    broken = {end.path for end in lost}  # its page may have come before its process ended
-    read = [event.path for event in seen if isinstance(event, Page) and event.path not in broken]
-    assert read == [path for path in paths if path not in broken]
+    assert [event for event in seen if isinstance(event, End)] == [End(path) for path in paths]
+    assert [event.path for event in seen if isinstance(event, Page)] == paths
     assert multiprocessing.active_children() == []
 
 
 def test_a_worker_that_is_killed_before_it_begins_costs_nothing(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 6)
-    with _Workers(Job(), 2) as workers:
+    with Workers(Job(), 2) as workers:
         for process in multiprocessing.active_children():
             process.kill()
         events = list(workers.read(map(Picture, paths)))
@@ -332,12 +326,19 @@ def test_a_picture_that_a_dead_worker_did_not_take_is_read(tmp_path: Path) -> No
                 process.join()
             yield Picture(path)
 
-    with _Workers(Job(), 1) as workers:
+    with Workers(Job(), 1) as workers:
         ends = [event for event in workers.read(deadly()) if isinstance(event, End)]
     assert ends == [End(path) for path in paths]
 
 
-class _Deadly(PosixPath):
+class _DeadlyPath(PosixPath):
+    """Ends the process that it comes to."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (3,)
+
+
+class _DeadlyContent(bytes):
     """Ends the process that it comes to."""
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
@@ -345,11 +346,25 @@ class _Deadly(PosixPath):
 
 
 def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> None:
-    job = Job(model=_Deadly())
+    job = Job(model=_DeadlyPath())
     paths = _sevens(tmp_path / "in", 3)
     with pytest.raises(RowscanError, match=r"ended before it could begin \(exit status 3\)"):
         list(read_all(map(Picture, paths), job, jobs=2))
     assert multiprocessing.active_children() == []
+
+
+def test_what_ends_two_processes_is_to_blame_itself(tmp_path: Path) -> None:
+    first, second, third = _sevens(tmp_path / "in", 3)
+    pictures = [Picture(first), Picture(second, _DeadlyContent()), Picture(third)]
+    with Workers(Job(), 1) as workers:
+        seen = list(workers.read(iter(pictures)))
+    reason = "reading it ended the process (exit status 3)"
+    assert [event for event in seen if isinstance(event, End)] == [
+        End(first),
+        End(second, reason),
+        End(third),
+    ]
+    assert [event.path for event in seen if isinstance(event, Page)] == [first, third]
 
 
 def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:

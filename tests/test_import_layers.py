@@ -7,6 +7,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
+FAR = {"ray", "fsspec", "pyarrow", "s3fs", "aiohttp", "pandas"}
 
 
 def modules_after(code: str) -> set[str]:
@@ -28,18 +29,19 @@ def modules_after(code: str) -> set[str]:
     ],
 )
 def test_help_and_recipes_import_nothing_heavy(code: str) -> None:
-    assert modules_after(code) & HEAVY == set()
+    assert modules_after(code) & (HEAVY | FAR) == set()
 
 
 def test_reading_imports_no_training_framework() -> None:
     code = """
 import numpy as np, rowscan
 rowscan.Reader().classify(np.zeros((1, 28, 28), np.uint8))
-import rowscan.data, rowscan.evaluation, rowscan.ink
+import rowscan.batch, rowscan.data, rowscan.evaluation, rowscan.ink, rowscan.parts
 """
     loaded = modules_after(code)
     assert "onnxruntime" in loaded
     assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "jinja2", "safetensors"} == set()
+    assert loaded & FAR == set()
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,17 @@ Names are looked up while pictures are read, so that the size of a folder costs 
 """
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from rowscan.errors import UsageError
-from rowscan.pictures import SUFFIXES
+from rowscan.errors import RowscanError, UsageError
+from rowscan.pictures import has_suffix_of_picture
+from rowscan.places import entries, is_address, is_folder, join
 from rowscan.progress import Progress
+from rowscan.shards import is_shard, unpacked
 from rowscan.tables import FORMATS, Table, escaped
 from rowscan.workers import STANDARD_INPUT, End, Job, Page, Picture, read_all
 
@@ -30,7 +31,7 @@ def read_to(
 
     Args:
         output: a file, which an interrupted run may have begun; None for standard output.
-        paths: files, folders, or "-" for standard input.
+        paths: files and folders, of this machine or as addresses, or "-" for standard input.
         job: what is to be done with each picture.
         layout: `text`, `csv` or `jsonl`.
         jobs: processes to read with, by default one a core.
@@ -49,20 +50,20 @@ def read_to(
     def find() -> Iterator[Picture | End]:
         return find_pictures(paths, without=job.annotate)
 
-    def names() -> Iterator[str]:
-        return (item.path for item in find() if isinstance(item, Picture))
+    def names(items: Iterator[Picture | End]) -> Iterator[str]:
+        return (item.path for item in items if isinstance(item, Picture))
 
     all_well = True
-    with closing(Table(output, FORMATS[layout], names=names)) as table:
+    with closing(Table(output, FORMATS[layout], names=lambda: names(unpacked(find())))) as table:
         left = (
             item
-            for item in find()
+            for item in unpacked(find())
             if isinstance(item, End) or not table.has(item.path, pages=item.may_have_pages)
         )
         progress = Progress(
             results_shown=table.on_terminal,
             done=table.taken_up,
-            count=lambda: sum(1 for _ in names()),
+            count=lambda: sum(1 for _ in names(find())),
         )
         with closing(progress), closing(read_all(left, job, jobs=jobs)) as events:
             for event in events:
@@ -83,25 +84,25 @@ def find_pictures(paths: Sequence[str], *, without: Path | None = None) -> Itera
     """The pictures that are named, and those in folders that are named.
 
     A folder is looked through with all below it, sorted by name, one folder at a time. In it count
-    files whose names end like a picture's; hidden ones, and folders that are only linked to, are
-    left out. What is named itself is taken whatever its name.
+    files whose names end like a picture's or a shard's; hidden ones, and folders that are only
+    linked to, are left out. What is named itself is taken whatever its name.
 
     Args:
-        paths: files, folders, or "-".
+        paths: files and folders, of this machine or as addresses, or "-".
         without: a folder that is left out, because results go there.
 
     Yields:
-        A `Picture` each; an `End` for a path that is not there, cannot be looked into, or is a
-        folder without pictures.
+        A `Picture` each, also for a shard; an `End` for a path that is not there, cannot be looked
+        into, or is a folder without pictures.
     """
     left_out = None if without is None else os.path.realpath(without)
     for path in paths:
         try:
-            is_folder = path != STANDARD_INPUT and stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
-        except (OSError, ValueError) as error:
-            yield End(path, getattr(error, "strerror", None) or str(error))
+            folder = path != STANDARD_INPUT and is_folder(path)
+        except RowscanError as error:
+            yield End(path, str(error).removeprefix(f"{path}: "))
             continue
-        if not is_folder:
+        if not folder:
             yield Picture(path)
             continue
         found = _in_folder(path, left_out)
@@ -113,30 +114,21 @@ def _in_folder(folder: str, left_out: str | None) -> Iterator[Picture | End]:
     if left_out is not None and os.path.realpath(folder) == left_out:
         return
     try:
-        with os.scandir(folder) as entries:
-            found = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False))
-                for entry in entries
-                if not entry.name.startswith(".")
-                and (entry.is_dir(follow_symlinks=False) or _is_picture(entry))
-            )
-    except OSError as error:
-        yield End(folder, error.strerror or str(error))
+        found = [
+            (name, is_below)
+            for name, is_below in entries(folder)
+            if not name.startswith(".")
+            and (is_below or has_suffix_of_picture(name) or is_shard(name))
+        ]
+    except RowscanError as error:
+        yield End(folder, str(error).removeprefix(f"{folder}: "))
         return
-    for name, is_folder in found:
-        path = os.path.join(folder, name)  # noqa: PTH118 - a Path would change what was given
-        if is_folder:
+    for name, is_below in found:
+        path = join(folder, name)
+        if is_below:
             yield from _in_folder(path, left_out)
         else:
             yield Picture(path)
-
-
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return _suffix(entry.name) in SUFFIXES and entry.is_file()
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def _common_folder(paths: Sequence[str]) -> Path:
@@ -155,6 +147,8 @@ def _common_folder(paths: Sequence[str]) -> Path:
 def _prepare(folder: Path, paths: Sequence[str]) -> None:
     """Make the folder for copies; none of the pictures may lie in it, to be overwritten."""
     for path in paths:
+        if is_address(path):
+            raise UsageError(f"{path}: annotated copies are made only of pictures on this machine")
         if path != STANDARD_INPUT and Path(path).resolve().is_relative_to(folder.resolve()):
             raise UsageError(f"{folder}: copies would overwrite pictures; name another folder")
     try:

@@ -46,15 +46,14 @@ def cli() -> None:
 @click.option(
     "--format",
     "layout",
-    type=click.Choice(["text", "jsonl", "csv"]),
-    default="text",
-    help="A line a page, an object a page, or a row a line of writing.",
+    type=click.Choice(["text", "jsonl", "csv", "parquet"]),
+    help="A line a page (text, the default), an object a page (jsonl, and with --on parquet, the "
+    "default there), or a row a line of writing (csv).",
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write there; if FILE is of an interrupted run, go on with it.",
+    help="Write there, with --on into a folder; if it is of an interrupted run, go on with it.",
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
 @click.option(
@@ -71,21 +70,47 @@ def cli() -> None:
     help="Draw boxes and digits on copies of the pictures, in DIR.",
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes to read with; else one a core.")
+@click.option(
+    "--on",
+    "cluster",
+    metavar="ray|ray://HOST:PORT",
+    help="Read on a Ray cluster, into a folder of many files.",
+)
 def read(
     paths: tuple[str, ...],
-    layout: str,
-    output: Path | None,
+    layout: str | None,
+    output: str | None,
     model: Path | None,
     min_confidence: float,
     annotate: Path | None,
     jobs: int | None,
+    cluster: str | None,
 ) -> int:
-    """Read the numbers in pictures: files, folders with all below them, - for standard input."""
-    from rowscan.batch import read_to
+    """Read the numbers in pictures: files, folders with all below them, - for standard input.
+
+    A path may also be an address, as s3://bucket/scans, and a shard, a tar or Parquet file that
+    holds pictures.
+    """
     from rowscan.workers import Job
 
     job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
-    return 0 if read_to(output, paths, job, layout=layout, jobs=jobs) else 1
+    if cluster is not None:
+        if cluster != "ray" and not cluster.startswith("ray://"):
+            raise UsageError(f"--on takes ray or ray://HOST:PORT, not {cluster!r}")
+        if output is None:
+            raise UsageError("--on writes many files: name a folder for them with --output")
+        module = import_or_explain("rowscan.cluster", "reading with Ray", extra="ray")
+        well = module.read_on(cluster, output, paths, job, layout=layout or "parquet", jobs=jobs)
+        return 0 if well else 1
+    if layout == "parquet":
+        raise UsageError("--format parquet is written by --on ray")
+    from rowscan.batch import read_to
+    from rowscan.places import is_address
+
+    if output is not None and is_address(output):
+        raise UsageError(f"{output}: results are written to an address by --on ray")
+    file = None if output is None else Path(output)
+    return 0 if read_to(file, paths, job, layout=layout or "text", jobs=jobs) else 1
 
 
 @cli.command()

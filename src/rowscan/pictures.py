@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ import PIL.ImageOps
 from jaxtyping import Shaped, UInt8
 
 from rowscan.errors import DataError, MissingExtraError
+from rowscan.places import read_bytes
 
 Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
-"""A picture: path, content of a file, Pillow image, or array (height, width) of grey or
+"""A picture: path or address, content of a file, Pillow image, or array (height, width) of grey or
 (height, width, 3 or 4) of colour."""
 
 MAX_PIXELS = 100_000_000
@@ -32,6 +34,16 @@ _PDF_DPI = 200
 _ORIENTATION = PIL.ExifTags.Base.Orientation
 _LYING = (5, 6, 7, 8)
 """Values of it with which width and height change places."""
+
+
+def has_suffix_of_picture(name: str) -> bool:
+    """Whether a file of this name counts in a folder or shard."""
+    return suffix(name) in SUFFIXES
+
+
+def suffix(name: str) -> str:
+    """How the name of a file ends, in small letters."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def open_image(source: Source, *, colour: bool = False) -> UInt8[np.ndarray, "height width *rgb"]:
@@ -82,12 +94,7 @@ def open_reduced(
     elif isinstance(source, (PIL.Image.Image, bytes)):
         yield from _decode(source, "image", colour, enough)
     else:
-        try:
-            content = Path(source).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(f"{source}: {reason}") from None
-        yield from _decode(content, str(source), colour, enough)
+        yield from _decode(read_bytes(source), str(source), colour, enough)
 
 
 def _from_array(

@@ -13,13 +13,14 @@ class Progress:
     Where results go to the same terminal, they are progress enough.
     """
 
-    def __init__(self, *, results_shown: bool, done: int, count: Callable[[], int]) -> None:
+    def __init__(self, *, results_shown: bool, done: int, count: Callable[[], int | None]) -> None:
         """Begin.
 
         Args:
             results_shown: results go to the terminal, if there is one.
             done: so many pictures were read earlier.
-            count: says how many there are with them; asked only where it is shown.
+            count: says how many there are with them, if that is known; asked only where it is
+                shown.
         """
         terminal = sys.stderr.isatty()
         self._bar = None
@@ -33,11 +34,11 @@ class Progress:
                 total=count(), initial=done, unit=" pictures", dynamic_ncols=True, delay=0.5
             )
 
-    def step(self) -> None:
-        """One more picture is done."""
-        self._read += 1
+    def step(self, pictures: int = 1) -> None:
+        """So many more are done."""
+        self._read += pictures
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(pictures)
         now = time.monotonic()
         if self._lines and now - self._last >= _INTERVAL:
             self._last = now

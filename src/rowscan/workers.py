@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowscan.errors import RowscanError
-from rowscan.pictures import MANY_PAGES, open_pages
+from rowscan.pictures import MANY_PAGES, SUFFIXES, open_pages, suffix
+from rowscan.places import is_address, read_bytes
 from rowscan.reading import Reading
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ STANDARD_INPUT = "-"
 _FEW = 2  # so many pictures are read sooner than a second process has started
 _AHEAD = 16  # pictures a worker may be ahead of the oldest one that is still being read
 _STILLBORN = 3  # processes in a row that end before they could begin: then something is wrong
+_FETCHED = 16  # pictures that are fetched from an address together: fetching is mostly waiting
 _PATIENCE = 0.3  # seconds that a worker has to finish its picture when the run is broken off
 
 
@@ -44,13 +47,12 @@ class Picture:
     path: str
     """As it was given, or below the folder that was given; "-" is standard input."""
     content: bytes | None = None
-    """What came from standard input."""
+    """What came from standard input, an address or a shard."""
 
     @property
     def may_have_pages(self) -> bool:
         """Whether a file of this name may hold more than one page."""
-        suffix = os.path.splitext(self.path)[1].lower()  # noqa: PTH122
-        return self.path == STANDARD_INPUT or suffix in MANY_PAGES
+        return suffix(self.path) in MANY_PAGES or suffix(self.path) not in SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,10 @@ def read_all(
         RowscanError: nothing can be read at all: no model, or none for lines.
     """
     jobs = jobs or cores()
+    pictures = fetched(pictures)
     first = list(islice(pictures, max(_FEW + 1, jobs)))
     if len(first) > _FEW:
-        with _Workers(job, min(jobs, len(first))) as workers:
+        with Workers(job, min(jobs, len(first))) as workers:
             yield from workers.read(chain(first, pictures))
         return
     reader = None
@@ -149,6 +152,38 @@ def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page 
     yield End(picture.path, error and " ".join(error.split()))
 
 
+def fetched(items: Iterator[Picture | End]) -> Iterator[Picture | End]:
+    """The same in their order, with the content of what lies behind an address.
+
+    A few are fetched at the same time, in advance. What cannot be fetched becomes an `End`.
+    """
+    waiting: deque[Future[Picture | End] | Picture | End] = deque()
+    pool: ThreadPoolExecutor | None = None
+    try:
+        for item in items:
+            if isinstance(item, Picture) and item.content is None and is_address(item.path):
+                pool = pool or ThreadPoolExecutor(_FETCHED)
+                waiting.append(pool.submit(_fetch, item))
+            else:
+                waiting.append(item)
+            # Without addresses none is taken before it is needed.
+            while waiting and (len(waiting) >= _FETCHED or not isinstance(waiting[0], Future)):
+                first = waiting.popleft()
+                yield first.result() if isinstance(first, Future) else first
+        for last in waiting:
+            yield last.result() if isinstance(last, Future) else last
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(picture: Picture) -> Picture | End:
+    try:
+        return replace(picture, content=read_bytes(picture.path))
+    except RowscanError as problem:
+        return End(picture.path, str(problem).removeprefix(f"{picture.path}: "))
+
+
 def cores() -> int:
     """How many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -183,6 +218,32 @@ class _Task:
     """None where there is none to be read."""
     events: list[Page | End] = field(default_factory=list)
     done: bool = False
+    pages: int = 0
+    """So many have come."""
+    known: int = 0
+    """So many of them will come once more, for a second process reads the picture."""
+    tried: bool = False
+    """Whether a process has ended that read it."""
+
+    def add(self, event: Page | End) -> None:
+        """Take what a worker has to say."""
+        if isinstance(event, End):
+            self.events.append(event)
+            self.done = True
+            self.picture = None
+        elif self.known:
+            self.known -= 1
+        else:
+            self.pages += 1
+            self.events.append(event)
+
+    def again(self) -> bool:
+        """Begin anew, once: it need not be the picture's fault that a process ended."""
+        if self.tried:
+            return False
+        self.tried = True
+        self.known = self.pages
+        return True
 
 
 class _Worker:
@@ -218,12 +279,14 @@ class _Worker:
         return signal.Signals(-code).name + killed
 
 
-class _Workers:
+class Workers:
     """Several workers, and the order of what they read."""
 
     def __init__(self, job: Job, count: int) -> None:
+        """Start so many processes; `close` ends them."""
         self._job = job
         self._workers: list[_Worker] = []
+        self._waiting: deque[_Task] = deque()  # what no worker has begun, or not to its end
         self._stillborn = 0
         try:
             for _ in range(count):
@@ -232,21 +295,21 @@ class _Workers:
             self.close()
             raise
 
-    def __enter__(self) -> "_Workers":
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def read(self, pictures: Iterator[Picture | End]) -> Iterator[Page | End]:
-        """As `read_all`."""
+        """As `read_all`; one call after the other, each to its end."""
         tasks: deque[_Task] = deque()  # in the order of the pictures
-        waiting: deque[_Task] = deque()  # those of them that no worker has begun
+        self._waiting.clear()
         more = True
         while more or tasks:
             idle = [worker for worker in self._workers if worker.ready and worker.task is None]
-            while idle and (waiting or (more and len(tasks) < _AHEAD * len(self._workers))):
-                if not waiting:
+            while idle and (self._waiting or (more and len(tasks) < _AHEAD * len(self._workers))):
+                if not self._waiting:
                     item = next(pictures, None)
                     if item is None:
                         more = False
@@ -255,10 +318,10 @@ class _Workers:
                         tasks.append(_Task(item.path, events=[item], done=True))
                         continue
                     tasks.append(_Task(item.path, _with_content(item)))
-                    waiting.append(tasks[-1])
+                    self._waiting.append(tasks[-1])
                 worker = idle.pop()
-                if worker.begin(waiting[0]):
-                    waiting.popleft()
+                if worker.begin(self._waiting[0]):
+                    self._waiting.popleft()
                 else:
                     self._replace(worker)
             while tasks:
@@ -292,13 +355,15 @@ class _Workers:
                 self._stillborn = 0
                 continue
             assert worker.task is not None
-            worker.task.events.append(message)
-            if isinstance(message, End):
-                worker.task.done = True
+            worker.task.add(message)
+            if worker.task.done:
                 worker.task = None
 
     def _replace(self, worker: _Worker) -> None:
-        """A worker has died: what it was reading is to blame, and another takes its place."""
+        """A worker has died, and another takes its place.
+
+        What it was reading is read once more. If that ends a process again, it is to blame.
+        """
         why = worker.ended()
         worker.connection.close()
         self._workers.remove(worker)
@@ -306,10 +371,11 @@ class _Workers:
             self._stillborn += 1
             if self._stillborn == _STILLBORN:
                 raise RowscanError(f"a process for reading ended before it could begin ({why})")
-        if worker.task is not None:
-            error = f"reading it ended the process ({why})"
-            worker.task.events.append(End(worker.task.path, error))
-            worker.task.done = True
+        task = worker.task
+        if task is not None and task.again():
+            self._waiting.appendleft(task)
+        elif task is not None:
+            task.add(End(task.path, f"reading it ended the process ({why})"))
         self._workers.append(_Worker(self._job))
 
     def close(self) -> None:

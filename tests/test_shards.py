@@ -1,0 +1,120 @@
+"""Shards: what lies in a tar or Parquet file is read as if it lay in a folder."""
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rowscan.batch import read_to
+from rowscan.shards import is_shard, pictures_in, unpacked
+from rowscan.workers import End, Job, Picture
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
+SEVEN = (EXAMPLES / "7-13.png").read_bytes()
+ZERO = (EXAMPLES / "0-00.png").read_bytes()
+
+
+def _tar(path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w:") -> Path:
+    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    return path
+
+
+MEMBERS = [
+    ("b.png", SEVEN),
+    ("b.cls", b"7"),
+    ("./a/0.PNG", ZERO),
+    (".hidden/c.png", SEVEN),
+    ("a/._0.png", b"of a Mac"),
+    ("bad.jpg", b"bad"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.tar", "w:"), ("x.tar.gz", "w:gz"), ("x.TGZ", "w:gz")]
+)
+def test_of_a_tar_file_the_pictures_come_in_their_order(
+    name: str, mode: str, tmp_path: Path
+) -> None:
+    shard = str(_tar(tmp_path / name, MEMBERS, mode))
+    assert is_shard(shard)
+    assert list(pictures_in(shard)) == [
+        Picture(f"{shard}/b.png", SEVEN),
+        Picture(f"{shard}/a/0.PNG", ZERO),
+        Picture(f"{shard}/bad.jpg", b"bad"),
+    ]
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_of_a_parquet_file_rows_are_numbered(struct: bool, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    contents = [SEVEN, None, ZERO] * 20  # more than are taken at once
+    images = [{"bytes": c, "path": "same.png"} for c in contents] if struct else contents
+    shard = tmp_path / "x.parquet"
+    parquet.write_table(pyarrow.table({"label": [7] * 60, "image": images}), shard)
+    assert list(pictures_in(str(shard))) == [
+        Picture(f"{shard}/{row}", content or b"") for row, content in enumerate(contents)
+    ]
+
+
+def test_what_is_no_shard_gets_a_line(tmp_path: Path) -> None:
+    for name in ("text.tar", "text.parquet"):
+        (tmp_path / name).write_text("Dear all, " * 100)
+    _tar(tmp_path / "empty.tar", [("a.txt", b"text")])
+    whole = _tar(tmp_path / "whole.tar", [("a.png", SEVEN), ("b.png", SEVEN)]).read_bytes()
+    (tmp_path / "torn.tar").write_bytes(whole[: 512 + len(SEVEN) + 1200])
+    said = {}
+    for path in [*tmp_path.iterdir(), tmp_path / "none.tar"]:
+        last = list(pictures_in(str(path)))[-1]
+        said[path.name] = last.error if isinstance(last, End) else None
+    assert said.pop("whole.tar") is None
+    assert said.pop("empty.tar") == "no pictures in this shard"
+    assert said.pop("none.tar") == "No such file or directory"
+    parquet = said.pop("text.parquet") or ""
+    assert parquet.startswith(("damaged or unsupported shard: ", "reading Parquet needs pyarrow"))
+    for reason in said.values():
+        assert reason is not None
+        assert reason.startswith("damaged or unsupported shard: ")
+
+
+def test_a_parquet_file_of_something_else_gets_a_line(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    shard = str(tmp_path / "x.parquet")
+    parquet.write_table(pyarrow.table({"price": [1.5]}), shard)
+    assert list(pictures_in(shard)) == [End(shard, "it has no column 'image'")]
+    parquet.write_table(pyarrow.table({"image": [1.5]}), shard)
+    assert list(pictures_in(shard)) == [
+        End(shard, "its column 'image' holds double instead of files")
+    ]
+
+
+def test_shards_stand_where_they_are_found() -> None:
+    given: list[Picture | End] = [Picture("a.png"), End("b", "not there"), Picture("-")]
+    assert list(unpacked(iter(given))) == given
+
+
+def test_a_folder_with_a_shard_is_read_and_taken_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(SEVEN)
+    _tar(folder / "b.tar", MEMBERS)
+    (folder / "c.png").write_bytes(ZERO)
+    output = tmp_path / "out"
+    assert not read_to(output, [str(folder)], Job())
+    whole = output.read_text()
+    names = ["a.png: 7", "b.tar/b.png: 7", "b.tar/a/0.PNG: 0", "c.png: 0"]
+    assert whole == "".join(f"{folder}/{name}\n" for name in names)
+    assert capsys.readouterr().err == f"rowscan: {folder}/b.tar/bad.jpg: not an image\n"
+    for cut in (3, len(whole) // 2, len(whole) - 3):
+        output.write_text(whole[:cut])
+        assert not read_to(output, [str(folder)], Job())
+        assert output.read_text() == whole
