@@ -1,6 +1,6 @@
 """Draw the pictures of docs/reading-a-photo.md: part of `make docs`, seconds.
 
-One photo on its way from pixels to numbers, and what composed lines look like.
+One photo on its way from pixels to numbers, composed lines, and digits of other hands.
 """
 
 import io
@@ -19,6 +19,7 @@ from rowscan.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
 from rowscan.rules import without_rules
 from rowscan.strokes import background, find_strokes, pen_width, stand_out
+from rowscan.training.hands import of_other_hands
 from rowscan.training.lines import compose
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
@@ -33,6 +34,7 @@ def main() -> None:
     draw_steps(page.find_lines(photo)[1])
     draw_result(photo)
     draw_composed()
+    draw_hands()
 
 
 def draw_ink(photo: np.ndarray) -> None:
@@ -128,6 +130,18 @@ def draw_composed() -> None:
             left += width + gap
     picture = PIL.Image.fromarray(sheet).quantize(12, dither=PIL.Image.Dither.NONE)
     save_picture(picture, PICTURES / "composed-lines.png")
+
+
+def draw_hands() -> None:
+    """Each digit as sixteen hands write it."""
+    hands, scale = 16, 2
+    labels, whose = torch.arange(10).repeat(hands), torch.arange(hands).repeat_interleave(10)
+    paper, chosen = torch.zeros(len(labels), 28, 28), torch.ones(len(labels), dtype=torch.bool)
+    ink = of_other_hands(paper, labels, whose, chosen, torch.Generator().manual_seed(1))
+    sheet = ink.view(hands, 10, 28, 28).permute(1, 2, 0, 3).reshape(280, 28 * hands)
+    picture = PIL.Image.fromarray(255 - (255 * sheet).byte().numpy())
+    picture = picture.resize((scale * picture.width, scale * picture.height))
+    save_picture(picture.quantize(12, dither=PIL.Image.Dither.NONE), PICTURES / "hands.png")
 
 
 if __name__ == "__main__":

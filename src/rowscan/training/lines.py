@@ -1,8 +1,7 @@
 """Lines of handwritten numbers, composed from single digits: one writer, one pen, one paper.
 
-A line is ink, float32 (32, width), 0 paper to 1 ink, as [`page`][rowscan.page] finds it on a photo:
-what is left of ruled lines, frames, neighbours and stains is in it, and marks that are no digits.
-All random numbers come from the generator given.
+A line is ink, float32 (32, width), 0 paper to 1 ink, as [`page`][rowscan.page] finds it on a photo,
+with all the `clutter` that is left in it. All random numbers come from the generator given.
 """
 
 import math
@@ -30,14 +29,13 @@ from rowscan.training.augmentation import (
     tone,
     uniform,
 )
+from rowscan.training.clutter import GLYPH, Glyphs, left_over, mark
 from rowscan.training.hands import of_other_hands
 
-_GLYPH = 44  # columns that a single digit or mark is drawn in
 _FAR = 1e4  # columns
 _LENGTHS = ((0, 3), (1, 4), (3, 6), (5, 9), (8, 12))
 _LENGTH_WEIGHTS = (1.5, 3.0, 4.0, 2.0, 1.0)
 
-Glyphs = Float32[Tensor, "glyphs 32 44"]
 Line = Float32[Tensor, "32 width"]
 
 
@@ -142,8 +140,8 @@ def compose(
         lines.append(_set(glyphs[mine], line, writers, g))
     widths = tuple(line.shape[1] for line in lines)
     ink = torch.stack([fn.pad(line, (0, max(widths) - line.shape[1])) for line in lines])
-    left_over = torch.maximum(ink, _left_over(n, max(widths), glyphs, writers, g))
-    papers = _paper(left_over, g)
+    cluttered = torch.maximum(ink, left_over(n, max(widths), glyphs, g))
+    papers = _paper(cluttered, g)
     inside = torch.arange(max(widths)) < torch.tensor(widths)[:, None]
     return Lines(papers * inside[:, None], widths, tuple(texts))
 
@@ -185,7 +183,7 @@ def _written(
     """Each digit in its writer's hand, size and pen, standing on row 28 or so."""
     n = len(ink)
     if n == 0:
-        return torch.zeros(0, LINE_HEIGHT, _GLYPH)
+        return torch.zeros(0, LINE_HEIGHT, GLYPH)
     foreign = writers.foreign[line_of]
     ink = other_habits(ink, truth, foreign < 0.35, g)
     ink = _long_flags(ink, (truth == 1) & (foreign < 0.22), g)
@@ -208,7 +206,7 @@ def _written(
     scale = 0.75 * writers.height[line_of] * size / side
     centre = torch.stack([(left + right) / 2, (top + bottom) / 2], 1) - 13.5
     shift = -centre * (scale / 0.75)[:, None]
-    glyphs = warp.sample(ink, scale, shift, size=(LINE_HEIGHT, _GLYPH))
+    glyphs = warp.sample(ink, scale, shift, size=(LINE_HEIGHT, GLYPH))
     return pen(glyphs, writers.pen[line_of] + torch.randn(n, generator=g) * 0.25)
 
 
@@ -272,10 +270,10 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
     pieces: list[Tensor] = []
     for glyph in (*glyphs, None):
         if chance(0.0, 1.0) < (marks if len(glyphs) else 0.5):
-            pieces.append(_mark(height, width, g))
+            pieces.append(mark(height, width, g))
         if glyph is not None:
             pieces.append(glyph)
-    paper = torch.zeros(LINE_HEIGHT, 60 + (_GLYPH + 40) * len(pieces))
+    paper = torch.zeros(LINE_HEIGHT, 60 + (GLYPH + 40) * len(pieces))
     start, last = normal(1.2), 20.0
     edge = torch.full((LINE_HEIGHT,), -_FAR)  # the last column with ink so far, row by row
     for place, drawn in enumerate(pieces):
@@ -292,11 +290,11 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
         if chance(0.0, 1.0) < 0.04:
             space += chance(6.0, 30.0)
         if chance(0.0, 1.0) < tucked:
-            space -= float((last + begin - first - edge).clamp(0.0, _GLYPH).min())
+            space -= float((last + begin - first - edge).clamp(0.0, GLYPH).min())
         x = last + max(space, -0.45 * wide) if place else last
         left = round(x) - first
         hidden = max(-left, 0)
-        target = paper[:, left + hidden : left + _GLYPH]
+        target = paper[:, left + hidden : left + GLYPH]
         target.copy_(torch.maximum(target, piece[:, hidden:]))
         if place and joins > 0 and chance(0.0, 1.0) < joins:
             _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
@@ -363,110 +361,6 @@ def _moved(piece: Tensor, down: int) -> Tensor:
     else:
         moved[:down] = piece[-down:]
     return moved
-
-
-def _mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
-    """A dot, comma, dash, pair of dashes, cross, scrawl, or bit of a word: not to be read."""
-    bottom, middle = LINE_HEIGHT / 2 + height / 2, LINE_HEIGHT / 2
-    kind = float(torch.rand((), generator=g))
-    a, b, c = (float(value) for value in torch.rand(3, generator=g))
-    strokes: list[tuple[float, float, float, float]]
-    if kind < 0.22:
-        strokes = [(20, bottom - 1, 20 + a, bottom - 1)]
-        width *= 1 + 0.5 * b
-    elif kind < 0.4:
-        strokes = [(21, bottom - 2, 19 - 2 * a, bottom + 2 + 2 * b)]
-    elif kind < 0.58:
-        strokes = [(16 - 5 * a, middle + 4 * c - 2, 24 + 5 * b, middle + 3 * c - 2)]
-    elif kind < 0.66:
-        strokes = [
-            (15, middle - 2 - 2 * a, 26 + 3 * b, middle - 3),
-            (15, middle + 3, 26, middle + 3 + c),
-        ]
-    elif kind < 0.72:
-        reach, lean = (0.2 + 0.2 * a) * height, (b - 0.5) * height
-        strokes = [
-            (20 - reach, middle - lean, 20 + reach, middle + lean),
-            (20 + lean, middle - reach, 20 - lean, middle + reach),
-        ]
-    elif kind < 0.86:
-        # The humps of small letters, as in "num": up and down, leaning, all about as high.
-        humps = 4 + int(5 * a)
-        tall, wide = (0.25 + 0.3 * b) * height, 2.0 + 3.0 * c
-        points = uniform(2 * humps, -0.15, 0.15, g).view(humps, 2)
-        low = bottom - 1 - 3 * float(points[0, 0])
-        xs = [4 + i * wide + wide * float(points[i, 0]) for i in range(humps)]
-        ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(humps)]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(humps - 1)]
-    else:
-        # To and fro more often than any digit does.
-        points = uniform(18, 0.15, 0.85, g).view(9, 2)
-        xs = [10 + 22 * float(x) for x in points[:, 0]]
-        ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(5 + int(4 * c))]
-        width *= 1 + 2 * max(0.0, a - 0.6)
-    x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
-    pens = torch.full((len(strokes),), width)
-    drawn = segment(x0, y0, x1, y1, pens, size=(LINE_HEIGHT, _GLYPH))
-    return drawn.amax(0)
-
-
-def _left_over(
-    n: int, width: int, glyphs: Glyphs, writers: _Writers, g: Generator
-) -> Float32[Tensor, "n 32 width"]:
-    """What the search for ink leaves of rulings, frames and neighbouring writing."""
-    size = (LINE_HEIGHT, width)
-    over = torch.zeros(n, *size)
-    ends, zero = torch.full((n,), float(width)), torch.zeros(n)
-    thick = uniform(n, 0.6, 2.2, g)
-    level = pixelwise(uniform(n, 0.3, 1.0, g))
-    worn = _worn(n, size, g)
-    for share, low, high in ((0.25, 24.0, 31.0), (0.1, 0.0, 6.0), (0.05, 8.0, 24.0)):
-        there = pixelwise((uniform(n, 0.0, 1.0, g) < share).float())
-        y, rise = uniform(n, low, high, g), torch.randn(n, generator=g) * 0.7
-        over = torch.maximum(
-            over, there * level * worn * segment(zero, y - rise, ends, y + rise, thick, size=size)
-        )
-    # An upright rule, all the way from top to bottom, and before the line alone: elsewhere it
-    # would teach the network to overlook a 1.
-    there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.05).float())
-    x, lean = uniform(n, 0.0, 1.5, g), torch.randn(n, generator=g) * 0.5
-    stroke = segment(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thick, size=size)
-    over = torch.maximum(over, there * level * worn * stroke)
-    if len(glyphs):
-        _neighbours(over, glyphs, g)
-    return over
-
-
-def _neighbours(over: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generator) -> None:
-    """Tips of the writing above and below, and slices of what stands beside."""
-    n, _, width = over.shape
-    for line in torch.nonzero(uniform(n, 0.0, 1.0, g) < 0.2).flatten().tolist():
-        for _ in range(int(torch.randint(1, 4, (), generator=g))):
-            glyph = glyphs[int(torch.randint(0, len(glyphs), (), generator=g))]
-            shown = int(torch.randint(2, 7, (), generator=g))
-            rows = torch.nonzero((glyph > 0.3).any(1)).flatten()
-            if not len(rows):
-                continue
-            left = int(torch.randint(-20, max(width - 20, -19), (), generator=g))
-            a, b = max(left, 0), min(left + _GLYPH, width)
-            if b <= a:
-                continue
-            part = glyph[:, a - left : b - left]
-            if float(torch.rand((), generator=g)) < 0.5:
-                part = part[int(rows[-1]) + 1 - shown : int(rows[-1]) + 1]
-                target = over[line, : len(part), a:b]
-            else:
-                part = part[int(rows[0]) : int(rows[0]) + shown]
-                target = over[line, LINE_HEIGHT - len(part) :, a:b]
-            target.copy_(torch.maximum(target, part))
-
-
-def _worn(n: int, size: tuple[int, int], g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """1 where a ruling is left, 0 where it was found and removed: in runs along the line."""
-    runs = torch.randn(n, 1, 1, max(4, size[1] // 12), generator=g)
-    along = fn.interpolate(runs, size=(1, size[1]), mode="bicubic")[:, 0]
-    return (2 * along + pixelwise(uniform(n, -2.0, 3.0, g))).clamp(0, 1).expand(n, *size)
 
 
 def _paper(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor, "n 32 width"]:
