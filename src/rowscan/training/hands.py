@@ -171,7 +171,8 @@ def _table() -> tuple[
 def _curves(strokes: tuple[Path, ...]) -> Float32[Tensor, "places points"]:
     """From the points of all strokes to places along them."""
     matrices = [_curve(path) for path in strokes]
-    return torch.block_diag(*matrices)  # type: ignore[no-untyped-call]
+    joined: Tensor = torch.block_diag(*matrices)  # type: ignore[no-untyped-call]
+    return joined
 
 
 def _curve(path: Path) -> Float32[Tensor, "places points"]:
