@@ -61,19 +61,10 @@ def test_the_distance_of_a_pixel_is_that_to_the_nearest_place() -> None:
     torch.testing.assert_close(distance.flatten(1), expected.amin(2), atol=1e-2, rtol=0)
 
 
-def test_a_straight_path_is_drawn_as_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = (((0.3, 0.1), (0.5, 0.9)),)
-    monkeypatch.setattr(hands, "_WAYS", tuple((digit, line) for digit in range(10)))
-    monkeypatch.setattr(hands, "uniform", lambda n, *_: torch.zeros(n))  # a steady hand
-    hands._table.cache_clear()
-    try:
-        (drawn,) = _drawn(torch.tensor([4]), torch.tensor([0]))
-    finally:
-        hands._table.cache_clear()
-    side = BOX - hands._PEN
-    x0, y0, x1, y1 = (
-        torch.tensor([(v - 0.5) * side + (SIZE - 1) / 2]) for v in (0.3, 0.1, 0.5, 0.9)
-    )
+def test_a_straight_path_is_drawn_as_a_segment() -> None:
+    path = ((-3.0, -8.0), (1.0, 8.0))
+    (drawn,) = hands._stroked((hands._curve(path) @ torch.tensor(path))[None])
+    x0, y0, x1, y1 = (torch.tensor([v + (SIZE - 1) / 2]) for point in path for v in point)
     (expected,) = segment(x0, y0, x1, y1, torch.tensor([hands._PEN]))
     # Its places lie a pixel apart, so that its edge is a little wavy.
     torch.testing.assert_close(drawn, expected, atol=0.13, rtol=0)
