@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.ctc import align, alternatives, decode, text_probability
+from rowscan.ctc import align, alternatives, decode, likeliest, text_probability
 
 
 def random_rows(steps: int, classes: int, seed: int, sharp: float = 1.5) -> np.ndarray:
@@ -84,6 +84,13 @@ def test_a_clear_line_is_read_with_its_places() -> None:
     assert found.digits == (4, 4, 0, 7)
     assert found.spans == ((1, 2), (4, 4), (7, 7), (10, 10))
     assert found.probability > 0.85
+
+
+def test_the_beam_puts_first_what_many_ways_lead_to() -> None:
+    # By hand: 0.6 * 0.6 = 0.36 for no digit, all the rest, 0.64, for a single 0.
+    rows = np.array([[0.6, 0.4], [0.6, 0.4]])
+    assert likeliest(rows) == (0,)
+    assert likeliest(rows[:1]) == ()
 
 
 def test_paper_is_read_as_nothing() -> None:

@@ -42,7 +42,8 @@ def test_a_corner_is_sharp_and_what_meets_there_does_not_bend_for_it(
     a, b, c = ((x, y) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
     path = (a, b, b, c)
     places = hands._curve(path) @ torch.tensor(path)
-    first, corner, last = places.split([hands._STEPS, hands._STEPS, hands._STEPS + 1])
+    steps = hands._STEPS
+    first, corner, last = places[:steps], places[steps : 2 * steps], places[2 * steps :]
     start, turn, end = torch.tensor((a, b, c))
     for stroke, (one, other) in ((first, (start, turn)), (last, (turn, end))):
         along = other - one
@@ -60,18 +61,11 @@ def test_the_distance_of_a_pixel_is_that_to_the_nearest_place() -> None:
     torch.testing.assert_close(distance.flatten(1), expected.amin(2), atol=1e-2, rtol=0)
 
 
-def test_a_straight_path_is_drawn_as_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = (((0.3, 0.1), (0.5, 0.9)),)
-    monkeypatch.setattr(hands, "_WAYS", tuple((digit, line) for digit in range(10)))
-    monkeypatch.setattr(hands, "uniform", lambda n, *_: torch.zeros(n))  # a steady hand
-    hands._table.cache_clear()
-    try:
-        (drawn,) = _drawn(torch.tensor([4]), torch.tensor([0]))
-    finally:
-        hands._table.cache_clear()
-    side = BOX - hands._PEN
-    ends = [torch.tensor([(v - 0.5) * side + (SIZE - 1) / 2]) for v in (0.3, 0.1, 0.5, 0.9)]
-    (expected,) = segment(*ends, torch.tensor([hands._PEN]))
+def test_a_straight_path_is_drawn_as_a_segment() -> None:
+    path = ((-3.0, -8.0), (1.0, 8.0))
+    (drawn,) = hands._stroked((hands._curve(path) @ torch.tensor(path))[None])
+    x0, y0, x1, y1 = (torch.tensor([v + (SIZE - 1) / 2]) for point in path for v in point)
+    (expected,) = segment(x0, y0, x1, y1, torch.tensor([hands._PEN]))
     # Its places lie a pixel apart, so that its edge is a little wavy.
     torch.testing.assert_close(drawn, expected, atol=0.13, rtol=0)
 

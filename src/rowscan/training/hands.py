@@ -133,8 +133,13 @@ def of_other_hands(
     path = points[drawn] + loose[hand, None, None] * (habit[hand] + 0.6 * once)
     pen = curves[drawn] @ ((path - 0.5) * (BOX - _PEN))
     ink = ink.clone()
-    ink[index] = (_PEN / 2 + 0.5 - _distance(pen)).clamp(0, 1)
+    ink[index] = _stroked(pen)
     return ink
+
+
+def _stroked(places: Float32[Tensor, "n places 2"]) -> Float32[Tensor, "n 28 28"]:
+    """The ink of a pen that passes these places, counted from the centre."""
+    return (_PEN / 2 + 0.5 - _distance(places)).clamp(0, 1)
 
 
 def _distance(places: Float32[Tensor, "n places 2"]) -> Float32[Tensor, "n 28 28"]:
@@ -171,7 +176,8 @@ def _table() -> tuple[
 def _curves(strokes: tuple[Path, ...]) -> Float32[Tensor, "places points"]:
     """From the points of all strokes to places along them."""
     matrices = [_curve(path) for path in strokes]
-    return torch.block_diag(*matrices)  # type: ignore[no-untyped-call]
+    joined: Tensor = torch.block_diag(*matrices)  # type: ignore[no-untyped-call]
+    return joined
 
 
 def _curve(path: Path) -> Float32[Tensor, "places points"]:
