@@ -3,14 +3,15 @@
     python benchmarks/cluster.py [--images 20000] [--remote 5000] [--jobs 2]
 
 First, composed pictures in a folder: the time of `--jobs` and of `--on ray`, without what each
-takes to start, which is the time of a few pictures. Then composed pictures in an object store (moto's),
-read by a cluster of two nodes on this machine, one worker of which is killed in the middle: every
-picture must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
+takes to start, which is the time of a few pictures. Then composed pictures in an object store,
+moto's, read by a cluster of two nodes on this machine, one worker of which is killed in the middle:
+every picture must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
 """
 
 import argparse
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -34,7 +35,11 @@ from rowscan.training.runs import environment
 DIFFERENT, FEW, SEED, PORT, STORE = 1000, 40, 3_000_017, 6399, 5055
 READ = [sys.executable, "-m", "rowscan", "read"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(),
+}
 AWS = {
     "AWS_ENDPOINT_URL": f"http://127.0.0.1:{STORE}",
     "AWS_ACCESS_KEY_ID": "benchmark",
@@ -51,7 +56,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     print(environment(), end="\n\n", flush=True)
-    os.environ.update(QUIET | AWS)
+    os.environ.update(RAY_SETTINGS | AWS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = draw(folder / "drawn")
@@ -83,17 +88,14 @@ def compare_times(folder: Path, pictures: list[Path], count: int, jobs: int) -> 
         (folder / name).mkdir()
         for i in range(number):
             (folder / name / f"{i:06}.jpg").hardlink_to(pictures[i % len(pictures)])
-    times = {}
+    times, peaks = {}, {}
     with cluster([jobs]):
         for name in ("few", "many"):
             for way, options in (("one machine", []), ("ray", ["--on", "ray"])):
                 output = folder / f"{name} {way}"
                 command = [*READ, name, "--format", "jsonl", "--jobs", str(jobs), *options]
-                start = time.perf_counter()
-                subprocess.run(
-                    [*command, "--output", output], cwd=folder, check=True, capture_output=True
-                )
-                times[name, way] = time.perf_counter() - start
+                run = measured([*command, "--output", str(output)], folder)
+                times[name, way], peaks[name, way] = run
     here = (folder / "many one machine").read_text().splitlines()
     there = rows(folder / "many ray")
     assert len(here) == count, len(here)
@@ -104,9 +106,25 @@ def compare_times(folder: Path, pictures: list[Path], count: int, jobs: int) -> 
         without[way] = times["many", way] - times["few", way]
         print(
             f"{way:12} {times['many', way]:7.1f} s, {times['few', way]:5.1f} s of it to start: "
-            f"{(count - FEW) / without[way]:.0f} a second"
+            f"{(count - FEW) / without[way]:.0f} a second; at most {peaks['many', way]:.0f} MiB, "
+            f"{peaks['few', way]:.0f} with {FEW} pictures"
         )
     print(f"ray takes {without['ray'] / without['one machine']:.2f} times as long", flush=True)
+
+
+def measured(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds that a command took, and the most memory it and what it started had, in MiB."""
+    start, peak = time.perf_counter(), 0
+    process = psutil.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        held = 0
+        with suppress(psutil.NoSuchProcess):
+            for each in [process, *process.children(recursive=True)]:
+                held += each.memory_full_info().pss
+            peak = max(peak, held)
+        time.sleep(0.5)
+    assert process.returncode == 0, process.stderr.read()
+    return time.perf_counter() - start, peak / 2**20
 
 
 def kill_in_the_middle(folder: Path, pictures: list[Path], count: int) -> None:

@@ -102,13 +102,15 @@ def test_a_run_that_is_killed_is_taken_up(rowscan: Command, tmp_path: Path) -> N
 def test_a_worker_that_is_killed_costs_nothing(name: str, rowscan: Command, tmp_path: Path) -> None:
     _pictures(tmp_path / "in", 2200)
     command = [*READ, "in", "--on", "ray", "--format", "jsonl", "--output", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     _wait_for(lambda: any((tmp_path / "out" / "done").glob("*")), process)
     victims = _below(name)
     assert victims
     os.kill(victims[0], signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == 1
+    printed, _ = process.communicate()
+    assert (process.returncode, printed) == (1, "")
     alone = rowscan("read", "in", "--format", "jsonl")
     assert _rows(tmp_path / "out") == alone.stdout.splitlines()
     assert len(_errors(tmp_path / "out")) == 3
@@ -140,6 +142,7 @@ def test_a_cluster_that_is_not_there_gets_a_line(rowscan: Command, tmp_path: Pat
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rowscan: ray://127.0.0.1:9: cannot be reached: ")
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

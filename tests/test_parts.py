@@ -26,7 +26,7 @@ def _reading(text: str, page: int = 1) -> Reading:
 
 
 PATHS = ("a.png", "bad,\n.png", "c.tif", "ä\udcff.png")
-EVENTS = [
+EVENTS: list[Page | End] = [
     Page("a.png", _reading("40")),
     End("a.png"),
     End("bad,\n.png", "not an image"),
@@ -100,6 +100,7 @@ def test_jsonl_and_csv_are_those_of_the_command() -> None:
 def test_parquet_has_the_rows_of_jsonl(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     parts = Parts(str(tmp_path / "out"), "parquet", RUN)
+    parts.begin()
     parts.add(part_of(Block(0, PATHS), EVENTS, "parquet"))
     rows = parquet.read_table(tmp_path / "out" / "readings" / "part-000000.parquet").to_pylist()
     lines = part_of(Block(0, PATHS), EVENTS, "jsonl").readings.splitlines()
@@ -115,6 +116,7 @@ def test_a_part_without_pages_is_written_all_the_same(layout: str, tmp_path: Pat
     if layout == "parquet":
         pytest.importorskip("pyarrow")
     parts = Parts(str(tmp_path / "out"), layout, RUN)
+    parts.begin()
     parts.add(part_of(Block(3, ("x.png",)), [End("x.png", "empty file")], layout))
     assert (parts.pictures, parts.unreadable, list(parts.done)) == (1, 1, [3])
     assert (tmp_path / "out" / "readings" / f"part-000003.{layout}").exists()
@@ -129,6 +131,7 @@ def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: 
 
     def fill(folder: Path) -> None:
         parts = Parts(str(folder), "csv", RUN)
+        parts.begin()
         for block in two:
             if parts.done.get(block.number) != block.digest:
                 parts.add(part_of(block, events[block.number], "csv"))
@@ -154,18 +157,20 @@ def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: 
 def test_errors_that_are_no_more_leave_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     parts = Parts(str(folder), "csv", RUN)
+    parts.begin()
     block = Block(0, ("x.png",))
     parts.add(part_of(block, [End("x.png", "Connection reset")], "csv"))
     for mark in (folder / "done").iterdir():
         mark.unlink()
     parts = Parts(str(folder), "csv", RUN)
+    parts.begin()
     parts.add(part_of(block, [Page("x.png", _reading("7")), End("x.png")], "csv"))
     assert not list((folder / "errors").iterdir())
 
 
 @pytest.mark.parametrize("change", [{"version": "2"}, {"min_confidence": 0.5}, {"paths": ["x"]}])
 def test_a_folder_of_another_run_is_refused(change: dict[str, object], tmp_path: Path) -> None:
-    Parts(str(tmp_path), "csv", RUN)
+    Parts(str(tmp_path), "csv", RUN).begin()
     (name,) = change
     with pytest.raises(UsageError, match=f"of a run with another {name.replace('_', ' ')}; name"):
         Parts(str(tmp_path), "csv", {**RUN, **change})

@@ -8,7 +8,9 @@ they read comes back here and is written by this process alone.
 import contextlib
 import json
 import os
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
+
+# Ray looks at these when it is imported. A client of Ray's would not look for the token that all
+# else in Ray uses if it is there.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody of it
+if Path("~/.ray/auth_token").expanduser().exists():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.block import BlockMetadata
@@ -85,6 +94,7 @@ def read_on(
     missing: list[End] = []
     progress = Progress(results_shown=False, done=taken_up, count=lambda: None)
     with closing(progress), _connected(cluster):
+        parts.begin()
         if taken_up:
             progress.say(f"{output}: {taken_up:,} pictures were there already")
         actor = ray.remote(num_cpus=0)(_Reading).remote(
@@ -119,15 +129,18 @@ def read_on(
 @contextlib.contextmanager
 def _connected(cluster: str) -> Iterator[None]:
     """A connection to the cluster; whatever goes wrong there becomes one line."""
-    local = cluster == "ray"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody of it
     try:
-        address = None if local else cluster
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with warnings.catch_warnings(action="ignore"):  # what matters of them comes as an error
+            ray.init(
+                address=None if cluster == "ray" else cluster,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
     except Exception as error:  # of Ray, of gRPC, of the operating system
         raise RowscanError(f"{cluster}: cannot be reached: {_first_line(error)}") from None
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a worker has died
+            yield
     except ray.exceptions.RayError as error:
         raise RowscanError(f"{cluster}: {_first_line(error)}") from None
     finally:

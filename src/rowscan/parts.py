@@ -116,7 +116,7 @@ class Parts:
     """
 
     def __init__(self, folder: str, layout: str, run: Mapping[str, object]) -> None:
-        """Make the folder, or take it up.
+        """Look at the folder; `begin` makes it.
 
         Args:
             folder: a path or an address.
@@ -126,7 +126,7 @@ class Parts:
 
         Raises:
             UsageError: a folder of another run, or of something else.
-            RowscanError: it cannot be written.
+            RowscanError: it cannot be read.
         """
         self._folder = folder
         self._layout = layout
@@ -137,16 +137,25 @@ class Parts:
             found = {name for name, _ in entries(folder)}
         except DataError:
             found = set()  # it is not there; if it is there and forbidden, writing will say so
-        run = {**run, "format": layout, "block": BLOCK}
-        if _RUN in found:
-            self._check(run)
+        self._run = {**run, "format": layout, "block": BLOCK}
+        self._begun = _RUN in found
+        if self._begun:
+            self._check()
         elif found:
             raise UsageError(f"{folder}: it holds something else; name another folder")
-        else:
-            write(join(folder, _RUN), json.dumps(run, indent=1).encode())
         if "done" in found:
             for name, _ in entries(join(folder, "done")):
                 self._count(name)
+
+    def begin(self) -> None:
+        """Write down what run it is, if that is not there.
+
+        Raises:
+            RowscanError: it cannot be written.
+        """
+        if not self._begun:
+            write(join(self._folder, _RUN), json.dumps(self._run, indent=1).encode())
+            self._begun = True
 
     def add(self, part: Part) -> None:
         """Write a part. A run that ends in the middle of it will read its block again.
@@ -184,7 +193,8 @@ class Parts:
         self.pictures += int(pictures)
         self.unreadable += int(unreadable)
 
-    def _check(self, run: dict[str, object]) -> None:
+    def _check(self) -> None:
+        run = self._run
         place = join(self._folder, _RUN)
         try:
             there = json.loads(read_bytes(place))
