@@ -127,7 +127,10 @@ def test_a_part_without_pages_is_written_all_the_same(layout: str, tmp_path: Pat
 
 def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: Path) -> None:
     two = [Block(0, PATHS), Block(1, ("d.png",))]
-    events = {0: EVENTS, 1: [Page("d.png", _reading("9")), End("d.png")]}
+    events: dict[int, list[Page | End]] = {
+        0: EVENTS,
+        1: [Page("d.png", _reading("9")), End("d.png")],
+    }
 
     def fill(folder: Path) -> None:
         parts = Parts(str(folder), "csv", RUN)
