@@ -129,22 +129,22 @@ def read_on(
 @contextlib.contextmanager
 def _connected(cluster: str) -> Iterator[None]:
     """A connection to the cluster; whatever goes wrong there becomes one line."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what matters of them comes as an error
-            ray.init(
-                address=None if cluster == "ray" else cluster,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
-    except Exception as error:  # of Ray, of gRPC, of the operating system
-        raise RowscanError(f"{cluster}: cannot be reached: {_first_line(error)}") from None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a worker has died
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints it when a worker has died
+        try:
+            with warnings.catch_warnings(action="ignore"):  # what matters comes as an error
+                ray.init(
+                    address=None if cluster == "ray" else cluster,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+        except Exception as error:  # of Ray, of gRPC, of the operating system
+            raise RowscanError(f"{cluster}: cannot be reached: {_first_line(error)}") from None
+        try:
             yield
-    except ray.exceptions.RayError as error:
-        raise RowscanError(f"{cluster}: {_first_line(error)}") from None
-    finally:
-        ray.shutdown()
+        except ray.exceptions.RayError as error:
+            raise RowscanError(f"{cluster}: {_first_line(error)}") from None
+        finally:
+            ray.shutdown()
 
 
 def _first_line(error: BaseException) -> str:
