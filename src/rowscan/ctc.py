@@ -21,6 +21,7 @@ CLASSES = 11
 NONE = 0
 _BEAM = 8
 _UNLIKELY = 1e-3  # a class less probable than this at a step starts no digit there
+_RESCALED = 4  # steps after which probabilities are brought to 1: before that none can become 0
 
 
 @dataclass(frozen=True)
@@ -71,26 +72,30 @@ def text_probabilities(
     p = np.asarray(probabilities, np.float64)
     last = np.array([2 * len(text) for text in texts])
     classes = np.zeros((len(texts), last.max() + 1), np.int64)
-    skip = np.zeros((len(texts), max(last.max() - 1, 0)), bool)
+    skip = np.zeros(classes.shape, bool)
     for text, end, own, may in zip(texts, last, classes, skip, strict=True):
         own[: end + 1] = _classes(text)
-        may[: max(end - 1, 0)] = _may_skip(text)
+        may[2 : end + 1] = _may_skip(text)
     emitted = p[:, classes] * (np.arange(classes.shape[1]) <= last[:, None])
-    row = np.zeros(classes.shape)
+    # Two empty places before the first spare the first two exceptions.
+    room = np.zeros((len(texts), classes.shape[1] + 2))
+    row, one_before, two_before = room[:, 2:], room[:, 1:-1], room[:, :-2]
     row[:, :2] = emitted[0, :, :2]
-    scales = np.zeros((len(p), len(texts)))
+    log_scale = np.zeros(len(texts))
     for t, step in enumerate(emitted):
         if t:
-            before = row.copy()
-            row[:, 1:] += before[:, :-1]
-            row[:, 2:] += before[:, :-2] * skip
+            way = two_before * skip
+            way += one_before
+            row += way
             row *= step
-        scales[t] = row.sum(1)
-        row /= np.where(scales[t] == 0, 1, scales[t])[:, None]
+        if t % _RESCALED == 0 or t == len(p) - 1:
+            scale = row.sum(1)
+            row /= np.where(scale == 0, 1, scale)[:, None]
+            with np.errstate(divide="ignore"):
+                log_scale += np.log(scale)
     every = np.arange(len(texts))
     ends = row[every, last] + np.where(last > 0, row[every, np.maximum(last - 1, 0)], 0)
-    with np.errstate(divide="ignore"):
-        result: np.ndarray = np.exp(np.log(scales).sum(0)) * ends
+    result: np.ndarray = np.exp(log_scale) * ends
     return result
 
 
@@ -224,20 +229,25 @@ def _beam(p: Float[np.ndarray, "time classes"]) -> list[tuple[int, ...]]:
     """The likeliest texts, as far as a beam sees, the likeliest first."""
     # For each text: probability of the ways to it that end in none, and of those that do not.
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
-    for step in p:
-        likely = (np.flatnonzero(step[1:] >= _UNLIKELY)).tolist()
+    for step, is_likely in zip(p.tolist(), (p[:, 1:] >= _UNLIKELY).tolist(), strict=True):
+        likely = [c for c in range(len(is_likely)) if is_likely[c]]
         new: dict[tuple[int, ...], tuple[float, float]] = {}
         for text, (none, digit) in beam.items():
-            again = digit * float(step[text[-1] + 1]) if text else 0.0
-            _add(new, text, (none + digit) * float(step[NONE]), again)
+            again = digit * step[text[-1] + 1] if text else 0.0
+            _add(new, text, (none + digit) * step[NONE], again)
             for c in likely:
                 start = none if text and text[-1] == c else none + digit
                 if start > 0:
-                    _add(new, (*text, c), 0.0, start * float(step[c + 1]))
-        kept = sorted(new.items(), key=lambda item: -sum(item[1]))[:_BEAM]
-        total = sum(sum(ways) for _, ways in kept) or 1.0
-        beam = {text: (none / total, digit / total) for text, (none, digit) in kept}
-    return list(beam)
+                    _add(new, (*text, c), 0.0, start * step[c + 1])
+        if len(new) > _BEAM:
+            new = dict(sorted(new.items(), key=_probability, reverse=True)[:_BEAM])
+        total = sum(none + digit for none, digit in new.values()) or 1.0
+        beam = {text: (none / total, digit / total) for text, (none, digit) in new.items()}
+    return [text for text, _ in sorted(beam.items(), key=_probability, reverse=True)]
+
+
+def _probability(entry: tuple[tuple[int, ...], tuple[float, float]]) -> float:
+    return entry[1][0] + entry[1][1]
 
 
 def _add(

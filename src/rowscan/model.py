@@ -43,16 +43,12 @@ class Model:
         outputs: names of what the graph gives.
     """
 
-    def __init__(
-        self, model: str | Path | None, kind: str = "digit", *, threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str | Path | None, kind: str = "digit") -> None:
         """Open a model.
 
         Args:
             model: a model file or a run directory; or None for the one of the package that is
             kind: of this kind, `digit` or `line`.
-            threads: processor cores to use for one answer. By default one: the steps of a
-                recurrent network follow each other, and a second brought nothing in measurements.
 
         Raises:
             ModelError: no model file, or a damaged one.
@@ -60,10 +56,9 @@ class Model:
         name, content = load_content(model, kind)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
-        options.intra_op_num_threads = threads or 1
+        # The steps of a recurrent network follow each other: a second thread brought nothing.
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # A thread that spins while it waits takes the core from whoever else works on the machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]

@@ -2,9 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -18,6 +20,8 @@ from rowscan.reading import Reading
 from rowscan.scans import PATCH, SIDE
 from rowscan.strokes import ENOUGH
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
@@ -48,13 +52,14 @@ class Reader:
         Args:
             model: a model file or a run directory: then the reader can do what this model can. By
                 default both shipped models, each opened when it is first needed.
-            threads: processor cores to use for one answer, by default one.
+            threads: processor cores to use for one answer, by default one: for the lines of a page,
+                and for many single digits.
 
         Raises:
             ModelError: no model file, or a damaged one.
         """
-        self._threads = threads
-        self._named = None if model is None else Model(model, threads=threads)
+        self._threads = threads or 1
+        self._named = None if model is None else Model(model)
 
     @property
     def kind(self) -> str | None:
@@ -81,7 +86,7 @@ class Reader:
 
     def _model(self, kind: str) -> Model:
         if self._named is None:
-            return Model(None, kind, threads=self._threads)
+            return Model(None, kind)
         if self._named.kind != kind:
             raise ModelError(
                 f"{self._named.name}: a model of kind {self._named.kind!r} instead of {kind!r}"
@@ -108,7 +113,8 @@ class Reader:
         pages = open_reduced(source, ENOUGH)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
             found = page.find_lines(picture, (width, height))
-            read = [(line.plausibility, self._read_line(line)) for line in found]
+            plausible = [line.plausibility for line in found]
+            read = list(zip(plausible, self._spread(self._read_line, found), strict=True))
             lines = _writing(read)
             # Without digits: how sure the reader is that what is most like a line holds none.
             sure = [line.confidence for line in lines]
@@ -189,7 +195,7 @@ class Reader:
         Raises:
             DataError: an array of another type or shape.
         """
-        return np.concatenate(list(self._run("probabilities", images)))
+        return np.concatenate(self._run("probabilities", images))
 
     @property
     def steps_through(self) -> bool:
@@ -207,7 +213,7 @@ class Reader:
             DataError: an array of another type or shape.
         """
         if self.steps_through:
-            return np.concatenate(list(self._run("belief", images)))
+            return np.concatenate(self._run("belief", images))
         _check(images)
         rows = np.tri(SIDE, dtype=np.uint8)[:, :, None]
         parts = [self.predict_proba(image * rows)[None] for image in images]
@@ -215,13 +221,24 @@ class Reader:
 
     # Beliefs are computed even when nobody asks for them, 7% of the time of an answer: ONNX Runtime
     # heeds `only_execute_path_to_fetches` only in builds for training.
-    def _run(self, output: str, images: Images) -> Iterator[Float32[np.ndarray, "..."]]:
+    def _run(self, output: str, images: Images) -> list[Float32[np.ndarray, "..."]]:
         _check(images)
         if not len(images):  # a graph need not bear an empty batch, but knows its output's shape
-            yield self.digit_model.run(output, np.zeros((1, SIDE, SIDE), np.uint8))[:0]
-            return
-        for start in range(0, len(images), _BATCH):
-            yield self.digit_model.run(output, np.ascontiguousarray(images[start : start + _BATCH]))
+            return [self.digit_model.run(output, np.zeros((1, SIDE, SIDE), np.uint8))[:0]]
+        return self._spread(
+            lambda start: self.digit_model.run(
+                output, np.ascontiguousarray(images[start : start + _BATCH])
+            ),
+            range(0, len(images), _BATCH),
+        )
+
+    def _spread(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
+        """The work on each, on as many cores as this reader uses."""
+        first = [work(item) for item in items[:1]]  # which opens the model, once
+        if self._threads == 1 or len(items) < 2:
+            return first + [work(item) for item in items[1:]]
+        with ThreadPoolExecutor(self._threads) as pool:
+            return first + list(pool.map(work, items[1:]))
 
 
 def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]:

@@ -119,7 +119,7 @@ def read_all(
         if isinstance(item, End):
             yield item
             continue
-        reader = reader or _open_reader(job)
+        reader = reader or _open_reader(job, threads=jobs)
         yield from read_picture(_with_content(item), reader, job)
 
 
@@ -191,11 +191,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _open_reader(job: Job) -> "Reader":
+def _open_reader(job: Job, threads: int = 1) -> "Reader":
     """A reader that has its model. Imported here: a parent of workers needs none."""
     from rowscan.reader import Reader
 
-    reader = Reader(job.model)
+    reader = Reader(job.model, threads=threads)
     _ = reader.line_model
     return reader
 
