@@ -386,6 +386,20 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+def test_many_paths_in_a_row_without_a_picture_stop_nothing(place: str, tmp_path: Path) -> None:
+    ends = [End(f"{number}", "No such file or directory") for number in range(100)]
+    sevens = [Picture(path) for path in _sevens(tmp_path / "in", 4)]
+    at = {"before": 0, "between": 2, "after": 4}[place]
+    items: list[Picture | End] = [*sevens[:at], *ends, *sevens[at:]]
+    events = list(read_all(iter(items), Job(), jobs=1))
+    assert [event for event in events if isinstance(event, End) and event.error] == ends
+    assert sum(isinstance(event, Page) for event in events) == 4
+    done = [event.path for event in events if isinstance(event, End)]
+    assert done == [item.path for item in items]
+
+
 @pytest.mark.parametrize("count", [1, 5])  # read by this process, and by workers
 def test_without_a_model_nothing_is_read(count: int, tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", count)

@@ -157,6 +157,23 @@ def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: 
         assert _files(folder) == whole, length
 
 
+def test_files_that_were_being_written_when_the_machine_stopped_are_no_hindrance(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / ".run.json.abcd").write_text("{")
+    parts = Parts(str(folder), "csv", RUN)
+    parts.begin()
+    block = Block(0, ("x.png",))
+    parts.add(part_of(block, [Page("x.png", _reading("7")), End("x.png")], "csv"))
+    (mark,) = (folder / "done").iterdir()
+    (folder / "done" / f".{mark.name}.k3j2_abc").touch()
+    (folder / "done" / ".DS_Store").touch()
+    again = Parts(str(folder), "csv", RUN)
+    assert (again.done, again.pictures) == ({0: block.digest}, 1)
+
+
 def test_errors_that_are_no_more_leave_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     parts = Parts(str(folder), "csv", RUN)
@@ -175,9 +192,9 @@ def test_errors_that_are_no_more_leave_no_file(tmp_path: Path) -> None:
 def test_a_folder_of_another_run_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     Parts(str(tmp_path), "csv", RUN).begin()
     (name,) = change
-    with pytest.raises(UsageError, match=f"of a run with another {name.replace('_', ' ')}; name"):
+    with pytest.raises(UsageError, match=f"of another run, which differs in {name}; name"):
         Parts(str(tmp_path), "csv", {**RUN, **change})
-    with pytest.raises(UsageError, match="another format"):
+    with pytest.raises(UsageError, match="differs in format"):
         Parts(str(tmp_path), "jsonl", RUN)
 
 

@@ -50,6 +50,27 @@ def test_of_a_tar_file_the_pictures_come_in_their_order(
     ]
 
 
+@pytest.mark.parametrize("damage", ["cut", "cut in a header", "flipped", "without an end"])
+def test_a_tar_file_that_is_damaged_at_a_member_gives_what_is_before_and_says_so(
+    damage: str, tmp_path: Path
+) -> None:
+    path = _tar(tmp_path / "x.tar", [(f"{i}.png", SEVEN) for i in range(6)])
+    content = bytearray(path.read_bytes())
+    third = content.index(b"2.png")  # a header begins with the name
+    end = content.index(b"5.png") + 512 + -(-len(SEVEN) // 512) * 512
+    if damage == "flipped":
+        content[third + 30] ^= 1
+    else:
+        del content[{"cut": third, "cut in a header": third + 100}.get(damage, end) :]
+    path.write_bytes(content)
+    *pictures, last = pictures_in(str(path))
+    before = 6 if damage == "without an end" else 2
+    assert pictures == [Picture(f"{path}/{i}.png", SEVEN) for i in range(before)]
+    assert isinstance(last, End)
+    assert last.error is not None
+    assert last.error.endswith(", where a member or the end should be")
+
+
 @pytest.mark.parametrize("struct", [False, True])
 def test_of_a_parquet_file_rows_are_numbered(struct: bool, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")

@@ -80,7 +80,9 @@ def read_to(
     return all_well
 
 
-def find_pictures(paths: Sequence[str], *, without: Path | None = None) -> Iterator[Picture | End]:
+def find_pictures(
+    paths: Sequence[str], *, without: str | Path | None = None
+) -> Iterator[Picture | End]:
     """The pictures that are named, and those in folders that are named.
 
     A folder is looked through with all below it, sorted by name, one folder at a time. In it count
@@ -95,7 +97,7 @@ def find_pictures(paths: Sequence[str], *, without: Path | None = None) -> Itera
         A `Picture` each, also for a shard; an `End` for a path that is not there, cannot be looked
         into, or is a folder without pictures.
     """
-    left_out = None if without is None else os.path.realpath(without)
+    left_out = None if without is None else _name_of(str(without))
     for path in paths:
         try:
             folder = path != STANDARD_INPUT and is_folder(path)
@@ -111,7 +113,7 @@ def find_pictures(paths: Sequence[str], *, without: Path | None = None) -> Itera
 
 
 def _in_folder(folder: str, left_out: str | None) -> Iterator[Picture | End]:
-    if left_out is not None and os.path.realpath(folder) == left_out:
+    if left_out is not None and _name_of(folder) == left_out:
         return
     try:
         found = [
@@ -129,6 +131,11 @@ def _in_folder(folder: str, left_out: str | None) -> Iterator[Picture | End]:
             yield from _in_folder(path, left_out)
         else:
             yield Picture(path)
+
+
+def _name_of(folder: str) -> str:
+    """The one name of a folder that may have several."""
+    return folder.rstrip("/") if is_address(folder) else os.path.realpath(folder)
 
 
 def _common_folder(paths: Sequence[str]) -> Path:

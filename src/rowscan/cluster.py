@@ -36,6 +36,7 @@ from rowscan.batch import find_pictures
 from rowscan.errors import RowscanError, UsageError
 from rowscan.model import Model, load_content
 from rowscan.parts import LAYOUTS, Block, Part, Parts, blocks, changed, part_of
+from rowscan.places import is_address
 from rowscan.progress import Progress
 from rowscan.shards import unpacked
 from rowscan.tables import escaped
@@ -87,7 +88,7 @@ def read_on(
             "version": rowscan.__version__,
             "model": sha256(model).hexdigest(),
             "min_confidence": job.min_confidence,
-            "paths": list(paths),
+            "paths": [path if is_address(path) else os.path.abspath(path) for path in paths],  # noqa: PTH100
         },
     )
     taken_up = parts.pictures
@@ -103,11 +104,14 @@ def read_on(
             model=None if job.model is None else model,
             layout=layout,
             done=parts.done,
+            output=output,
             jobs=jobs,
             here=str(Path.cwd()),
         )
         while (item := ray.get(actor.next.remote())) is not None:
             if item == _CHANGED:
+                if missing:
+                    raise RowscanError(f"{output}: {missing[0].path} is needed to go on with it")
                 raise changed(output)
             ends: Sequence[End]
             if isinstance(item, Part):
@@ -141,7 +145,7 @@ def _connected(cluster: str) -> Iterator[None]:
             raise RowscanError(f"{cluster}: cannot be reached: {_first_line(error)}") from None
         try:
             yield
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ConnectionError) as error:
             raise RowscanError(f"{cluster}: {_first_line(error)}") from None
         finally:
             ray.shutdown()
@@ -174,6 +178,7 @@ class _Reading:
         model: bytes | None,
         layout: str,
         done: Mapping[int, str],
+        output: str,
         jobs: int | None,
         here: str,
     ) -> None:
@@ -185,7 +190,7 @@ class _Reading:
         # The listing takes no core, or with all cores the actors' it would never begin. That they
         # differ in it also keeps Ray Data from doing both in one place.
         listing = ray.data.read_datasource(
-            _Listing(paths, done, here), override_num_blocks=1, num_cpus=0
+            _Listing(paths, done, output, here), override_num_blocks=1, num_cpus=0
         )
         self._rows = iter(
             listing.map(
@@ -212,8 +217,11 @@ class _Reading:
 class _Listing(Datasource):  # type: ignore[misc]
     """The blocks of a run that are not done, as a source that Ray Data takes rows from."""
 
-    def __init__(self, paths: Sequence[str], done: Mapping[int, str], here: str) -> None:
+    def __init__(
+        self, paths: Sequence[str], done: Mapping[int, str], output: str, here: str
+    ) -> None:
         super().__init__()
+        self._output = output
         self._here = here
         self._paths = paths
         self._done = done
@@ -232,7 +240,7 @@ class _Listing(Datasource):  # type: ignore[misc]
     def _rows(self) -> Iterator[pyarrow.Table]:
         _go_to(self._here)
         last = -1
-        for item in blocks(find_pictures(self._paths)):
+        for item in blocks(find_pictures(self._paths, without=self._output)):
             if isinstance(item, End):
                 yield _row(_NONE, [], [item])
                 continue

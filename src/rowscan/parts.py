@@ -11,9 +11,12 @@ of how pictures are read.
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,7 @@ BLOCK = 500
 """Pictures in a block. A shard is a block of its own, whatever it holds."""
 
 _RUN = "run.json"
+_MARK = re.compile(r"\d{6,}-[0-9a-f]{16}-\d+-\d+")
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,11 @@ class Parts:
         self.pictures = 0
         self.unreadable = 0
         try:
-            found = {name for name, _ in entries(folder)}
-        except DataError:
-            found = set()  # it is not there; if it is there and forbidden, writing will say so
+            found = {name for name, _ in entries(folder) if not name.startswith(".")}
+        except DataError as error:
+            if not str(error).endswith(os.strerror(errno.ENOENT)):
+                raise
+            found = set()
         self._run = {**run, "format": layout, "block": BLOCK}
         self._begun = _RUN in found
         if self._begun:
@@ -188,6 +194,8 @@ class Parts:
             remove(place)
 
     def _count(self, mark: str) -> None:
+        if not _MARK.fullmatch(mark):  # of a file that was being written when the machine stopped
+            return
         number, digest, pictures, unreadable = mark.split("-")
         self.done[int(number)] = digest
         self.pictures += int(pictures)
@@ -203,7 +211,7 @@ class Parts:
             raise UsageError(f"{place}: not of a run of Rowscan; name another folder") from None
         if other:
             raise UsageError(
-                f"{self._folder}: of a run with another {sorted(other)[0].replace('_', ' ')}; "
+                f"{self._folder}: of another run, which differs in {', '.join(sorted(other))}; "
                 "name another folder"
             )
 

@@ -41,8 +41,13 @@ def read_bytes(place: str | Path) -> bytes:
         raise DataError(f"{place}: {reason(error)}") from None
 
 
-def open_binary(place: str | Path) -> IO[bytes]:
-    """The file, open for reading from its beginning to its end.
+def open_binary(place: str | Path, *, streamed: bool = False) -> IO[bytes]:
+    """The file, open for reading.
+
+    Args:
+        place: a path or an address.
+        streamed: it will be read from its beginning to its end, never back: a web server then need
+            not be able to give parts of it.
 
     Raises:
         DataError: it cannot be opened.
@@ -52,7 +57,8 @@ def open_binary(place: str | Path) -> IO[bytes]:
         if isinstance(place, Path) or not is_address(place):
             return Path(place).open("rb")
         system, path = _system(place)
-        file: IO[bytes] = system.open(path, "rb")
+        options = {"block_size": 0} if streamed and place.startswith(_WEB) else {}
+        file: IO[bytes] = system.open(path, "rb", **options)
         return file
     except RowscanError:
         raise
@@ -124,7 +130,8 @@ def write(place: str, content: bytes) -> None:
         return
     try:
         system, path = _system(place)
-        if not system.exists(system._parent(path)):
+        # An object store has no folders, and would make a bucket of a name that was misspelt.
+        if _scheme(place) not in _STORES and not system.exists(system._parent(path)):
             system.makedirs(system._parent(path), exist_ok=True)
         system.pipe_file(path, content)  # object stores show an object when all of it is there
     except RowscanError:
@@ -170,7 +177,7 @@ def _system(place: str) -> tuple[Any, str]:
         raise MissingExtraError(
             f"{place}: reading it needs fsspec: pip install 'rowscan[remote]'"
         ) from None
-    scheme = place.partition("://")[0]
+    scheme = _scheme(place)
     try:
         return fsspec.core.url_to_fs(place, use_listings_cache=False)  # type: ignore[no-any-return]
     except ImportError:
@@ -185,8 +192,15 @@ def _system(place: str) -> tuple[Any, str]:
         raise DataError(f"{place}: {reason(error)}") from None
 
 
+def _scheme(place: str) -> str:
+    return place.partition("://")[0].lower()
+
+
 _OTHERS = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 """What the extra `remote` does not bring, by the beginning of the address."""
+
+_STORES = {"s3", "s3a", *_OTHERS}
+"""Object stores."""
 
 
 def _remote_entries(folder: str) -> Iterator[tuple[str, bool]]:

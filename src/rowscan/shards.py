@@ -49,8 +49,8 @@ def pictures_in(shard: str) -> Iterator[Picture | End]:
     error = None
     found = False
     try:
-        with open_binary(shard) as file:
-            tar = shard.lower().endswith(_TAR)
+        tar = shard.lower().endswith(_TAR)
+        with open_binary(shard, streamed=tar) as file:
             for name, content in _in_tar(file) if tar else _in_parquet(file, shard):
                 found = True
                 yield Picture(f"{shard}/{name}", content)
@@ -64,8 +64,21 @@ def pictures_in(shard: str) -> Iterator[Picture | End]:
         yield End(shard, error)
 
 
+class _Header(tarfile.TarInfo):
+    """A member's header; a damaged one is an error, where tarfile takes it for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}, where a member or the end should be") from None
+
+
 def _in_tar(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(fileobj=file, mode="r|*") as members:
+    with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as members:
         for member in members:
             hidden = any(part.startswith(".") for part in member.name.split("/") if part != ".")
             if member.isfile() and not hidden and has_suffix_of_picture(member.name):
@@ -82,7 +95,7 @@ def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
         raise MissingExtraError(
             f"{shard}: reading Parquet needs pyarrow: pip install 'rowscan[remote]'"
         ) from None
-    table = pyarrow.parquet.ParquetFile(file)
+    table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # which would hold all of it
     if IMAGE not in table.schema_arrow.names:
         raise DataError(f"{shard}: it has no column {IMAGE!r}")
     kind = table.schema_arrow.field(IMAGE).type

@@ -340,6 +340,8 @@ class Workers:
             for worker in self._workers
             if worker.task is not None or not worker.ready
         }
+        if not by_connection:  # what came were only ends of paths
+            return
         for connection in wait(list(by_connection)):
             assert isinstance(connection, Connection)
             worker = by_connection[connection]
