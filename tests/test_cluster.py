@@ -40,7 +40,7 @@ def _pictures(folder: Path, count: int) -> Path:
     samples = sorted(EXAMPLES.glob("*.png"))
     for number in range(count):
         shutil.copy(samples[number % len(samples)], folder / f"{number:05}.png")
-    for number in (3, 17, 31):
+    for number in {3, 17, 31} & set(range(count)):
         (folder / f"{number:05}.png").write_bytes(b"bad")
     return folder
 
@@ -78,6 +78,16 @@ def test_the_rows_are_those_of_one_machine(rowscan: Command, tmp_path: Path) -> 
     assert other.stderr.endswith(
         "rowscan: out: the pictures have changed since this run was begun; name another folder\n"
     )
+
+
+@pytest.mark.usefixtures("cluster")
+def test_results_among_the_pictures_are_no_pictures(rowscan: Command, tmp_path: Path) -> None:
+    _pictures(tmp_path / "in", 2)
+    arguments = ("read", "in", "--on", "ray", "--output", "in/0read")
+    first, again = rowscan(*arguments), rowscan(*arguments)
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert "in/0read: 2 pictures were there already" in again.stderr
+    assert len(list((tmp_path / "in" / "0read" / "readings").iterdir())) == 1
 
 
 @pytest.mark.usefixtures("cluster")
