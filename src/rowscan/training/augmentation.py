@@ -212,16 +212,25 @@ def pen(ink: Ink, goal: Value) -> Ink:
 
     By about a pixel on each side at most.
     """
-    x = ink[:, None]
-    cross = torch.maximum(fn.max_pool2d(x, (3, 1), 1, (1, 0)), fn.max_pool2d(x, (1, 3), 1, (0, 1)))
-    square, large = fn.max_pool2d(x, 3, 1, 1), fn.max_pool2d(x, 5, 1, 2)
-    thin = -fn.max_pool2d(fn.pad(-x, (0, 1, 0, 1)), 2, 1)
-    more = ((goal - thickness(ink)) / 2).clamp(-1, 1.3)[:, None, None, None]
-    thicker = torch.lerp(x, cross, (2 * more).clamp(0, 1))
+    wide, high = _largest_near(ink, 2), _largest_near(ink, 1)
+    cross, square = torch.maximum(wide, high), _largest_near(wide, 1)
+    large = _largest_near(_largest_near(square, 1), 2)
+    corner = fn.pad(ink, (0, 1, 0, 1))
+    row = torch.minimum(corner[:, :, :-1], corner[:, :, 1:])
+    thin = torch.minimum(row[:, :-1], row[:, 1:])
+    more = ((goal - thickness(ink)) / 2).clamp(-1, 1.3)[:, None, None]
+    thicker = torch.lerp(ink, cross, (2 * more).clamp(0, 1))
     thicker = torch.lerp(thicker, square, (2 * more - 1).clamp(0, 1))
     thicker = torch.lerp(thicker, large, (more - 1).clamp(0, 1))
-    thinner = torch.lerp(x, thin, (-1.5 * more).clamp(0, 0.9))
-    return torch.where(more < 0, thinner, thicker)[:, 0]
+    thinner = torch.lerp(ink, thin, (-1.5 * more).clamp(0, 0.9))
+    return torch.where(more < 0, thinner, thicker)
+
+
+def _largest_near(ink: Ink, axis: int) -> Ink:
+    """At each pixel the largest of it and its two neighbours along an axis."""
+    padded = fn.pad(ink, (1, 1) if axis == 2 else (0, 0, 1, 1))
+    before, here, after = (padded.narrow(axis, start, ink.shape[axis]) for start in range(3))
+    return torch.maximum(torch.maximum(before, here), after)
 
 
 def coarse(ink: Ink, generator: Generator, *, share: float) -> Ink:

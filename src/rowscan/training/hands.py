@@ -58,6 +58,7 @@ _WAYS: tuple[tuple[int, tuple[Path, ...]], ...] = (
     (4, (((.35, 0.), (.12, .48), (.2, .56), (.85, .38), (.85, .38), (.55, 1.)),)),
     (4, (((.95, .62), (.02, .64), (.02, .64), (.7, 0.), (.7, 0.), (.66, 1.)),)),
     (4, (((.7, 0.), (0., .6), (0., .6), (1.1, .56)), ((.68, .35), (.5, 1.)))),
+    (4, (((.32, 0.), (.05, .62), (.05, .62), (.98, .58)), ((.62, .42), (.55, .85)))),
     # A tick, an r, with the bowl almost gone; the bar apart from the rest; like an s.
     (5, (((.1, .45), (.25, 1.), (.25, 1.), (.42, .3), (.65, .08), (1.05, .06)),)),
     (5, (((.3, .1), (.22, .55), (.25, 1.), (.25, 1.), (.35, .35), (.65, .12), (.95, .18)),)),
@@ -147,9 +148,10 @@ def _distance(places: Float32[Tensor, "n places 2"]) -> Float32[Tensor, "n 28 28
     """From each pixel to the nearest place, places and pixels being counted from the centre."""
     side = torch.arange(SIZE) - (SIZE - 1) / 2
     pixels = torch.cartesian_prod(side, side).flip(1)
-    # |p - q|^2 = |p|^2 - 2 pq + |q|^2, and the last is the same for all places.
-    square = places.square().sum(2, keepdim=True) - 2 * places @ pixels.T
-    nearest = square.amin(1) + pixels.square().sum(1)
+    # |p - q|^2 = |q|^2 + (|p|^2 - 2 pq): one matrix product, and the nearest place has the least.
+    rows = torch.cat([places.square().sum(2, keepdim=True), -2 * places], 2)
+    columns = torch.cat([torch.ones(len(pixels), 1), pixels], 1)
+    nearest = (rows @ columns.T).amin(1) + pixels.square().sum(1)
     return nearest.clamp(min=0).sqrt().view(-1, SIZE, SIZE)
 
 

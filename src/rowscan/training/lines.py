@@ -7,9 +7,11 @@ with all the `clutter` that is left in it. All random numbers come from the gene
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
@@ -37,6 +39,8 @@ _LENGTHS = ((0, 3), (1, 4), (3, 6), (5, 9), (8, 12))
 _LENGTH_WEIGHTS = (1.5, 3.0, 4.0, 2.0, 1.0)
 
 Line = Float32[Tensor, "32 width"]
+Piece = Float32[np.ndarray, "32 width"]
+Edge = Float64[np.ndarray, "32"]
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,8 @@ def _chosen(
     n, lines = len(line_of), int(line_of.max()) + 1 if len(line_of) else 0
     chosen = torch.randint(0, len(labels), (n,), generator=g)
     place = torch.arange(n)
-    first = line_of != line_of.roll(1)
-    repeated = (uniform(n, 0.0, 1.0, g) < 0.1) & ~first & (place > 0)
+    first = line_of.diff(prepend=line_of.new_tensor([-1])) != 0
+    repeated = (uniform(n, 0.0, 1.0, g) < 0.1) & ~first
     chosen = chosen[torch.where(repeated, 0, place).cummax(0).values] if n else chosen
     zeros = torch.nonzero(labels == 0).flatten()
     if n and len(zeros):
@@ -213,7 +217,7 @@ def _written(
 def _towered_over(line_of: Int64[Tensor, " n"], g: Generator) -> Value:
     """On a line in 16 all but one digit, mostly the first, are smaller."""
     lines = int(line_of.max()) + 1
-    first = line_of != line_of.roll(1)
+    first = line_of.diff(prepend=line_of.new_tensor([-1])) != 0
     large = torch.where(first, 2.0, uniform(len(line_of), 0.0, 2.1, g))
     largest = torch.full((lines,), 0.0).scatter_reduce(0, line_of, large, "amax")[line_of]
     size = torch.where(uniform(lines, 0.0, 1.0, g) < 1 / 16, uniform(lines, 0.5, 0.85, g), 1.0)
@@ -246,13 +250,7 @@ def _long_flags(
 
 def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
     """One line: its digits, and between them gaps and marks."""
-
-    def chance(low: float, high: float) -> float:
-        return float(uniform(1, low, high, g))
-
-    def normal(spread: float) -> float:
-        return spread * float(torch.randn((), generator=g))
-
+    own = Random(int(torch.randint(2**62, (), generator=g)))  # quicker for single numbers
     height, width, gap, spread, tucked, slope, slant, joins, marks = (
         float(values[line])
         for values in (
@@ -267,50 +265,59 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             writers.marks,
         )
     )
-    pieces: list[Tensor] = []
-    for glyph in (*glyphs, None):
-        if chance(0.0, 1.0) < (marks if len(glyphs) else 0.5):
-            pieces.append(mark(height, width, g))
+    pieces: list[Piece] = []
+    for glyph in (*glyphs.numpy(), None):
+        if own.random() < (marks if len(glyphs) else 0.5):
+            pieces.append(mark(height, width, g).numpy())
         if glyph is not None:
             pieces.append(glyph)
-    paper = torch.zeros(LINE_HEIGHT, 60 + (GLYPH + 40) * len(pieces))
-    start, last = normal(1.2), 20.0
-    edge = torch.full((LINE_HEIGHT,), -_FAR)  # the last column with ink so far, row by row
+    paper = np.zeros((LINE_HEIGHT, 60 + (GLYPH + 40) * len(pieces)), np.float32)
+    start, last = own.gauss(0.0, 1.2), 20.0
+    edge = np.full(LINE_HEIGHT, -_FAR)  # the last column with ink so far, row by row
     for place, drawn in enumerate(pieces):
-        rows, columns = torch.nonzero(drawn > 0.3, as_tuple=True)
+        rows, columns = np.nonzero(drawn > 0.3)
         if not len(columns):
             continue
         top, bottom = int(rows.min()), int(rows.max())
         first, wide = int(columns.min()), int(columns.max() - columns.min()) + 1
         smaller = max(0.0, height - (bottom - top + 1)) / 2
-        down = start + slope * last + normal(0.7) + smaller * chance(-0.3, 1.0)
+        down = start + slope * last + own.gauss(0.0, 0.7) + smaller * own.uniform(-0.3, 1.0)
         piece = _moved(drawn, round(min(LINE_HEIGHT - 1.0 - bottom, max(-top, down))))
         begin, end = _profile(piece)
-        space = gap + normal(spread)
-        if chance(0.0, 1.0) < 0.04:
-            space += chance(6.0, 30.0)
-        if chance(0.0, 1.0) < tucked:
-            space -= float((last + begin - first - edge).clamp(0.0, GLYPH).min())
+        space = gap + own.gauss(0.0, spread)
+        if own.random() < 0.04:
+            space += own.uniform(6.0, 30.0)
+        if own.random() < tucked:
+            space -= float((last + begin - first - edge).clip(0.0, GLYPH).min())
         x = last + max(space, -0.45 * wide) if place else last
         left = round(x) - first
         hidden = max(-left, 0)
         target = paper[:, left + hidden : left + GLYPH]
-        target.copy_(torch.maximum(target, piece[:, hidden:]))
-        if place and joins > 0 and chance(0.0, 1.0) < joins:
+        np.maximum(target, piece[:, hidden:], out=target)
+        if place and joins > 0 and own.random() < joins:
             _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
-        edge = torch.maximum(edge, left + end)
+        edge = np.maximum(edge, left + end)
         last = max(last, x + wide)
-    return _trimmed(_leaning(paper, slant), chance(1.0, 14.0), chance(1.0, 16.0))
+    line_of_ink = _leaning(torch.from_numpy(paper), slant)
+    return _trimmed(line_of_ink, own.uniform(1.0, 14.0), own.uniform(1.0, 16.0))
 
 
-def _profile(piece: Line) -> tuple[Tensor, Tensor]:
+def _profile(piece: Piece) -> tuple[Edge, Edge]:
     """First and last column with ink in or near each row; far outside where there is none."""
-    there = fn.max_pool2d(piece[None], (5, 1), 1, (2, 0))[0] > 0.3
-    place = torch.arange(piece.shape[1], dtype=torch.float32)
+    there = piece > 0.3
+    place = np.arange(piece.shape[1])
     return (
-        torch.where(there, place, _FAR).amin(1),
-        torch.where(there, place, -_FAR).amax(1),
+        _least_near(np.where(there, place, _FAR).min(1)),
+        -_least_near(np.where(there, -place, _FAR).min(1)),
     )
+
+
+def _least_near(values: Edge) -> Edge:
+    """At each row the least of the five around it."""
+    padded = np.full(len(values) + 4, _FAR)
+    padded[2:-2] = values
+    least: Edge = np.minimum.reduce([padded[i : len(padded) - 4 + i] for i in range(5)])
+    return least
 
 
 def _leaning(paper: Line, slant: float) -> Float32[Tensor, "32 wider"]:
@@ -334,7 +341,7 @@ def _trimmed(paper: Line, before: float, after: float) -> Float32[Tensor, "32 ke
 
 
 def _join(
-    paper: Line, span: tuple[float, float], height: float, width: float, g: Generator
+    paper: Piece, span: tuple[float, float], height: float, width: float, g: Generator
 ) -> None:
     """A stroke of the pen that was not lifted from one digit to the next, at any height."""
     start, end = span
@@ -348,18 +355,16 @@ def _join(
         for value in (start - left, end - left, float(places[0]), float(places[1]), 0.8 * width)
     )
     target = paper[:, left : left + size[1]]
-    stroke = segment(x0, y0, x1, y1, pens, size=size)[0]
-    target.copy_(torch.maximum(target, stroke[:, : target.shape[1]]))
+    stroke = segment(x0, y0, x1, y1, pens, size=size)[0].numpy()
+    np.maximum(target, stroke[:, : target.shape[1]], out=target)
 
 
-def _moved(piece: Tensor, down: int) -> Tensor:
-    if down == 0:
-        return piece
-    moved = torch.zeros_like(piece)
+def _moved(piece: Piece, down: int) -> Piece:
+    moved = np.zeros_like(piece)
     if down > 0:
         moved[down:] = piece[:-down]
     else:
-        moved[:down] = piece[-down:]
+        moved[: len(piece) + down] = piece[-down:]
     return moved
 
 
