@@ -5,6 +5,8 @@ made like a tick, the 9 made like a P are not in it, so they are described here:
 pen passes through, each a little elsewhere every time.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -17,11 +19,14 @@ from rowscan.training.augmentation import Ink, uniform
 Path = tuple[tuple[float, float], ...]
 """Points (across, down) in a digit's box of 1 by 1. One that comes twice is a sharp corner."""
 
+Drawing = tuple[Path, ...]
+"""Strokes, each without lifting the pen."""
+
 _STEPS = 16  # places of the pen from one point to the next: no further apart than its width
 _PEN = 2.6  # pixels
 
 # fmt: off
-_WAYS: tuple[tuple[int, tuple[Path, ...]], ...] = (
+_WAYS: tuple[tuple[int, Drawing], ...] = (
     # Closed with a tail to the next digit, or open above.
     (0, (((.55, .03), (.15, .25), (.1, .7), (.45, 1.), (.82, .7), (.8, .25), (.5, .04), (.6, .14),
           (1.15, .06)),)),
@@ -35,6 +40,7 @@ _WAYS: tuple[tuple[int, tuple[Path, ...]], ...] = (
     (1, (((.1, .15), (.35, .2), (.55, 0.), (.55, 0.), (.5, 1.)), ((.15, 1.), (.9, .97)))),
     (1, (((.05, .45), (.4, .2), (.6, 0.), (.6, 0.), (.55, 1.)),)),
     (1, (((0., .5), (.25, .4), (.55, 0.), (.55, 0.), (.5, 1.)),)),
+    (1, (((.15, .75), (.6, .35), (.62, .02), (.42, .08), (.42, .6), (.55, 1.)),)),
     # A curl before the arch; a wide loop below; a swan's neck on a straight foot.
     (2, (((.4, .4), (.15, .28), (.25, .04), (.65, .02), (.8, .3), (.5, .65), (.05, 1.), (.05, 1.),
           (.45, .93), (1., 1.)),)),
@@ -59,6 +65,7 @@ _WAYS: tuple[tuple[int, tuple[Path, ...]], ...] = (
     (4, (((.95, .62), (.02, .64), (.02, .64), (.7, 0.), (.7, 0.), (.66, 1.)),)),
     (4, (((.7, 0.), (0., .6), (0., .6), (1.1, .56)), ((.68, .35), (.5, 1.)))),
     (4, (((.32, 0.), (.05, .62), (.05, .62), (.98, .58)), ((.62, .42), (.55, .85)))),
+    (4, (((.3, 0.), (.1, .52), (.2, .62), (.6, .45), (.75, .55), (.7, 1.)),)),
     # A tick, an r, with the bowl almost gone; the bar apart from the rest; like an s.
     (5, (((.1, .45), (.25, 1.), (.25, 1.), (.42, .3), (.65, .08), (1.05, .06)),)),
     (5, (((.3, .1), (.22, .55), (.25, 1.), (.25, 1.), (.35, .35), (.65, .12), (.95, .18)),)),
@@ -77,6 +84,7 @@ _WAYS: tuple[tuple[int, tuple[Path, ...]], ...] = (
     (7, (((0., .25), (.12, .08), (.85, .05), (.85, .05), (.6, .5), (.45, 1.)),
          ((.15, .55), (1., .48)))),
     (7, (((.15, .15), (.4, .02), (.65, .1), (.65, .1), (.5, 1.)), ((0., .52), (1.1, .46)))),
+    (7, (((.3, .12), (.55, 0.), (.55, 0.), (.5, 1.)), ((.05, .52), (1.05, .44)))),
     (7, (((0., .12), (.35, .08), (.95, .12), (.95, .12), (.4, 1.)),)),
     (7, (((.15, .05), (.15, .2), (.15, .05), (.9, .05), (.9, .05), (.5, 1.)),)),
     # Open above; crossing itself; two rings; with a first stroke that stays apart.
@@ -120,7 +128,8 @@ def of_other_hands(
         chosen: which of them to draw anew.
         generator: where the random numbers come from.
     """
-    points, curves, first = _table()
+    table, first = _table()
+    points, curves = table.points, table.curves
     count = int(hands.max()) + 1 if len(hands) else 0
     way = torch.rand(count, 10, generator=generator)
     loose = uniform(count, 0.01, 0.06, generator)
@@ -135,48 +144,64 @@ def of_other_hands(
     path = points[drawn] + loose[hand, None, None] * (habit[hand] + 0.6 * once)
     pen = curves[drawn] @ ((path - 0.5) * (BOX - _PEN))
     ink = ink.clone()
-    ink[index] = _stroked(pen)
+    ink[index] = stroked(pen, _PEN, (SIZE, SIZE))
     return ink
 
 
-def _stroked(places: Float32[Tensor, "n places 2"]) -> Float32[Tensor, "n 28 28"]:
-    """The ink of a pen that passes these places, counted from the centre."""
-    return (_PEN / 2 + 0.5 - _distance(places)).clamp(0, 1)
+@dataclass(frozen=True)
+class Drawings:
+    """Several drawings, filled up to one number of points and of places of the pen.
+
+    Attributes:
+        points: that the pen passes through; after a drawing's own come zeros.
+        curves: matrices from points to the places of the pen.
+    """
+
+    points: Float32[Tensor, "drawings points 2"]
+    curves: Float32[Tensor, "drawings places points"]
+
+    @staticmethod
+    def of(drawings: Collection[Drawing]) -> "Drawings":
+        """The tables of these."""
+        points = torch.zeros(len(drawings), max(sum(map(len, d)) for d in drawings), 2)
+        matrices = [_curves(strokes) for strokes in drawings]
+        curves = torch.zeros(len(drawings), max(map(len, matrices)), points.shape[1])
+        for way, (strokes, matrix) in enumerate(zip(drawings, matrices, strict=True)):
+            path = torch.tensor([point for stroke in strokes for point in stroke])
+            points[way, : len(path)] = path
+            curves[way, :, : len(path)] = matrix[-1]  # what is left stays at the end
+            curves[way, : len(matrix), : len(path)] = matrix
+        return Drawings(points, curves)
 
 
-def _distance(places: Float32[Tensor, "n places 2"]) -> Float32[Tensor, "n 28 28"]:
-    """From each pixel to the nearest place, places and pixels being counted from the centre."""
-    side = torch.arange(SIZE) - (SIZE - 1) / 2
-    pixels = torch.cartesian_prod(side, side).flip(1)
+def stroked(
+    places: Float32[Tensor, "n places 2"], width: float, size: tuple[int, int]
+) -> Float32[Tensor, "n height width"]:
+    """The ink of a pen of this width that passes these places, counted from the centre.
+
+    Args:
+        places: across and down, in pixels.
+        width: of the pen, in pixels.
+        size: height and width of the ink.
+    """
+    y, x = (torch.arange(side) - (side - 1) / 2 for side in size)
+    pixels = torch.cartesian_prod(y, x).flip(1)
     # |p - q|^2 = |q|^2 + (|p|^2 - 2 pq): one matrix product, and the nearest place has the least.
     rows = torch.cat([places.square().sum(2, keepdim=True), -2 * places], 2)
     columns = torch.cat([torch.ones(len(pixels), 1), pixels], 1)
     nearest = (rows @ columns.T).amin(1) + pixels.square().sum(1)
-    return nearest.clamp(min=0).sqrt().view(-1, SIZE, SIZE)
+    distance = nearest.clamp(min=0).sqrt().view(-1, *size)
+    return (width / 2 + 0.5 - distance).clamp(0, 1)
 
 
 @cache
-def _table() -> tuple[
-    Float32[Tensor, "ways points 2"], Float32[Tensor, "ways places points"], Int64[Tensor, "11"]
-]:
-    """All ways: points, and matrices from them to the places that the pen passes.
-
-    The third array says where the ways of each digit begin, and where those of 9 end.
-    """
-    drawings = [strokes for _, strokes in _WAYS]
-    points = torch.zeros(len(_WAYS), max(sum(map(len, strokes)) for strokes in drawings), 2)
-    matrices = [_curves(strokes) for strokes in drawings]
-    curves = torch.zeros(len(_WAYS), max(map(len, matrices)), points.shape[1])
-    for way, (strokes, matrix) in enumerate(zip(drawings, matrices, strict=True)):
-        path = torch.tensor([point for stroke in strokes for point in stroke])
-        points[way, : len(path)] = path
-        curves[way, :, : len(path)] = matrix[-1]  # what is left stays at the end
-        curves[way, : len(matrix), : len(path)] = matrix
+def _table() -> tuple[Drawings, Int64[Tensor, "11"]]:
+    """All ways; and where the ways of each digit begin, and where those of 9 end."""
     digits = torch.tensor([digit for digit, _ in _WAYS])
-    return points, curves, torch.searchsorted(digits, torch.arange(11))
+    return Drawings.of([way for _, way in _WAYS]), torch.searchsorted(digits, torch.arange(11))
 
 
-def _curves(strokes: tuple[Path, ...]) -> Float32[Tensor, "places points"]:
+def _curves(strokes: Drawing) -> Float32[Tensor, "places points"]:
     """From the points of all strokes to places along them."""
     matrices = [_curve(path) for path in strokes]
     joined: Tensor = torch.block_diag(*matrices)  # type: ignore[no-untyped-call]

@@ -33,6 +33,7 @@ from rowscan.training.augmentation import (
 )
 from rowscan.training.clutter import GLYPH, Glyphs, left_over, mark
 from rowscan.training.hands import of_other_hands
+from rowscan.training.letters import word
 
 _FAR = 1e4  # columns
 _LENGTHS = ((0, 3), (1, 4), (3, 6), (5, 9), (8, 12))
@@ -132,6 +133,7 @@ def compose(
     group = int(torch.multinomial(torch.tensor(_LENGTH_WEIGHTS), 1, generator=g))
     fewest, most = _LENGTHS[group]
     lengths = torch.randint(fewest, most + 1, (n,), generator=g)
+    lengths = torch.where(uniform(n, 0.0, 1.0, g) < 0.04, 0, lengths)
     writers = _Writers.draw(n, g)
     line_of = torch.arange(n).repeat_interleave(lengths)
     chosen = _chosen(labels, line_of, g)
@@ -271,7 +273,10 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             pieces.append(mark(height, width, g).numpy())
         if glyph is not None:
             pieces.append(glyph)
-    paper = np.zeros((LINE_HEIGHT, 60 + (GLYPH + 40) * len(pieces)), np.float32)
+    if own.random() < (0.06 if len(glyphs) else 0.6):
+        pieces.insert(0 if own.random() < 0.5 else len(pieces), word(height, width, g))
+    room = 60 + sum(piece.shape[1] + 40 for piece in pieces)
+    paper = np.zeros((LINE_HEIGHT, room), np.float32)
     start, last = own.gauss(0.0, 1.2), 20.0
     edge = np.full(LINE_HEIGHT, -_FAR)  # the last column with ink so far, row by row
     for place, drawn in enumerate(pieces):
@@ -292,7 +297,7 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
         x = last + max(space, -0.45 * wide) if place else last
         left = round(x) - first
         hidden = max(-left, 0)
-        target = paper[:, left + hidden : left + GLYPH]
+        target = paper[:, left + hidden : left + piece.shape[1]]
         np.maximum(target, piece[:, hidden:], out=target)
         if place and joins > 0 and own.random() < joins:
             _join(paper, (last - 0.3 * wide, x + 0.3 * wide), height, width, g)
