@@ -57,13 +57,14 @@ def test_the_distance_of_a_pixel_is_that_to_the_nearest_place() -> None:
     side = torch.arange(SIZE, dtype=torch.float32) - (SIZE - 1) / 2
     y, x = torch.meshgrid(side, side, indexing="ij")
     expected = torch.cdist(torch.stack([x, y], -1).view(1, -1, 2).expand(3, -1, -1), places)
-    distance = hands._distance(places)
+    distance = hands._distance(places, (SIZE, SIZE))
     torch.testing.assert_close(distance.flatten(1), expected.amin(2), atol=1e-2, rtol=0)
 
 
 def test_a_straight_path_is_drawn_as_a_segment() -> None:
     path = ((-3.0, -8.0), (1.0, 8.0))
-    (drawn,) = hands._stroked((hands._curve(path) @ torch.tensor(path))[None])
+    places = (hands._curve(path) @ torch.tensor(path))[None]
+    (drawn,) = hands.stroked(places, hands._PEN, (SIZE, SIZE))
     x0, y0, x1, y1 = (torch.tensor([v + (SIZE - 1) / 2]) for point in path for v in point)
     (expected,) = segment(x0, y0, x1, y1, torch.tensor([hands._PEN]))
     # Its places lie a pixel apart, so that its edge is a little wavy.
@@ -93,12 +94,15 @@ def test_a_hand_writes_a_digit_the_same_way_each_time_and_another_hand_in_others
 def test_all_ways_of_all_digits_are_drawn_and_none_of_another_digit() -> None:
     digits = [digit for digit, _ in hands._WAYS]
     assert digits == sorted(digits)
-    points, _, first = hands._table()
+    table, first = hands._table()
     assert first.tolist() == [digits.index(digit) for digit in range(10)] + [len(digits)]
     for digit in range(10):
         many = _drawn(torch.full((200,), digit), torch.arange(200))
-        ways = points[first[digit] : first[digit + 1]]
-        drafts = [hands._distance(_places(way)) for way in range(first[digit], first[digit + 1])]
+        ways = table.points[first[digit] : first[digit + 1]]
+        drafts = [
+            hands._distance(_places(way), (SIZE, SIZE))
+            for way in range(first[digit], first[digit + 1])
+        ]
         nearest = torch.stack(
             [((1.8 - draft).clamp(0, 1) - many).abs().mean((1, 2)) for draft in drafts]
         ).argmin(0)
@@ -106,5 +110,5 @@ def test_all_ways_of_all_digits_are_drawn_and_none_of_another_digit() -> None:
 
 
 def _places(way: int) -> torch.Tensor:
-    points, curves, _ = hands._table()
-    return (curves[way] @ ((points[way] - 0.5) * (BOX - hands._PEN)))[None]
+    table, _ = hands._table()
+    return (table.curves[way] @ ((table.points[way] - 0.5) * (BOX - hands._PEN)))[None]

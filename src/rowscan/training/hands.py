@@ -184,14 +184,20 @@ def stroked(
         width: of the pen, in pixels.
         size: height and width of the ink.
     """
+    return (width / 2 + 0.5 - _distance(places, size)).clamp(0, 1)
+
+
+def _distance(
+    places: Float32[Tensor, "n places 2"], size: tuple[int, int]
+) -> Float32[Tensor, "n height width"]:
+    """From each pixel to the nearest place, places and pixels being counted from the centre."""
     y, x = (torch.arange(side) - (side - 1) / 2 for side in size)
     pixels = torch.cartesian_prod(y, x).flip(1)
     # |p - q|^2 = |q|^2 + (|p|^2 - 2 pq): one matrix product, and the nearest place has the least.
     rows = torch.cat([places.square().sum(2, keepdim=True), -2 * places], 2)
     columns = torch.cat([torch.ones(len(pixels), 1), pixels], 1)
     nearest = (rows @ columns.T).amin(1) + pixels.square().sum(1)
-    distance = nearest.clamp(min=0).sqrt().view(-1, *size)
-    return (width / 2 + 0.5 - distance).clamp(0, 1)
+    return nearest.clamp(min=0).sqrt().view(-1, *size)
 
 
 @cache

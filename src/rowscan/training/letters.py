@@ -85,7 +85,7 @@ _LETTERS: dict[str, Drawing] = {
     "Z": (((.03, .02), (.45, 0.), (.45, 0.), (.02, .98), (.02, .98), (.48, .97)),),
 }
 # fmt: on
-_LIKE_DIGITS = set("bghilopqsyzBGIOSZ")
+_LIKE_DIGITS = set("beghijlopqrstyzBGIJOPSZ")
 """Alone they might be digits. Of a word at least half are others."""
 
 _STROKES: tuple[Drawing, ...] = (
@@ -111,12 +111,10 @@ def word(height: float, width: float, g: Generator) -> Float32[np.ndarray, "32 c
         g: where the random numbers come from.
     """
     kind = float(torch.rand((), generator=g))
-    count = int(torch.randint(2, 8, (), generator=g))
+    count = int(torch.randint(3, 9, (), generator=g))
     size = height * float(uniform(1, 0.75, 1.1, g))
     if kind < 0.12:
-        return _joined(
-            [_character(size, width, g) for _ in range((count + 1) // 2)], 0.15 * size, g
-        )
+        return _joined([_character(size, width, g) for _ in range(count // 2)], 0.15 * size, g)
     letters = _letters(count, kind, g)
     table, names = _alphabet()
     which = torch.tensor([names[letter] for letter in letters])

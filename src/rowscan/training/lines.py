@@ -273,8 +273,11 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
             pieces.append(mark(height, width, g).numpy())
         if glyph is not None:
             pieces.append(glyph)
+    apart = set()  # pieces with a space before them
     if own.random() < (0.06 if len(glyphs) else 0.6):
-        pieces.insert(0 if own.random() < 0.5 else len(pieces), word(height, width, g))
+        at = 0 if own.random() < 0.5 else len(pieces)
+        pieces.insert(at, word(height, width, g))
+        apart = {at, at + 1}
     room = 60 + sum(piece.shape[1] + 40 for piece in pieces)
     paper = np.zeros((LINE_HEIGHT, room), np.float32)
     start, last = own.gauss(0.0, 1.2), 20.0
@@ -292,6 +295,8 @@ def _set(glyphs: Glyphs, line: int, writers: _Writers, g: Generator) -> Line:
         space = gap + own.gauss(0.0, spread)
         if own.random() < 0.04:
             space += own.uniform(6.0, 30.0)
+        if place in apart:
+            space += height * own.uniform(0.1, 0.8)
         if own.random() < tucked:
             space -= float((last + begin - first - edge).clip(0.0, GLYPH).min())
         x = last + max(space, -0.45 * wide) if place else last
