@@ -45,6 +45,18 @@ def test_lines_of_all_lengths_are_composed_of_all_digits() -> None:
     assert {digit for label in labels for digit in label} == set(range(10))
 
 
+def test_words_are_beside_numbers_and_alone() -> None:
+    alone = beside = 0
+    for seed in range(12):
+        lines = composed(32, seed)
+        for ink, width, label in zip(lines.ink, lines.widths, lines.labels, strict=True):
+            dark = int((ink[:, :width] > 0.5).any(0).sum())
+            alone += not label and dark > 60  # wider than a mark
+            beside += len(label) == 1 and dark > 90
+    assert alone > 5
+    assert beside > 0
+
+
 def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
     lines = [composed(8, seed) for seed in range(60)]
     widths: dict[int, list[int]] = {}
