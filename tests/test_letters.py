@@ -18,7 +18,7 @@ def test_a_word_is_ink_in_a_line(height: float, width: float, seed: int) -> None
     assert ink.min() >= 0
     assert ink.max() == 1
     columns = np.flatnonzero((ink > 0.3).any(0))
-    assert 0 < columns[0]
+    assert columns[0] > 0
     assert columns[-1] < ink.shape[1] - 1
     # Three letters at least, or a character: wider than any digit is for its height.
     rows = np.flatnonzero((ink > 0.3).any(1))
