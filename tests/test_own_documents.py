@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from rowscan.ctc import likeliest
 from rowscan.data import load_digits
 from rowscan.errors import DataError, ModelError
 from rowscan.ink import normalise_digit
 from rowscan.labelled import load_labels
 from rowscan.pictures import open_image
-from rowscan.reader import Reader
+from rowscan.reader import Reader, line_probabilities
 from rowscan.recipes import change, find
 from rowscan.training import line_exam
-from rowscan.training.documents import Documents, join, load_documents
+from rowscan.training.documents import Documents, OwnLine, join, load_documents
 from rowscan.training.export import read_weights
 from rowscan.training.lines import compose
 from rowscan.training.loop import resume, train
@@ -123,7 +124,7 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
     g = torch.Generator().manual_seed(seed)
     ink = np.zeros((32, 90), np.uint8)
     ink[8:24, 4:86] = 255
-    documents = Documents((ink,), ((1, 2),), 0, ())
+    documents = Documents((OwnLine(ink, (1, 2)),), 0, ())
     lines = documents.draw(n, g)
     assert lines.ink.shape == (n, 32, lines.widths[0])
     assert float(lines.ink.min()) >= 0
@@ -131,6 +132,20 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
     assert not (lines.ink[:, :, -1] > 0.5).any()
     area = (lines.ink > 0.5).sum((1, 2))
     assert ((area > 800) & (area < 2400)).all()
+
+
+def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) -> None:
+    reader = Reader()
+    documents = load_documents(folder, reader)
+    own = {line.digits for line in documents.lines}
+    lines = documents.draw(200, torch.Generator().manual_seed(0))
+    ink = (255 * lines.ink).round().to(torch.uint8).numpy()
+    new = [number for number, label in enumerate(lines.labels) if label not in own]
+    assert len(new) > 30
+    for some in (new, range(200)):
+        texts = [likeliest(line_probabilities(reader.line_model, ink[i])) for i in some]
+        right = sum(text == lines.labels[i] for text, i in zip(texts, some, strict=True))
+        assert right >= 0.9 * len(texts)
 
 
 def test_joined_lines_are_all_there(tiny: Path) -> None:

@@ -4,6 +4,7 @@ The network is not shown pictures but lines of ink, found as `Reader` finds them
 five is held back, so that what the training brought can be said on pictures that it did not see.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,16 @@ from jaxtyping import Float32, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
-from rowscan.ctc import text_probability
+from rowscan.ctc import align, text_probability
 from rowscan.errors import DataError
 from rowscan.labelled import LabelledPicture, load_labels
 from rowscan.page import find_lines
 from rowscan.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
+from rowscan.scans import PATCH
 from rowscan.training.augmentation import pen, pixelwise, thickness, tone, uniform
 from rowscan.training.lines import Lines
+from rowscan.training.sweep import STEPS_A_PATCH
 
 _HELD_BACK = 5
 """One picture in so many is not trained on."""
@@ -29,16 +32,29 @@ _IMPOSSIBLE = 1e-30
 """A line in which its label is less probable than this is another line, or wrongly labelled."""
 _FEWEST = 10
 _BEND = 0.9  # pixels
+_SPLICED = 0.5
+"""So many of the lines are the beginning of one and the end of another."""
+_BLANK = 64  # of 255: a column with less ink everywhere is a gap
+_KNOWN = 0.1
+"""Where the network gives a label less, it does not know where the digits are."""
+
+
+@dataclass(frozen=True)
+class OwnLine:
+    """A line of a user's document."""
+
+    ink: UInt8[np.ndarray, "32 _"]
+    digits: tuple[int, ...]
+    gaps: tuple[tuple[int, int], ...] = ()
+    """Where it can be cut: so many digits stand before so many columns."""
 
 
 @dataclass(frozen=True)
 class Documents:
     """Labelled pictures, ready to train on and to test on."""
 
-    ink: tuple[UInt8[np.ndarray, "32 _"], ...]
-    """Lines to train on,"""
-    labels: tuple[tuple[int, ...], ...]
-    """and what stands in them."""
+    lines: tuple[OwnLine, ...]
+    """Lines to train on."""
     left_out: int
     """Pictures whose label was found in none of their lines."""
     held_back: tuple[LabelledPicture, ...]
@@ -46,11 +62,21 @@ class Documents:
 
     def draw(self, n: int, g: Generator) -> Lines:
         """N of the lines, each a little different every time."""
-        chosen = torch.randint(0, len(self.ink), (n,), generator=g).tolist()
-        lines = [torch.from_numpy(self.ink[i]).float() / 255 for i in chosen]
-        width = round(1.15 * max(line.shape[1] for line in lines)) + 20
-        padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in lines])
-        return Lines(_varied(padded, g), (width,) * n, tuple(self.labels[i] for i in chosen))
+        drawn = [self._line(g) for _ in range(n)]
+        ink = [torch.from_numpy(line.ink).float() / 255 for line in drawn]
+        width = round(1.15 * max(line.shape[1] for line in ink)) + 20
+        padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in ink])
+        return Lines(_varied(padded, g), (width,) * n, tuple(line.digits for line in drawn))
+
+    def _line(self, g: Generator) -> OwnLine:
+        """One of the lines; or, so that numbers are not learnt by heart, the parts of two."""
+        first, second = (self.lines[i] for i in _integers(len(self.lines), 2, g))
+        if not (first.gaps and second.gaps) or torch.rand((), generator=g) >= _SPLICED:
+            return first
+        before, left = first.gaps[_integers(len(first.gaps), 1, g)[0]]
+        after, right = second.gaps[_integers(len(second.gaps), 1, g)[0]]
+        ink = np.concatenate([first.ink[:, :left], second.ink[:, right:]], 1)
+        return OwnLine(ink, first.digits[:before] + second.digits[after:])
 
 
 def load_documents(folder: str | Path, reader: Reader) -> Documents:
@@ -66,37 +92,54 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
     pictures = sorted(load_labels(folder), key=lambda picture: str(picture.path))
     order = np.argsort(np.random.PCG64(0).random_raw(len(pictures)), kind="stable")
     held = set(order[: len(pictures) // _HELD_BACK].tolist())
-    ink, labels, left_out = [], [], 0
+    lines, left_out = [], 0
     for number, picture in enumerate(pictures):
         if number in held:
             continue
         found = _labelled_line(picture, reader)
         if found is None:
             left_out += 1
-            continue
-        ink.append(found)
-        labels.append(tuple(map(int, picture.label)))
-    if len(ink) < _FEWEST:
+        else:
+            lines.append(found)
+    if len(lines) < _FEWEST:
         raise DataError(
-            f"{folder}: {len(ink)} pictures to train on; at least {_FEWEST} are needed "
+            f"{folder}: {len(lines)} pictures to train on; at least {_FEWEST} are needed "
             f"({len(held)} are held back, {left_out} do not show their label)"
         )
-    return Documents(tuple(ink), tuple(labels), left_out, tuple(pictures[i] for i in sorted(held)))
+    return Documents(tuple(lines), left_out, tuple(pictures[i] for i in sorted(held)))
 
 
-def _labelled_line(
-    picture: LabelledPicture, reader: Reader
-) -> UInt8[np.ndarray, "32 width"] | None:
+def _labelled_line(picture: LabelledPicture, reader: Reader) -> OwnLine | None:
     """The line of a picture in which its label is likeliest; None if it is in none."""
     if not picture.label.isdecimal():  # several lines, or none
         return None
     digits = tuple(map(int, picture.label))
     best, found = _IMPOSSIBLE, None
     for line in find_lines(open_image(picture.path, colour=True)):
-        probability = text_probability(line_probabilities(reader.line_model, line.ink), digits)
+        probabilities = line_probabilities(reader.line_model, line.ink)
+        probability = text_probability(probabilities, digits)
         if probability > best:
-            best, found = probability, line.ink
-    return found
+            best, found = probability, (line.ink, probabilities)
+    if found is None:
+        return None
+    ink, probabilities = found
+    known = best >= _KNOWN
+    return OwnLine(ink, digits, _gaps(ink, align(probabilities, digits)) if known else ())
+
+
+def _gaps(
+    ink: UInt8[np.ndarray, "32 width"], spans: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
+    """Where a line can be cut, by the steps at which the network says each of its digits."""
+    blank = ink.max(0) < _BLANK
+    step = PATCH // STEPS_A_PATCH
+    found = []
+    for number, ((_, last), (first, _)) in enumerate(itertools.pairwise(spans), start=1):
+        start = (last + 1) * step
+        between = start + np.flatnonzero(blank[start : first * step])
+        if len(between):
+            found.append((number, int(between[len(between) // 2])))
+    return tuple(found)
 
 
 def join(parts: Sequence[Lines]) -> Lines:
@@ -137,3 +180,8 @@ def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor,
 def _normal(n: int, g: Generator) -> Float32[Tensor, " n"]:
     """Normal, but within two deviations: `draw` leaves room for no more."""
     return torch.randn(n, generator=g).clamp(-2, 2)
+
+
+def _integers(below: int, n: int, g: Generator) -> list[int]:
+    drawn: list[int] = torch.randint(0, below, (n,), generator=g).tolist()
+    return drawn
