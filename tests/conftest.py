@@ -1,5 +1,6 @@
 """What several test modules share: small data that a network can learn, and the command."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests
+# start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
