@@ -378,6 +378,17 @@ def test_dots_and_dashes_within_a_line_belong_to_it_and_specks_do_not() -> None:
     assert _agreement(line, ink) > 0.9
 
 
+@pytest.mark.parametrize(("distance", "belongs"), [(4, True), (30, False)])
+def test_the_stem_of_a_6_that_came_loose_belongs_to_it(distance: int, belongs: bool) -> None:
+    ink = np.zeros((140, 300))
+    _write(ink, 80, 64, ("0-00", "0-00"), 36)
+    cv2.ellipse(ink, (58, 87), (10, 11), 0, 0, 360, 1, 4)
+    cv2.line(ink, (60, 70 - distance), (70, 55 - distance), 1, 4)
+    *others, line = find_lines(_grey(ink))
+    assert line.box[1] == pytest.approx(53 - distance if belongs else 64, abs=4)
+    assert len(others) == (not belongs)
+
+
 def test_a_tiny_number_in_a_cluttered_cell_is_among_the_lines() -> None:
     ink = np.zeros((200, 150))
     boxes = _write(ink, 80, 70, ("5-10", "6-12"), 16)

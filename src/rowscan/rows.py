@@ -15,6 +15,7 @@ _LEAST_ANGLE = 0.5  # degrees; less is not worth resampling the picture
 _MAX_PATCHES = 4000  # the largest are looked at,
 _MAX_HIGH = 1000  # and of those that may be digits, so many
 _LEAST_PLAUSIBLE = 0.15
+_LOOSE = 1.5  # pens: a part that came loose is no farther from the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,8 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
 
     Two patches are neighbours in a line if they lie beside each other, of like height, no farther
     apart than they are high, and no upright rule stands between them. What is too low for a digit,
-    a dot, a dash, a part that came loose, belongs to the line within which it lies.
+    a dot, a dash, a part that came loose, belongs to the line within which it lies. So does what
+    has no neighbour and is lower than the line, if it nearly touches it: the bar of a 5, say.
     """
     dash = patches.area < 1.15 * pen * patches.width
     high = np.flatnonzero(~dash & (patches.height >= max(_LOWEST, 2.2 * pen)))
@@ -136,13 +138,16 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
     usual = weighted_median(sizes, areas if slim.all() else areas * ~slim)
     x, y = _centres(patches)
     free = np.ones(len(patches.area), bool)
+    alone = np.isin(np.arange(len(patches.area)), [own[0] for own in groups if len(own) == 1])
     rows = []
     for which in np.argsort(-sizes * ~slim, kind="stable"):
         size, own = sizes[which], groups[which][free[groups[which]]]
         if not own.size:
             continue
         free[own] = False
-        within = free & (dash | (patches.height < 0.5 * size)) & (patches.area >= pen**2)
+        loose = alone & (patches.height < 0.8 * size) & _beside(patches, own, _LOOSE * pen)
+        within = free & (dash | (patches.height < 0.5 * size) | loose)
+        within &= patches.area >= pen**2
         within &= np.abs(x - np.clip(x, patches.left[own].min(), patches.right[own].max())) < (
             0.7 * size
         )
@@ -155,6 +160,18 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
         if plausibility >= _LEAST_PLAUSIBLE:
             rows.append(Row(own, np.append(own, np.flatnonzero(within)), float(plausibility)))
     return _in_reading_order(rows, patches)
+
+
+def _beside(
+    patches: Patches, own: Int64[np.ndarray, " m"], distance: float
+) -> Bool[np.ndarray, " n"]:
+    """Which patches have a box no farther than that from the box of one of these."""
+    across, down = (
+        np.maximum.outer(first, first[own]) - np.minimum.outer(last, last[own])
+        for first, last in ((patches.left, patches.right), (patches.top, patches.bottom))
+    )
+    beside: np.ndarray = (np.maximum(across, down) <= distance).any(1)
+    return beside
 
 
 def _neighbours(
