@@ -3,7 +3,8 @@
     python benchmarks/number_reader.py [--model FILE] [--data NAME=FOLDER|PATH.npz]...
 
 Each data set of one's own is a folder with a `labels.csv`, or an `.npz` of single digits, each of
-which is read as a page. The speed is that of the command, on composed pictures of lines and a page.
+which is read as a page. The speed is that of the command, and for a page that of a reader as well,
+on composed pictures of lines and a page.
 """
 
 import argparse

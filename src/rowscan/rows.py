@@ -138,15 +138,17 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
     usual = weighted_median(sizes, areas if slim.all() else areas * ~slim)
     x, y = _centres(patches)
     free = np.ones(len(patches.area), bool)
-    alone = np.isin(np.arange(len(patches.area)), [own[0] for own in groups if len(own) == 1])
+    alone = np.array([own[0] for own in groups if len(own) == 1], np.int64)
     rows = []
     for which in np.argsort(-sizes * ~slim, kind="stable"):
         size, own = sizes[which], groups[which][free[groups[which]]]
         if not own.size:
             continue
         free[own] = False
-        loose = alone & (patches.height < 0.8 * size) & _beside(patches, own, _LOOSE * pen)
-        within = free & (dash | (patches.height < 0.5 * size) | loose)
+        low = dash | (patches.height < 0.5 * size)
+        loose = alone[free[alone] & (patches.height[alone] < 0.8 * size)]
+        low[loose] |= _beside(patches, loose, own, _LOOSE * pen)
+        within = free & low
         within &= patches.area >= pen**2
         within &= np.abs(x - np.clip(x, patches.left[own].min(), patches.right[own].max())) < (
             0.7 * size
@@ -163,11 +165,11 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
 
 
 def _beside(
-    patches: Patches, own: Int64[np.ndarray, " m"], distance: float
+    patches: Patches, some: Int64[np.ndarray, " n"], own: Int64[np.ndarray, " m"], distance: float
 ) -> Bool[np.ndarray, " n"]:
-    """Which patches have a box no farther than that from the box of one of these."""
+    """Which of some patches have a box no farther than that from the box of one of the others."""
     across, down = (
-        np.maximum.outer(first, first[own]) - np.minimum.outer(last, last[own])
+        np.maximum.outer(first[some], first[own]) - np.minimum.outer(last[some], last[own])
         for first, last in ((patches.left, patches.right), (patches.top, patches.bottom))
     )
     beside: np.ndarray = (np.maximum(across, down) <= distance).any(1)
