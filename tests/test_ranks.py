@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from torch import distributed
 
 from rowscan.data import load_digits
 from rowscan.recipes import Recipe, change, find
@@ -65,8 +67,10 @@ def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.n
 
 if __name__ == "__main__":
     with joined("cpu") as ranks:
+        group = weakref.ref(distributed.group.WORLD)
         found = weights_after_steps(sys.argv[1], Path(sys.argv[2]))
         save_file(found, f"{sys.argv[3]}-{ranks.rank}")
+    assert group() is None, "a group that outlives the training may abort the process at its end"
 
 
 @given(st.integers(0, 1000), st.integers(1, 64))

@@ -106,6 +106,10 @@ def joined(device: str) -> Iterator[Ranks]:
         raise UsageError("device 'mps' trains in one process only")
     with torch_or_extra():
         import torch
+
+        # Its functions have the group as a default argument: imported later, as an optimiser does,
+        # it would keep the group, and a thread of gloo's that outlives Python aborts the process.
+        import torch.distributed.nn
         from torch import distributed
         from torch.distributed.rendezvous import rendezvous
     on_gpu = device != "cpu" and torch.cuda.is_available()
