@@ -378,6 +378,21 @@ def test_dots_and_dashes_within_a_line_belong_to_it_and_specks_do_not() -> None:
     assert _agreement(line, ink) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "lines"), [(0, 0, 2), (28, 34, 1), (38, 38, 1), (33, 12, 2), (16, 34, 2)]
+)
+def test_a_dot_at_their_feet_joins_what_stands_far_apart(x: int, y: int, lines: int) -> None:
+    ink = np.zeros((120, 400))
+    left = _around(_write(ink, 30, 40, ("0-00", "8-15")))
+    end = left[0] + left[2]
+    right = _around(_write(ink, end + 66, 40, ("2-04", "0-00")))
+    if x:
+        cv2.circle(ink, (end + x, 40 + y), 2, 1, -1)
+    found = find_lines(_grey(ink))
+    assert len(found) == lines
+    assert _near(found[0].box, _around([left, right]) if lines == 1 else left, 20)
+
+
 @pytest.mark.parametrize(("distance", "belongs"), [(4, True), (30, False)])
 def test_the_stem_of_a_6_that_came_loose_belongs_to_it(distance: int, belongs: bool) -> None:
     ink = np.zeros((140, 300))

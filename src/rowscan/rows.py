@@ -120,16 +120,17 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
     """The lines of writing in reading order.
 
     Two patches are neighbours in a line if they lie beside each other, of like height, no farther
-    apart than they are high, and no upright rule stands between them. What is too low for a digit,
-    a dot, a dash, a part that came loose, belongs to the line within which it lies. So does what
-    has no neighbour and is lower than the line, if it nearly touches it: the bar of a 5, say.
+    apart than they are high, and no upright rule stands between them; a dot at their feet may
+    be as far from each. What is too low for a digit, a dot, a dash, a part that came loose,
+    belongs to the line within which it lies. So does what has no neighbour and is lower than the
+    line, if it nearly touches it: the bar of a 5, say.
     """
     dash = patches.area < 1.15 * pen * patches.width
     high = np.flatnonzero(~dash & (patches.height >= max(_LOWEST, 2.2 * pen)))
     high = np.sort(high[np.argsort(-patches.area[high], kind="stable")[:_MAX_HIGH]])
     if not high.size:
         return []
-    group = joined(_neighbours(patches, high, fences))
+    group = joined(_neighbours(patches, high, fences, pen))
     groups = [high[group == first] for first in np.unique(group)]
     sizes = np.array([weighted_median(patches.height[own], patches.area[own]) for own in groups])
     extent = np.array([patches.right[own].max() - patches.left[own].min() for own in groups])
@@ -177,7 +178,7 @@ def _beside(
 
 
 def _neighbours(
-    patches: Patches, high: Int64[np.ndarray, " n"], fences: Mask
+    patches: Patches, high: Int64[np.ndarray, " n"], fences: Mask, pen: float
 ) -> Bool[np.ndarray, "n n"]:
     """Which of the high patches stand beside which in a line."""
     left, right = patches.left[high], patches.right[high]
@@ -186,7 +187,8 @@ def _neighbours(
     taller = np.maximum.outer(bottom - top, bottom - top)
     overlap = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
     gap = np.maximum.outer(left, left) - np.minimum.outer(right, right)
-    near: np.ndarray = (overlap >= 0.4 * lower) & (gap <= 1.2 * taller) & (lower >= 0.35 * taller)
+    close = (gap <= 1.2 * taller) | _about_a_dot(patches, high, pen)
+    near: np.ndarray = (overlap >= 0.4 * lower) & close & (lower >= 0.35 * taller)
     if fences.any():
         _, _, bars, _ = cv2.connectedComponentsWithStats(fences, connectivity=8)
         for bar_left, bar_top, width, height, _ in bars[1:]:
@@ -194,6 +196,24 @@ def _neighbours(
             along = (top < bar_top + height) & (bottom > bar_top)
             near &= ~(np.not_equal.outer(beyond, beyond) & np.logical_and.outer(along, along))
     return near
+
+
+def _about_a_dot(
+    patches: Patches, high: Int64[np.ndarray, " n"], pen: float
+) -> Bool[np.ndarray, "n n"]:
+    """Which of the high patches have a dot between them, at their feet and near to both."""
+    size = np.maximum(patches.width, patches.height)
+    dots = (size <= 3 * pen) & (patches.area >= pen**2)
+    x, y = (centre[dots, None] for centre in _centres(patches))
+    left, right, bottom = patches.left[high], patches.right[high], patches.bottom[high]
+    height = patches.height[high]
+    at_feet = (y > bottom - 0.5 * height) & (y < bottom + 0.3 * height)
+    at_feet &= size[dots, None] <= 0.4 * height
+    behind = at_feet & (x >= right) & (x <= right + height)
+    before = at_feet & (x <= left) & (x >= left - height)
+    about = behind.T.astype(np.float32) @ before.astype(np.float32) > 0
+    either: np.ndarray = about | about.T
+    return either
 
 
 def joined(near: Bool[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
