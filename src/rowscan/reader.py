@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from rowscan import page, reading
+from rowscan import looks, page, reading
 from rowscan.ctc import Decoding, align, alternatives, decode, likeliest, text_probabilities
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
@@ -26,7 +26,6 @@ Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
-_SURE = 0.9  # below, a line is looked at again
 _SLANTS = (-0.15, 0.15)  # columns a row
 _SMALLER = 0.87
 _IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
@@ -160,13 +159,13 @@ class Reader:
         """
         probabilities = line_probabilities(self.line_model, ink)
         found = decode(probabilities)
-        if found.probability >= _SURE:
+        if found.probability >= looks.SURE:
             return probabilities, found
         others = [page.slanted(ink, by) for by in _SLANTS]
         others += [page.smaller(ink, _SMALLER), page.bolder(ink)]
-        looks = [probabilities, *(line_probabilities(self.line_model, other) for other in others)]
-        texts = list(dict.fromkeys([found.digits, *map(likeliest, looks[1:])]))
-        odds = np.array([text_probabilities(look, texts) for look in looks])
+        every = [probabilities, *(line_probabilities(self.line_model, other) for other in others)]
+        texts = list(dict.fromkeys([found.digits, *map(likeliest, every[1:])]))
+        odds = np.array([text_probabilities(look, texts) for look in every])
         together = np.log(odds + _IMPOSSIBLE).sum(0)
         together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
         best = int(together.argmax())
@@ -192,9 +191,16 @@ class Reader:
     def predict_proba(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
         """Probabilities of the ten digits for each image.
 
+        A model whose recipe says so looks again where it is not sure (see `rowscan.looks`).
+
         Raises:
             DataError: an array of another type or shape.
         """
+        if self.digit_model.recipe.get("look_again"):
+            return looks.predict_proba(self._one_look, images)
+        return self._one_look(images)
+
+    def _one_look(self, images: Images) -> Float32[np.ndarray, "n 10"]:
         return np.concatenate(self._run("probabilities", images))
 
     @property

@@ -111,6 +111,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calibrate: bool = False
     """Scale the logits at the end so that the validation images are as probable as can be."""
 
+    look_again: bool = False
+    """The model, once trained, looks again at an image of which it is not sure, a little moved."""
+
     monitor: Literal["test", "validation"] = "validation"
     """Images on which accuracy is measured while training. Most published systems use `test`."""
     monitor_images: NotNegative = 0
@@ -255,6 +258,7 @@ RECIPES: Mapping[str, Recipe] = {
             no_digits=0.125,
             expect_no_digits=0.04,
             calibrate=True,
+            look_again=True,
         ),
         Recipe(
             name="line",

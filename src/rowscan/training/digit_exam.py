@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
+from rowscan import looks
 from rowscan.data import Digits, Split
 from rowscan.evaluation import score_digits
 from rowscan.recipes import Recipe
@@ -46,7 +48,7 @@ class DigitExam:
                 ),
                 rarer=_rarer(recipe),
             ) | {"images": len(validation)}
-        probabilities = predict_proba(engine, test.images)
+        probabilities = self._answers(test.images)
         scored = score_digits(probabilities, test.labels)
         few = test.images[:_IMAGES_IN_EXPORT_CHECK]
         belief = engine.belief(few)
@@ -72,6 +74,16 @@ class DigitExam:
             seconds=place.seconds,
         )
         return scored.to_dict() | self._of_the_claim(probabilities) | self._samples(probabilities)
+
+    def _answers(self, images: UInt8[np.ndarray, "n height width"]) -> Float32[np.ndarray, "n 10"]:
+        """As `Reader.predict_proba` will give them."""
+
+        def one_look(some: UInt8[np.ndarray, "m height width"]) -> Float32[np.ndarray, "m 10"]:
+            return predict_proba(self._engine, some)
+
+        return (
+            looks.predict_proba(one_look, images) if self._recipe.look_again else one_look(images)
+        )
 
     def _of_the_claim(self, probabilities: np.ndarray) -> dict[str, Any]:
         """Accuracy on as many test images as the publication tested."""
