@@ -1,5 +1,6 @@
 """How a training of a digit model is measured: single digits of the data set."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,7 @@ class DigitExam:
 
     def _answers(self, images: UInt8[np.ndarray, "n height width"]) -> Float32[np.ndarray, "n 10"]:
         """As `Reader.predict_proba` will give them."""
-
-        def one_look(some: UInt8[np.ndarray, "m height width"]) -> Float32[np.ndarray, "m 10"]:
-            return predict_proba(self._engine, some)
-
+        one_look = partial(predict_proba, self._engine)
         return (
             looks.predict_proba(one_look, images) if self._recipe.look_again else one_look(images)
         )
