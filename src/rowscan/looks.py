@@ -17,8 +17,7 @@ def predict_proba(answer: Callable[[Images], Probabilities], images: Images) -> 
     """Probabilities of the ten digits for each image, from one look or from five.
 
     An image of which the model is not sure is looked at again, moved by a pixel towards each of the
-    four corners, and the answer is the mean of the five. So a stroke that the border of a patch
-    cuts in one look is whole in another.
+    four corners, and the answer is the mean of the five.
 
     Args:
         answer: the probabilities from one look.
