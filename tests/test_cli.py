@@ -179,3 +179,12 @@ def test_help_and_recipes_are_quick() -> None:
             )
             times.append(time.perf_counter() - start)
         assert min(times) < 0.4
+
+
+def test_a_folder_of_which_nothing_can_be_read(rowscan: Command, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("filename,label\n1.png,12\n")
+    done = rowscan("evaluate", "--data", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    missing, nothing = done.stderr.splitlines()
+    assert missing.startswith(f"rowscan: {tmp_path / '1.png'}: ")
+    assert nothing == f"rowscan: {tmp_path}: none of its pictures can be read"

@@ -177,6 +177,7 @@ def test_labels_that_are_wrong(content: str, reason: str, tmp_path: Path) -> Non
 
 
 def test_of_a_label_only_the_digits_count(tmp_path: Path) -> None:
-    rows = ['1.png,"1,250.-",me', "2.png,007,you", "3.png,12/3.,you"]
+    rows = ['1.png,"1,250.-",me', "2.png,007,you", "3.png,12 / 3.,you", "4.png,12/05,me"]
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label,who", *rows]))
-    assert [picture.label for picture in load_labels(tmp_path)] == ["1250", "007", "12 / 3"]
+    labels = [picture.label for picture in load_labels(tmp_path)]
+    assert labels == ["1250", "007", "12 / 3", "1205"]

@@ -68,8 +68,11 @@ def test_exif_orientation_is_obeyed(orientation: int) -> None:
     }[orientation]
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
-    content = _encoded(PIL.Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
-    assert np.array_equal(open_image(content), RAMP)
+    for kind in ("PNG", "TIFF"):
+        content = _encoded(PIL.Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif)
+        ((pixels, size),) = open_reduced(content, RAMP.size)
+        assert np.array_equal(pixels, RAMP)
+        assert size == (RAMP.shape[1], RAMP.shape[0])
 
 
 def test_transparency_lies_over_white() -> None:
@@ -77,6 +80,11 @@ def test_transparency_lies_over_white() -> None:
     assert open_image(half).tolist() == [[255, 127, 100]]
     grey = PIL.Image.fromarray(half).convert("LA")
     assert open_image(_encoded(grey)).tolist() == [[255, 127, 100]]
+
+
+def test_white_ink_without_paper_lies_over_black() -> None:
+    chalk = np.array([[[255, 255, 255, 0], [255, 255, 255, 128], [240, 240, 240, 255]]], np.uint8)
+    assert open_image(chalk).tolist() == [[0, 128, 240]]
 
 
 def test_a_palette_and_its_transparent_colour() -> None:
@@ -91,6 +99,12 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     wide = np.array([[0, 257 * 100, 65535]], np.uint16)
     assert open_image(_encoded(PIL.Image.fromarray(wide))).tolist() == [[0, 100, 255]]
     assert open_image(_encoded(PIL.Image.fromarray(wide), "TIFF")).tolist() == [[0, 100, 255]]
+
+
+def test_eight_bits_in_room_for_more_are_not_scaled() -> None:
+    levels = PIL.Image.fromarray(np.array([[0, 100, 255]], np.int32))
+    assert open_image(levels).tolist() == [[0, 100, 255]]
+    assert open_image(_encoded(levels, "TIFF")).tolist() == [[0, 100, 255]]
 
 
 def test_one_bit() -> None:

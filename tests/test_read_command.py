@@ -66,6 +66,18 @@ def test_standard_input(tmp_path: Path) -> None:
     done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"rowscan: -: empty file\n"
+    closed = ["sh", "-c", 'exec "$0" "$@" <&-', *command]
+    done = subprocess.run(closed, capture_output=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"rowscan: -: empty file\n"
+
+
+def test_standard_input_is_another_picture_each_time(tmp_path: Path) -> None:
+    for name in ("7-13.png", "4-08.png", "2-04.png"):
+        content = (EXAMPLES / name).read_bytes()
+        command = [*READ, "-", "--output", "out.txt"]
+        subprocess.run(command, input=content, capture_output=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "out.txt").read_text() == "-: 7\n-: 4\n-: 2\n"
 
 
 @pytest.mark.parametrize(

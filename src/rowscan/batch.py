@@ -58,7 +58,9 @@ def read_to(
         left = (
             item
             for item in unpacked(find())
-            if isinstance(item, End) or not table.has(item.path, pages=item.may_have_pages)
+            if isinstance(item, End)
+            or item.path == STANDARD_INPUT  # where another picture may come than the last time
+            or not table.has(item.path, pages=item.may_have_pages)
         )
         progress = Progress(
             results_shown=table.on_terminal,
@@ -68,7 +70,7 @@ def read_to(
         with closing(progress), closing(read_all(left, job, jobs=jobs)) as events:
             for event in events:
                 if isinstance(event, Page):
-                    table.write(event.path, event.reading)
+                    table.write(event.path, event.reading, anew=event.path == STANDARD_INPUT)
                     continue
                 if event.error is not None:
                     all_well = False

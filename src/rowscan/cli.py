@@ -12,7 +12,7 @@ import rowscan
 from rowscan.errors import DataError, RowscanError, UsageError, import_or_explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from rowscan.evaluation import DigitResult, NumberResult
     from rowscan.pictures import Source
@@ -53,7 +53,7 @@ def cli() -> None:
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write there, with --on into a folder; if it is of an interrupted run, go on with it.",
+    help="Write there, with --on into a folder. What it holds already is not read again.",
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
 @click.option(
@@ -313,23 +313,29 @@ def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[Numb
     from rowscan.data import load_raw
     from rowscan.evaluation import score_numbers
     from rowscan.labelled import is_labelled, load_labels
+    from rowscan.progress import Progress
 
-    pictures: Iterable[tuple[Source, str]]
+    pictures: Sequence[tuple[Source, str]]
     if is_labelled(data):
         pictures = [(picture.path, picture.label) for picture in load_labels(data)]
     else:
         digits = load_raw(data, offline=offline)
-        pictures = zip(digits.images, map(str, digits.labels), strict=True)
+        pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
     answers, unread = [], 0
+    progress = Progress(results_shown=False, done=0, count=lambda: len(pictures))
     for picture, truth in pictures:
         try:
             reading = reader.read(picture)
         except DataError as error:
-            click.echo(f"rowscan: {error}", err=True)
+            progress.say(f"rowscan: {error}")
             unread += 1
         else:
             answers.append((reading.text, truth, reading.confidence))
-    texts, truths, confidences = zip(*answers, strict=True) if answers else ((), (), ())
+        progress.step()
+    progress.close()
+    if not answers:
+        raise DataError(f"{data}: none of its pictures can be read")
+    texts, truths, confidences = zip(*answers, strict=True)
     return score_numbers(texts, truths, confidences), unread
 
 

@@ -29,8 +29,8 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
     """The pictures that a folder's `labels.csv` names, in its order.
 
     It begins with the header `filename,label`, more columns may follow, and names are relative to
-    the folder. Of a label only the digits count: "1,250.-" is read "1250". A slash parts the lines
-    of a page.
+    the folder. Of a label only the digits count: "1,250.-" is read "1250", "12/05" is read "1205".
+    A slash between spaces parts the lines of a page.
 
     Raises:
         DataError: no such file, not a table like this, or no row in it.
@@ -58,5 +58,5 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
 
 
 def _digits(label: str) -> str:
-    lines = (re.sub("[^0-9]", "", line) for line in label.split("/"))
+    lines = (re.sub("[^0-9]", "", line) for line in re.split(r"\s/\s", label))
     return " / ".join(line for line in lines if line)

@@ -27,6 +27,7 @@ from rowscan.strokes import (
     stand_out,
     weighted_median,
     with_thin_pen,
+    without_blots,
     without_edges,
 )
 
@@ -95,7 +96,7 @@ def find_lines(image: Sheet, size: tuple[int, int] | None = None) -> list[Line]:
     contrast, noise = stand_out(sheet, background(sheet))
     strokes = without_edges(find_strokes(contrast, noise))
     contrast, strokes, pen = with_thin_pen(contrast, strokes)
-    strokes, fences = without_rules(strokes, pen)
+    strokes, fences = without_rules(without_blots(strokes, pen), pen)
     patches = find_patches(strokes, pen)
     width, height = size or (image.shape[1], image.shape[0])
     scale = np.divide((height, width), contrast.shape)

@@ -35,6 +35,8 @@ _ORIENTATION = PIL.ExifTags.Base.Orientation
 _LYING = (5, 6, 7, 8)
 """Values of it with which width and height change places."""
 
+_ALL_WHITE = 200  # a transparent picture in which nothing is darker shows its ink on black
+
 
 def has_suffix_of_picture(name: str) -> bool:
     """Whether a file of this name counts in a folder or shard."""
@@ -163,7 +165,8 @@ def _pixels(
     shrink = math.isqrt(width * height // enough)
     if shrink > 1:  # of its formats Pillow can do this for JPEG, by halves
         image.draft(image.mode, (width // shrink, height // shrink))
-    if image.getexif().get(_ORIENTATION, 1) in _LYING:
+    # Pillow turns a TIFF by itself.
+    if image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in _LYING:
         width, height = height, width
     return _levels(image, name, colour), (width, height)
 
@@ -174,13 +177,17 @@ def _levels(
     if image.getexif().get(_ORIENTATION, 1) != 1:  # a copy, even where nothing is turned
         image = PIL.ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
-        return np.asarray(np.clip(np.asarray(image), 0, 65535) // 257, np.uint8)
+        levels = np.clip(np.asarray(image), 0, 65535)
+        few = image.mode == "I" and levels.max() <= 255  # 8 bits, of the 32 that there is room for
+        return np.asarray(levels if few else levels // 257, np.uint8)
     if image.mode == "F":
         raise DataError(f"{name}: floating-point pixels are not supported")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        paper = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(paper, image)
+        laid = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+        if np.asarray(laid.convert("L")).min() > _ALL_WHITE:
+            laid = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
+        image = laid
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
     if not colour or image.mode != "RGB":

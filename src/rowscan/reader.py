@@ -29,7 +29,9 @@ _CLOSE = 0.02  # a runner-up less probable than this is none
 _SLANTS = (-0.15, 0.15)  # columns a row
 _SMALLER = 0.87
 _IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
-_LEAST = 0.1  # a line less plausible and sure than this is none
+_LEAST = 0.1  # a line less plausible and sure than this is none,
+_LEAST_SURE = 0.2  # nor is one less sure than this,
+_LEAST_SURE_ALONE = 0.5  # nor a single digit or bare stroke that is less sure
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -115,9 +117,7 @@ class Reader:
             plausible = [line.plausibility for line in found]
             read = list(zip(plausible, self._spread(self._read_line, found), strict=True))
             lines = _writing(read)
-            # Without digits: how sure the reader is that what is most like a line holds none.
-            sure = [line.confidence for line in lines]
-            sure = sure or [line.confidence for _, line in read if not line.digits][:1]
+            sure = [line.confidence for line in lines] or _no_writing(read)
             result = Reading(
                 width=width,
                 height=height,
@@ -253,19 +253,21 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
     What is found in a picture beside its writing, stains, the fold of a book, words, is often
     taken for a single digit, most often a 1. So one digit alone must be surer than several, and
     about as high as the best line. Where that line is the only one that is a number beyond doubt,
-    everything else must be surer still, and a bare stroke stand above or below it.
+    everything else must be surer still, and a bare stroke stand above or below it. A number of
+    three digits and more that is beyond doubt may be as small as it likes.
     """
     some = [
         (plausibility, line)
         for plausibility, line in read
         if line.digits and plausibility * line.confidence >= _LEAST
+        if line.confidence >= (_LEAST_SURE_ALONE if _is_little(line) else _LEAST_SURE)
     ]
     if not some:
         return ()
 
     def evidence(entry: tuple[float, reading.Line]) -> float:
         plausibility, line = entry
-        bare = 0.5 if _is_bare(line) else 1.0
+        bare = 0.3 if _is_bare(line) else 1.0
         return float(plausibility * line.confidence * bare * line.box[3] ** 0.5)
 
     best = max(some, key=evidence)[1]
@@ -279,22 +281,37 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
     several = len(numbers) > 1
     kept = []
     for plausibility, line in some:
-        if len(line.digits) == 1 or _is_bare(line):
+        highest = math.inf
+        if _is_little(line):
+            highest = 2.0
             likely, sure, high = (0.75, 0.6, 0.6) if several else (0.9, 0.9, 0.75)
             aside = line.box[0] >= x + width or line.box[0] + line.box[2] <= x
             if aside and _is_bare(line) and not several:
                 high = math.inf
         else:
             likely, sure, high = (0.4, 0.7, 0.0) if several else (0.6, 0.8, 0.0)
-        good = plausibility >= likely and _each(line) >= sure and line.box[3] >= high * height
-        if good or line is best:
+            if len(line.digits) > 2 and _each(line) >= 0.95:
+                likely = 0.2
+        alike = high <= line.box[3] / height <= highest
+        if line is best or (alike and plausibility >= likely and _each(line) >= sure):
             kept.append(line)
     return tuple(kept)
+
+
+def _no_writing(read: list[tuple[float, reading.Line]]) -> list[float]:
+    """How sure it is that none of the lines, of which none was kept, holds digits."""
+    empty = [line.confidence for _, line in read if not line.digits][:1]
+    return empty + [1 - plausibility * _each(line) for plausibility, line in read if line.digits]
 
 
 def _each(line: reading.Line) -> float:
     """The confidence of one of a line's digits, if all were as sure."""
     return math.pow(line.confidence, 1 / len(line.digits))
+
+
+def _is_little(line: reading.Line) -> bool:
+    """A single digit, or nothing but strokes."""
+    return len(line.digits) == 1 or _is_bare(line)
 
 
 def _is_bare(line: reading.Line) -> bool:

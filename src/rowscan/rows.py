@@ -15,6 +15,7 @@ _LEAST_ANGLE = 0.5  # degrees; less is not worth resampling the picture
 _MAX_PATCHES = 4000  # the largest are looked at,
 _MAX_HIGH = 1000  # and of those that may be digits, so many
 _LEAST_PLAUSIBLE = 0.15
+_DENSEST = 5.0  # pens: so much ink has a column of a number
 _LOOSE = 1.5  # pens: a part that came loose is no farther from the rest
 
 
@@ -121,9 +122,9 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
 
     Two patches are neighbours in a line if they lie beside each other, of like height, no farther
     apart than they are high, and no upright rule stands between them; a dot at their feet may
-    be as far from each. What is too low for a digit, a dot, a dash, a part that came loose,
-    belongs to the line within which it lies. So does what has no neighbour and is lower than the
-    line, if it nearly touches it: the bar of a 5, say.
+    be as far from each. What is too low for a digit and has no neighbour, a dot, a dash, a part
+    that came loose, belongs to the line within which it lies. So does what is lower than the line
+    and nearly touches it: the bar of a 5, say.
     """
     dash = patches.area < 1.15 * pen * patches.width
     high = np.flatnonzero(~dash & (patches.height >= max(_LOWEST, 2.2 * pen)))
@@ -136,17 +137,20 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
     extent = np.array([patches.right[own].max() - patches.left[own].min() for own in groups])
     slim = extent < 0.15 * sizes  # a 1, or what remains of an upright rule
     areas = np.array([patches.area[own].sum() for own in groups])
+    areas = np.minimum(areas, _DENSEST * pen * extent)  # a blot is one thing, be it ever so large
     usual = weighted_median(sizes, areas if slim.all() else areas * ~slim)
     x, y = _centres(patches)
     free = np.ones(len(patches.area), bool)
     alone = np.array([own[0] for own in groups if len(own) == 1], np.int64)
+    apart = np.ones(len(patches.area), bool)
+    apart[np.setdiff1d(high, alone)] = False
     rows = []
     for which in np.argsort(-sizes * ~slim, kind="stable"):
         size, own = sizes[which], groups[which][free[groups[which]]]
         if not own.size:
             continue
         free[own] = False
-        low = dash | (patches.height < 0.5 * size)
+        low = dash | (apart & (patches.height < 0.5 * size))
         loose = alone[free[alone] & (patches.height[alone] < 0.8 * size)]
         low[loose] |= _beside(patches, loose, own, _LOOSE * pen)
         within = free & low
@@ -188,7 +192,9 @@ def _neighbours(
     overlap = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
     gap = np.maximum.outer(left, left) - np.minimum.outer(right, right)
     close = (gap <= 1.2 * taller) | _about_a_dot(patches, high, pen)
-    near: np.ndarray = (overlap >= 0.4 * lower) & close & (lower >= 0.35 * taller)
+    slim = right - left < 0.15 * (bottom - top)  # what remains of an upright rule
+    alike = lower >= np.where(np.logical_or.outer(slim, slim), 0.6, 0.35) * taller
+    near: np.ndarray = (overlap >= 0.4 * lower) & close & alike
     if fences.any():
         _, _, bars, _ = cv2.connectedComponentsWithStats(fences, connectivity=8)
         for bar_left, bar_top, width, height, _ in bars[1:]:

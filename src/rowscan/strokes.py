@@ -4,7 +4,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 Sheet = UInt8[np.ndarray, "height width *channels"]
 """A picture: grey levels, or red, green and blue."""
@@ -18,34 +18,44 @@ Mask = UInt8[np.ndarray, "height width"]
 ENOUGH = 3_000_000
 """Pixels of a picture that are looked at: A4 at 170 dpi, where digits 4 mm high have 27 rows."""
 
+_LONGEST = 30_000  # pixels of a side
 _COARSE_AREA = 96 * 96  # light and paper are followed on so many pixels
+_FINE_AREA = 640 * 640  # thin strokes are seen on so many
+_NARROW = 9  # pixels: a window that sees strokes of less than half its width
+_SCALES = 6  # of which the last sees strokes as wide as a fifth of the picture
+_BLACK = 32  # of 255: paper is lighter
 _WHITE = 192  # paper when the light is divided out; what is lighter finds room above it
 _FAINTEST = 14  # ink that stands out by fewer of these levels is none
 _PEN = 4.0  # pixels; thicker strokes make everything slower and say no more
+_THICK = 3.0  # pens: no stroke of this pen
+_BLOT = 5.0  # of its own width: what is no longer is no stroke at all
 
 
 def reduce(image: Sheet) -> UInt8[np.ndarray, "rows columns *channels"]:
     """The picture with at most three megapixels: more take time and say no more of a digit."""
-    factor = math.sqrt(ENOUGH / (image.shape[0] * image.shape[1]))
+    height, width = image.shape[:2]
+    factor = min(math.sqrt(ENOUGH / (height * width)), _LONGEST / max(height, width))
     return image if factor >= 1 else resize(image, factor)
 
 
 def dark_on_light(sheet: Sheet) -> Sheet:
     """The picture, or its negative if the ink is lighter than the paper.
 
-    Ink is what is rare: it leaves the paper around it, which is the median of the surroundings, to
+    Ink is thin and rare: it leaves the paper around it, which is the median of the surroundings, to
     one side only, while paper leaves it to both. So the squared distances from the median, with
-    their signs, add up to the side of the ink. The border of the picture counts twice, for it is
-    paper more often than not.
+    their signs, add up to the side of the ink. They are taken in the picture at half its size, a
+    quarter, and so on, which each weigh half as much as the one before: the corners of a white page
+    on a dark table leave the median as well, but more of it the wider one looks.
     """
-    grey = _coarse(sheet)
-    if grey.ndim == 3:
-        grey = cv2.transform(grey, np.full((1, 3), 1 / 3))
-    distance = grey.astype(np.float32) - cv2.medianBlur(grey, _window(grey))
-    distance = np.clip(distance, -60, 60)  # the black around a page must not outweigh the ink
-    squares = distance * np.abs(distance)
-    border = np.concatenate([squares[0], squares[-1], squares[:, 0], squares[:, -1]])
-    return 255 - sheet if squares.mean() + border.mean() > 0 else sheet
+    grey = cv2.transform(sheet, np.full((1, 3), 1 / 3)) if sheet.ndim == 3 else sheet
+    grey = _of_area(grey, _FINE_AREA)
+    side, weight = 0.0, 1.0
+    for _ in range(_SCALES):
+        distance = grey.astype(np.float32) - cv2.medianBlur(grey, _NARROW)
+        distance = np.clip(distance, -60, 60)  # a few black places must not outweigh the ink
+        side += weight * float((distance * np.abs(distance)).mean())
+        grey, weight = resize(grey, 0.5), weight / 2
+    return 255 - sheet if side > 0 else sheet
 
 
 def background(sheet: Sheet) -> Sheet:
@@ -55,7 +65,7 @@ def background(sheet: Sheet) -> Sheet:
     is taken twice: what is much darker than the first is covered with it before the second, so
     that paper does not darken where the writing is dense.
     """
-    small = _coarse(sheet)
+    small = _of_area(sheet, _COARSE_AREA)
     window = _window(small)
     first = cv2.medianBlur(small, window)
     covered = np.where(small < 0.85 * first, first, small)
@@ -65,15 +75,17 @@ def background(sheet: Sheet) -> Sheet:
 def stand_out(sheet: Sheet, paper: Sheet) -> tuple[Contrast, float]:
     """How far each pixel stands out from the paper, and how uneven the paper itself is.
 
-    Light multiplies, so the paper is divided out. A channel weighs the more, the more the ink
-    changes it; so blue ink on yellow paper keeps its contrast. The unevenness, a standard
-    deviation, is measured on the side where no ink is, among what is lighter than the paper.
+    Light multiplies, so the paper is divided out. A channel weighs the more, the more thin strokes
+    stand out in it; so blue ink on yellow paper keeps its contrast, and a field of another colour
+    has little. The unevenness, a standard deviation, is measured on the side where no ink is, among
+    what is lighter than the paper.
     """
-    floor = max(1, int(paper.max()) // 4)  # what is black all around holds nothing but noise
+    floor = max(_BLACK, int(paper.max()) // 4)  # what is black all around holds but noise
     flat = cv2.divide(sheet, np.maximum(paper, floor), scale=_WHITE)
     if flat.ndim == 3:
-        some = flat[:: len(flat) // 64 + 1, :: flat.shape[1] // 64 + 1].reshape(-1, 3)
-        weights = (np.maximum(_WHITE - some.astype(float), 0) ** 3).sum(0) + 1
+        fine = _of_area(flat, _FINE_AREA)
+        darker = cv2.subtract(cv2.medianBlur(fine, _NARROW), fine).astype(np.float32)
+        weights = (darker**3).sum((0, 1)) + 1
         flat = cv2.transform(flat, (weights / weights.sum())[None])
     lighter = np.cumsum(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()[_WHITE:])
     noise = 1.5 * float(np.searchsorted(lighter, lighter[-1] / 2))  # 1.4826 for a Gaussian
@@ -93,37 +105,41 @@ def find_strokes(contrast: Contrast, noise: float) -> Mask:
     patch: Int32[np.ndarray, " n"] = labels.ravel()[at]
     blackest = np.zeros(count, np.float32)
     np.maximum.at(blackest, patch, cv2.blur(contrast, (3, 3)).ravel()[at])
-    blackest[blackest < max(_FAINTEST, 2.5 * noise)] = np.inf
+    blackest[blackest < max(_FAINTEST, 3.0 * noise)] = np.inf
     strokes = np.zeros(contrast.size, np.uint8)
     strokes[at] = contrast.ravel()[at] > 0.4 * blackest[patch]
     return strokes.reshape(contrast.shape)
 
 
 def without_edges(strokes: Mask) -> Mask:
-    """The strokes without what lies around the page: solid areas along a side of the picture.
+    """The strokes without what lies around the page: what is black along a side of the picture.
 
-    Solid is what a square of an eighth of the picture fits into, along is at least half of the
-    side. What lies close beside goes with it, such as the fold of a book. If nothing remains, and
-    no side was covered all along, it was a fat digit that fills the picture, and all is kept.
+    It covers half of the side and is thick, or it covers nearly all of it. What is long and lies
+    close beside goes with it, such as the fold of a book. If nothing remains, and no side was
+    covered all along, it was a fat digit that fills the picture, and all is kept.
     """
     side = max(6, min(strokes.shape) // 8)
-    square = np.ones((side, side), np.uint8)
-    # A black area goes on outside the picture, so a narrow strip at the border is solid, too.
-    solid = cv2.dilate(cv2.erode(strokes, square, borderValue=1), square)
-    count, labels = cv2.connectedComponents(solid, connectivity=8)
-    borders = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-    share = np.max([np.bincount(part, minlength=count) / part.size for part in borders], axis=0)
-    share[0] = 0
-    if share.max() < 0.5:
-        return strokes
-    edge = (share >= 0.5)[labels].astype(np.uint8)
-    rim = cv2.dilate(edge, np.ones((side // 2 | 1, side // 2 | 1), np.uint8))
-    page = strokes & (1 - rim)
-    near = cv2.dilate(edge, np.ones((2 * side + 1, 2 * side + 1), np.uint8)) > 0
-    count, labels = cv2.connectedComponents(page, connectivity=8)
-    beside = 2 * np.bincount(labels[near], minlength=count) > np.bincount(labels.ravel())
-    page[beside[labels]] = 0
-    return page if page.any() or share.max() > 0.9 else strokes
+    page, most = strokes.copy(), 0.0
+    for turn in range(4):
+        view, rest = np.rot90(strokes, turn), np.rot90(page, turn)
+        depth: np.ndarray = np.where(view.all(0), len(view), view.argmin(0))[None]
+        # Specks in it count with it, digits that touch it do not.
+        for way, reach in ((cv2.MORPH_CLOSE, side // 4), (cv2.MORPH_OPEN, side)):
+            box = np.ones((1, reach | 1), np.uint8)
+            depth = cv2.morphologyEx(depth.astype(np.float32), way, box)
+        deep = depth[0]
+        covered = float((deep > 0).mean())
+        if covered < 0.5 or (covered < 0.9 and np.median(deep[deep > 0]) < side / 2):
+            continue
+        most = max(most, covered)
+        row = np.arange(len(view))[:, None]
+        rest[row < deep + np.where(deep > 0, side // 8, 0)] = 0
+        near = row < deep + side
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+        beside = 2 * np.bincount(labels[near], minlength=count) > np.bincount(labels.ravel())
+        length, across = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
+        rest[(beside & (length > np.maximum(2 * across, 0.7 * side)))[labels]] = 0
+    return page if page.any() or most > 0.9 else strokes
 
 
 def with_thin_pen(
@@ -147,14 +163,46 @@ def with_thin_pen(
 def pen_width(strokes: Mask) -> float:
     """How thick the strokes are, in pixels; 1 if there are none.
 
+    Most of what was drawn, by its length, is about as thick: a blot tells nothing of the pen.
+    """
+    if not strokes.any():
+        return 1.0
+    labels, distance, area, width = _thickness(strokes)
+    usual = weighted_median(width, area / width)
+    some = distance[(width <= _THICK * usual)[labels]]
+    return max(1.0, 4 * float(some[some <= 3 * np.median(some)].mean()) - 2)
+
+
+def without_blots(strokes: Mask, pen: float) -> Mask:
+    """The strokes without what is far thicker than the pen and hardly longer than thick."""
+    labels, _, area, width = _thickness(strokes)
+    blot = (width > _THICK * pen) & (area < _BLOT * width**2)
+    if not blot.any():
+        return strokes
+    rest = strokes.copy()
+    rest[strokes > 0] = ~blot[labels]
+    return rest
+
+
+def _thickness(
+    strokes: Mask,
+) -> tuple[
+    Int32[np.ndarray, " pixels"],
+    Float32[np.ndarray, " pixels"],
+    Int64[np.ndarray, " patches"],
+    Float64[np.ndarray, " patches"],
+]:
+    """Of each pixel of strokes its patch and its distance to paper; of each patch area and width.
+
     Over a stroke of width w the distance to the nearest paper is w / 4 + 1/2 on average.
     """
     framed = cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[framed > 0]
-    if not distance.size:
-        return 1.0
-    usual = distance[distance <= 3 * np.median(distance)]  # a blot tells nothing of the pen
-    return max(1.0, 4 * float(usual.mean()) - 2)
+    count, labels = cv2.connectedComponents(framed, connectivity=8)
+    distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)
+    labels, distance = labels[framed > 0] - 1, distance[framed > 0]
+    area = np.bincount(labels, minlength=count - 1)
+    mean = np.bincount(labels, distance, count - 1) / area
+    return labels, distance, area, np.maximum(4 * mean - 2, 1.0)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
@@ -164,8 +212,9 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[order[np.searchsorted(sums, sums[-1] / 2)]])
 
 
-def _coarse(sheet: Sheet) -> UInt8[np.ndarray, "rows columns *channels"]:
-    factor = math.sqrt(_COARSE_AREA / (sheet.shape[0] * sheet.shape[1]))
+def _of_area(sheet: Sheet, area: int) -> UInt8[np.ndarray, "rows columns *channels"]:
+    """The picture with at most so many pixels."""
+    factor = math.sqrt(area / (sheet.shape[0] * sheet.shape[1]))
     return resize(sheet, min(factor, 1.0))
 
 

@@ -226,14 +226,14 @@ class Table:
         last = self._last is not None and self._last[0] == written
         return not (last and (pages or self._format.tabular))
 
-    def write(self, path: str, reading: Reading) -> None:
-        """Add a page, but for the records that an earlier run wrote.
+    def write(self, path: str, reading: Reading, *, anew: bool = False) -> None:
+        """Add a page, but for the records that an earlier run wrote, unless it is another page.
 
         Raises:
             RowscanError: the file cannot be written; it ends with the last whole page.
         """
         records = self._format.records(path, reading)
-        if self._last is not None and self._format.written_path(path) == self._last[0]:
+        if not anew and self._last is not None and self._format.written_path(path) == self._last[0]:
             there = min(self._last[1], len(records))
             self._last = self._last[0], self._last[1] - there
             records = records[there:]

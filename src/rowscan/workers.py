@@ -203,7 +203,8 @@ def _open_reader(job: Job, threads: int = 1) -> "Reader":
 def _with_content(picture: Picture) -> Picture:
     if picture.path != STANDARD_INPUT:
         return picture
-    return replace(picture, content=sys.stdin.buffer.read())
+    # None where the process was started without any.
+    return replace(picture, content=sys.stdin.buffer.read() if sys.stdin else b"")
 
 
 # Workers
