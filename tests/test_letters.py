@@ -1,5 +1,6 @@
 """Words of letters: drawn as they are described, in the frame, and not taken for numbers."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -53,3 +54,27 @@ def test_at_least_half_of_a_word_is_no_digit(kind: float) -> None:
     small, large = ({c for c in letters._LETTERS if c.islower() is low} for low in (True, False))
     assert seen == {0.3: small, 0.7: seen & (small | large), 0.9: large}[kind]
     assert kind != 0.7 or (seen & small == small and seen & large)
+
+
+@given(st.floats(12, 22), st.floats(1.8, 4.2), st.integers(0, 10_000))
+def test_a_scrawl_runs_on_in_one_piece(height: float, width: float, seed: int) -> None:
+    ink = letters._scrawl(height, width, torch.Generator().manual_seed(seed))
+    pen = (ink > 0.2).astype(np.uint8)
+    assert cv2.connectedComponents(pen)[0] == 2  # the paper and it
+    rows, columns = (np.flatnonzero(pen.any(axis)) for axis in (1, 0))
+    assert np.ptp(columns) > 1.2 * np.ptp(rows)
+    assert columns[0] > 0
+    assert columns[-1] < ink.shape[1] - 1
+    # Four turns at least, each of which goes up and down again.
+    across = np.diff(pen.astype(int), axis=1, prepend=0) == 1
+    assert across.sum(1).max() >= 4
+
+
+def test_some_words_are_scrawls() -> None:
+    words, scrawls = 1000, 0
+    for seed in range(words):
+        g = torch.Generator().manual_seed(seed)
+        drawn = word(20.0, 2.5, g)
+        pen = (drawn > 0.2).astype(np.uint8)
+        scrawls += cv2.connectedComponents(pen)[0] == 2 and pen.shape[1] > 60
+    assert 0.08 * words < scrawls < 0.2 * words  # a few are joined characters

@@ -47,7 +47,7 @@ def test_lines_of_all_lengths_are_composed_of_all_digits() -> None:
 
 def test_words_are_beside_numbers_and_alone() -> None:
     alone = beside = 0
-    for seed in range(12):
+    for seed in range(24):
         lines = composed(32, seed)
         for ink, width, label in zip(lines.ink, lines.widths, lines.labels, strict=True):
             dark = int((ink[:, :width] > 0.5).any(0).sum())

@@ -19,9 +19,11 @@ SHAPES = {"a": (3, 4), "b": (5,)}
 
 def test_there_is_a_rule_for_each_name_a_recipe_may_give() -> None:
     hint = Recipe.__annotations__["optimizer"]
-    assert set(OPTIMIZERS) == set(hint.__args__) - {"adamw"} == set(OURS_AND_TORCHS)
-    with pytest.raises(UsageError, match="optimizer=adamw needs engine=torch"):
-        create(change(find("lstm-rows"), {"engine": "numpy", "optimizer": "adamw"}))
+    only_torchs = {"adamw", "muon"}
+    assert set(OPTIMIZERS) == set(hint.__args__) - only_torchs == set(OURS_AND_TORCHS)
+    for name in only_torchs:
+        with pytest.raises(UsageError, match=f"optimizer={name} needs engine=torch"):
+            create(change(find("lstm-rows"), {"engine": "numpy", "optimizer": name}))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -135,3 +135,43 @@ def test_a_device_that_is_not_here_is_wrong_usage() -> None:
 def test_an_mlp_over_steps_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="whole"):
         create(change(find("mlp-numpy"), {"scan": "rows"}))
+
+
+def test_muon_moves_hidden_matrices_nearly_alike_in_every_direction() -> None:
+    """Jordan 2024: of G = U S V' the singular values go five times through a quintic.
+
+    After one step the running mean of gradients is G, up to its size. All else is AdamW's, whose
+    first step is one of the learning rate, up or down.
+    """
+    engine = small("sweep", optimizer="muon", weight_decay=0.1, layers=1)
+    before, rate = engine.weights(), 0.003
+    engine.step(np.arange(64), rate)
+    hidden = 0
+    for name, weights in engine.weights().items():
+        gradient = engine.network.get_parameter(name).grad
+        assert gradient is not None
+        decay = 0.1 if weights.ndim == 2 else 0.0
+        moved = weights - before[name] * (1 - rate * decay)
+        if name.startswith("layers") and weights.ndim == 2:
+            hidden += 1
+            u, s, v = np.linalg.svd(gradient.double().numpy(), full_matrices=False)
+            s /= np.linalg.norm(s)
+            for _ in range(5):
+                s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+            expected = -0.2 * rate * max(weights.shape) ** 0.5 * (u * s @ v)
+            assert np.linalg.norm(moved - expected) < 0.01 * np.linalg.norm(expected), name
+        else:
+            large = gradient.numpy()[np.abs(gradient.numpy()) > 1e-5]
+            sign = moved[np.abs(gradient.numpy()) > 1e-5] / -rate
+            np.testing.assert_allclose(sign, np.sign(large), atol=0.01)
+    assert hidden == 10
+
+
+def test_a_training_by_muon_goes_on_where_its_state_was_taken() -> None:
+    whole, second = (small("sweep", optimizer="muon", layers=1) for _ in range(2))
+    batches = [np.arange(start, start + 30) for start in range(0, 150, 30)]
+    for batch in batches[:2]:
+        whole.step(batch, 0.01)
+    second.load_state(whole.state())
+    losses = [whole.step(batch, 0.01) for batch in batches[2:]]
+    assert [second.step(batch, 0.01) for batch in batches[2:]] == losses

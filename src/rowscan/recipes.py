@@ -77,11 +77,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     engine: Literal["torch", "numpy", "tensorflow"] = "torch"
     """What runs the training."""
-    optimizer: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon", "adadelta", "sgd"] = "adam"
     """The update rule, with the defaults of its paper apart from the learning rate; adamw forgets
-    squares of gradients faster (beta2 = 0.98)."""
+    squares of gradients faster (beta2 = 0.98); muon moves each matrix as much in every direction,
+    and leaves the first layer, the last and what is no matrix to adamw."""
     weight_decay: Amount = 0.0
-    """So much of each matrix adamw takes away at a step, times the learning rate."""
+    """So much of each matrix adamw and muon take away at a step, times the learning rate."""
     clip: Amount = 0.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""
     learning_rate: Rate = 0.01
@@ -266,13 +267,13 @@ RECIPES: Mapping[str, Recipe] = {
             network="line",
             hidden=64,
             layers=3,
-            optimizer="adamw",
+            optimizer="muon",
             learning_rate=0.004,
             weight_decay=0.05,
             clip=1.0,
             schedule="one-cycle",
             batch_size=32,
-            epochs=29,
+            epochs=27,
             steps_per_epoch=1000,
             calibrate=True,
             samples=0,

@@ -172,7 +172,7 @@ def _check_torch_is_not_needed(recipe: Recipe) -> None:
     """Refuse what only one engine does, rather than leave it out."""
     only_torch = {
         "network=sweep": recipe.network == "sweep",
-        "optimizer=adamw": recipe.optimizer == "adamw",
+        f"optimizer={recipe.optimizer}": recipe.optimizer in ("adamw", "muon"),
         "clip": recipe.clip > 0,
         f"augmentation={recipe.augmentation}": recipe.augmentation != "none",
         "no_digits": recipe.no_digits > 0,

@@ -1,15 +1,17 @@
 """Words: what stands beside numbers and is not to be read.
 
-Letters are drawn with a pen along paths, as the digits of other `hands` are; and characters of many
-strokes, such as Chinese ones, which here mean nothing.
+Letters are drawn with a pen along paths, as the digits of other `hands` are; characters of many
+strokes, such as Chinese ones, which here mean nothing; and scrawls of loops and waves.
 """
 
+import math
 from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Generator
+from torch.nn import functional as fn
 
 from rowscan.scans import LINE_HEIGHT
 from rowscan.training.augmentation import uniform
@@ -17,6 +19,8 @@ from rowscan.training.hands import Drawing, Drawings, stroked
 
 _FRAME = 48  # columns that a letter is drawn in
 _TALLEST = 30.0  # rows
+_SCRAWLS = 0.12
+_PLACES = 40  # of the pen in a turn of a scrawl
 
 # Across and down, in heights of a capital: 0 is its top, 0.4 that of a small x, 1 the line.
 # fmt: off
@@ -103,7 +107,7 @@ _STROKES: tuple[Drawing, ...] = (
 
 
 def word(height: float, width: float, g: Generator) -> Float32[np.ndarray, "32 columns"]:
-    """A word in small letters, capitals or both, or a few characters of many strokes.
+    """A word in small letters, capitals or both, a few characters of many strokes, or a scrawl.
 
     Args:
         height: of the digits beside it, in rows.
@@ -113,6 +117,8 @@ def word(height: float, width: float, g: Generator) -> Float32[np.ndarray, "32 c
     kind = float(torch.rand((), generator=g))
     count = int(torch.randint(3, 9, (), generator=g))
     size = height * float(uniform(1, 0.75, 1.1, g))
+    if float(torch.rand((), generator=g)) < _SCRAWLS:
+        return _scrawl(size, width, g)
     if kind < 0.12:
         return _joined([_character(size, width, g) for _ in range(count // 2)], 0.15 * size, g)
     letters = _letters(count, kind, g)
@@ -129,6 +135,24 @@ def word(height: float, width: float, g: Generator) -> Float32[np.ndarray, "32 c
     middle = torch.tensor([0.27, (low + high) / 2])
     ink = stroked((table.curves[which] @ (points - middle)) * size, width, (LINE_HEIGHT, _FRAME))
     return _joined(list(ink.numpy()), float(uniform(1, -0.05, 0.25, g)) * size, g)
+
+
+def _scrawl(size: float, width: float, g: Generator) -> Float32[np.ndarray, "32 columns"]:
+    """A pen that runs on in loops or waves, large and small, as flat zeros never do for so long."""
+    rounds, way, drift, swell, turned = uniform(5, 0.0, 1.0, g).tolist()
+    turns = 4.5 + 6 * rounds
+    t = torch.linspace(0, 2 * math.pi * turns, int(_PLACES * turns))
+    radius = 0.5 * size * (1 - 0.4 * swell * (1 + torch.sin(t * drift / 2 + 6 * way)) / 2)
+    forward = size * (0.08 + 0.2 * way)  # columns in a radian: loops where `across` is more
+    across = radius * float(uniform(1, 0.2, 1.0, g))
+    side = 1.0 if turned < 0.5 else -1.0  # loops below, or above
+    places = torch.stack([forward * t + across * t.cos(), side * radius * t.sin()], 1)
+    shaken = torch.randn(1, 2, int(3 * turns), generator=g) * 0.06 * size
+    places = places + fn.interpolate(shaken, size=len(t), mode="linear", align_corners=True)[0].T
+    places = places - (places.amin(0) + places.amax(0)) / 2
+    columns = math.ceil(float(2 * places[:, 0].abs().max()) + 2 * width + 2)
+    ink: np.ndarray = stroked(places[None], width, (LINE_HEIGHT, columns))[0].numpy()
+    return ink
 
 
 def _letters(count: int, kind: float, g: Generator) -> list[str]:

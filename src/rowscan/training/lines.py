@@ -109,7 +109,7 @@ class _Writers:
             tucked=torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.5, 1.0, g), 0.0),
             slope=torch.randn(n, generator=g) * 0.02,
             foreign=uniform(n, 0.0, 1.0, g),
-            drawn=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.15, 1.0, g), 0.0),
+            drawn=torch.where(uniform(n, 0.0, 1.0, g) < 0.4, uniform(n, 0.15, 1.0, g), 0.0),
             zeros=torch.where(uniform(n, 0.0, 1.0, g) < 0.25, uniform(n, 0.45, 0.9, g), 1.0),
             joins=torch.where(uniform(n, 0.0, 1.0, g) < 0.15, uniform(n, 0.3, 1.0, g), 0.0),
             marks=torch.where(uniform(n, 0.0, 1.0, g) < 0.35, uniform(n, 0.1, 0.6, g), 0.0),
@@ -169,7 +169,7 @@ def _chosen(
     zeros = torch.nonzero(labels == 0).flatten()
     if n and len(zeros):
         to_the_end = torch.bincount(line_of, minlength=lines).cumsum(0)[line_of] - place
-        many = torch.where(uniform(lines, 0.0, 1.0, g) < 0.12, uniform(lines, 1.0, 5.0, g), 0.0)
+        many = torch.where(uniform(lines, 0.0, 1.0, g) < 0.18, uniform(lines, 1.0, 5.0, g), 0.0)
         round_number = ~first & (to_the_end <= many[line_of].floor())
         drawn = zeros[torch.randint(0, len(zeros), (n,), generator=g)]
         chosen = torch.where(round_number, drawn, chosen)

@@ -6,7 +6,7 @@ numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed o
 What those scripts do not have, Glorot's weights and epochs of a number of steps, is from `drawing`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from rowscan.scans import SIDE, scan
 from rowscan.training.augmentation import as_ink, augment
 from rowscan.training.drawing import draw_order, first_weights, is_trained, set_biases
 from rowscan.training.engine import Arrays
+from rowscan.training.muon import Muon
 from rowscan.training.networks import Classifier, LSTMClassifier, MLPClassifier
 from rowscan.training.no_digits import draw_no_digits
 from rowscan.training.ranks import current
@@ -27,6 +28,8 @@ from rowscan.training.sweep import SweepClassifier
 DIGITS = 10
 NO_DIGIT = DIGITS
 """The answer of a network that has been shown what is no digit."""
+_ENDS = ("embed", "head")
+"""Layers that Muon is not for: the first and the last."""
 
 
 class TorchTraining:
@@ -45,8 +48,8 @@ class TorchTraining:
             self.load_weights(weights)
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(is_trained(recipe, name))
-        trained = [p for p in self._parameters.values() if p.requires_grad]
-        self.optimizer = _optimizer(recipe, trained)
+        trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
+        self._optimizers = _optimizers(recipe, trained)
 
     def descend(
         self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
@@ -62,7 +65,8 @@ class TorchTraining:
         Returns:
             The same of the whole batch.
         """
-        self.optimizer.zero_grad()
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
         if share < 1:
             loss = loss * share
         if share > 0:
@@ -77,9 +81,10 @@ class TorchTraining:
             loss, correct = said.unbind()
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
         return loss.item(), round(correct.item())
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -106,20 +111,23 @@ class TorchTraining:
         memory = {
             f"optimizer.{name}.{key}": _copy(value)
             for name, parameter in self._parameters.items()
-            for key, value in self.optimizer.state[parameter].items()
+            for optimizer in self._optimizers
+            for key, value in optimizer.state.get(parameter, {}).items()
         }
         return self.weights() | memory
 
     def load_state(self, state: Arrays) -> None:
         """Continue exactly where `state()` was taken."""
         self.load_weights({name: state[name] for name in self._parameters})
-        for name, parameter in self._parameters.items():
-            prefix = f"optimizer.{name}."
-            self.optimizer.state[parameter] = {
-                key.removeprefix(prefix): torch.from_numpy(np.array(value)).to(self.device)
-                for key, value in state.items()
-                if key.startswith(prefix)
-            }
+        names = {parameter: name for name, parameter in self._parameters.items()}
+        for optimizer in self._optimizers:
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                prefix = f"optimizer.{names[parameter]}."
+                optimizer.state[parameter] = {
+                    key.removeprefix(prefix): torch.from_numpy(np.array(value)).to(self.device)
+                    for key, value in state.items()
+                    if key.startswith(prefix)
+                }
 
 
 class TorchEngine(TorchTraining):
@@ -252,21 +260,29 @@ def _network(recipe: Recipe, steps: int, features: int) -> Classifier:
     return network
 
 
-def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    rate = recipe.learning_rate
+def _optimizers(
+    recipe: Recipe, named: Mapping[str, nn.Parameter]
+) -> tuple[torch.optim.Optimizer, ...]:
+    rate, parameters = recipe.learning_rate, list(named.values())
+    if recipe.optimizer == "muon":
+        hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_ENDS)}
+        muon = Muon(hidden.values(), rate, recipe.weight_decay)
+        return muon, _adamw(recipe, [p for name, p in named.items() if name not in hidden])
     if recipe.optimizer == "adamw":
-        matrices = [p for p in parameters if p.ndim == 2]
-        others = [p for p in parameters if p.ndim != 2]
-        groups = [
-            {"params": matrices, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+        return (_adamw(recipe, parameters),)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
+        return (torch.optim.Adam(parameters, lr=rate, fused=True),)
     if recipe.optimizer == "adadelta":
-        return torch.optim.Adadelta(parameters, lr=rate)
-    return torch.optim.SGD(parameters, lr=rate)
+        return (torch.optim.Adadelta(parameters, lr=rate),)
+    return (torch.optim.SGD(parameters, lr=rate),)
+
+
+def _adamw(recipe: Recipe, parameters: Collection[nn.Parameter]) -> torch.optim.Optimizer:
+    groups = [
+        {"params": [p for p in parameters if p.ndim == 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim != 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _device(name: str) -> torch.device:
