@@ -22,9 +22,9 @@ from rowscan.training.ranks import RankError, Ranks, joined
 from rowscan.training.runs import Place, Run, new_directory
 
 CHECKPOINT_SECONDS = 5.0
-_SHORT = {"epochs": 20, "learning_rate": 0.0015, "optimizer": "adamw"}
-"""A recipe of lines on a user's documents, where nothing else is asked for. AdamW
-and Muon bring as much."""
+_SHORT = {"epochs": 20, "learning_rate": 0.0005, "optimizer": "adamw"}
+"""A recipe of lines on a user's documents, where nothing else is asked for. At three times the rate
+it forgets more than twice as many composed lines."""
 
 
 def train(
