@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -322,17 +323,16 @@ def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[Numb
         digits = load_raw(data, offline=offline)
         pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
     answers, unread = [], 0
-    progress = Progress(results_shown=False, done=0, count=lambda: len(pictures))
-    for picture, truth in pictures:
-        try:
-            reading = reader.read(picture)
-        except DataError as error:
-            progress.say(f"rowscan: {error}")
-            unread += 1
-        else:
-            answers.append((reading.text, truth, reading.confidence))
-        progress.step()
-    progress.close()
+    with closing(Progress(results_shown=False, done=0, count=lambda: len(pictures))) as progress:
+        for picture, truth in pictures:
+            try:
+                reading = reader.read(picture)
+            except DataError as error:
+                progress.say(f"rowscan: {error}")
+                unread += 1
+            else:
+                answers.append((reading.text, truth, reading.confidence))
+            progress.step()
     if not answers:
         raise DataError(f"{data}: none of its pictures can be read")
     texts, truths, confidences = zip(*answers, strict=True)
