@@ -70,7 +70,7 @@ def draw_ink(photo: np.ndarray) -> None:
 
 def draw_steps(line: page.Line) -> None:
     """A line of ink, and what the network answers at each of its steps."""
-    probabilities = line_probabilities(Reader().line_model, line.ink)
+    probabilities = line_probabilities(Reader().line_model, line.ink[None])[0]
     width = line.ink.shape[1]
     figure = Figure(figsize=(9.6, 4.4), facecolor="white")
     above, below = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1, 2.6]})

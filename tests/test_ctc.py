@@ -9,7 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.ctc import align, alternatives, decode, likeliest, text_probability
+from rowscan.ctc import (
+    align,
+    alternatives,
+    decode,
+    likeliest,
+    text_probabilities,
+    text_probability,
+)
 
 
 def random_rows(steps: int, classes: int, seed: int, sharp: float = 1.5) -> np.ndarray:
@@ -38,6 +45,16 @@ def test_every_text_has_the_sum_of_its_alignments(steps: int, classes: int, seed
     for text, probability in texts.items():
         assert text_probability(rows, text) == pytest.approx(probability, rel=1e-9)
     assert text_probability(rows, (0,) * (steps + 1)) == 0
+
+
+def test_texts_of_several_lines_at_once_are_as_one_by_one() -> None:
+    lines = np.stack([random_rows(30, 11, seed) for seed in range(6)]).reshape(2, 3, 30, 11)
+    texts = [(), (1,), (4, 4), (0, 9, 2, 2)]
+    together = text_probabilities(lines, texts)
+    assert together.shape == (2, 3, 4)
+    for place in np.ndindex(2, 3):
+        expected = [text_probability(lines[place], text) for text in texts]
+        np.testing.assert_allclose(together[place], expected, rtol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

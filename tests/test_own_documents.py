@@ -143,7 +143,7 @@ def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) ->
     new = [number for number, label in enumerate(lines.labels) if label not in own]
     assert len(new) > 30
     for some in (new, range(200)):
-        texts = [likeliest(line_probabilities(reader.line_model, ink[i])) for i in some]
+        texts = [likeliest(line_probabilities(reader.line_model, ink[i : i + 1])[0]) for i in some]
         right = sum(text == lines.labels[i] for text, i in zip(texts, some, strict=True))
         assert right >= 0.9 * len(texts)
 

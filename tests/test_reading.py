@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import rowscan
-from rowscan import page
 from rowscan.labelled import LabelledPicture, load_labels
 from rowscan.pictures import open_image
 from rowscan.reader import Reader, _columns, _writing
@@ -145,27 +144,6 @@ def test_neighbours_part_where_there_is_least_ink() -> None:
     assert 18 <= right[0] <= 30
     assert right[1] == 40
     assert _columns(ink, []) == []
-
-
-@pytest.mark.parametrize("by", [-0.15, 0.0, 0.15])
-def test_a_slanted_line_leans_by_that_much(by: float) -> None:
-    ink = np.zeros((32, 40), np.uint8)
-    ink[:, 18:22] = 255
-    lean = page.slanted(ink, by).astype(float)
-    columns = np.arange(lean.shape[1])
-    middles = (lean * columns).sum(1) / lean.sum(1)
-    slope = np.polyfit(np.arange(32), middles, 1)[0]
-    assert slope == pytest.approx(-by, abs=0.02)
-
-
-def test_a_smaller_line_is_in_the_middle_and_a_bolder_one_thicker() -> None:
-    ink = np.zeros((32, 40), np.uint8)
-    ink[8:24, 10:30] = 255
-    less = page.smaller(ink, 0.5)
-    assert less.shape == (32, 20)
-    assert (less > 127).sum() == 8 * 10
-    assert (less[12:20, 5:15] > 127).all()
-    assert (page.bolder(ink) > 0).sum() == 17 * 21
 
 
 def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:

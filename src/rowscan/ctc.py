@@ -63,25 +63,29 @@ def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> f
 
 
 def text_probabilities(
-    probabilities: Probabilities, texts: Sequence[tuple[int, ...]]
-) -> Float[np.ndarray, " texts"]:
+    probabilities: Float[np.ndarray, "*lines time classes"], texts: Sequence[tuple[int, ...]]
+) -> Float[np.ndarray, "*lines texts"]:
     """The sum over all alignments of each text: CTC's forward algorithm (Graves et al., 4.1).
 
     0 for a text that does not fit into the steps.
+
+    Args:
+        probabilities: of a line, or of several with as many steps.
+        texts: of each, for each line, the probability is computed.
     """
-    p = np.asarray(probabilities, np.float64)
+    p = np.moveaxis(np.asarray(probabilities, np.float64), -2, 0)
     last = np.array([2 * len(text) for text in texts])
     classes = np.zeros((len(texts), last.max() + 1), np.int64)
     skip = np.zeros(classes.shape, bool)
     for text, end, own, may in zip(texts, last, classes, skip, strict=True):
         own[: end + 1] = _classes(text)
         may[2 : end + 1] = _may_skip(text)
-    emitted = p[:, classes] * (np.arange(classes.shape[1]) <= last[:, None])
+    emitted = p[..., classes] * (np.arange(classes.shape[1]) <= last[:, None])
     # Two empty places before the first spare the first two exceptions.
-    room = np.zeros((len(texts), classes.shape[1] + 2))
-    row, one_before, two_before = room[:, 2:], room[:, 1:-1], room[:, :-2]
-    row[:, :2] = emitted[0, :, :2]
-    log_scale = np.zeros(len(texts))
+    room = np.zeros((*emitted.shape[1:-1], classes.shape[1] + 2))
+    row, one_before, two_before = room[..., 2:], room[..., 1:-1], room[..., :-2]
+    row[..., :2] = emitted[0, ..., :2]
+    log_scale = np.zeros(row.shape[:-1])
     for t, step in enumerate(emitted):
         if t:
             way = two_before * skip
@@ -89,12 +93,13 @@ def text_probabilities(
             row += way
             row *= step
         if t % _RESCALED == 0 or t == len(p) - 1:
-            scale = row.sum(1)
-            row /= np.where(scale == 0, 1, scale)[:, None]
+            scale = row.sum(-1)
+            row /= np.where(scale == 0, 1, scale)[..., None]
             with np.errstate(divide="ignore"):
                 log_scale += np.log(scale)
     every = np.arange(len(texts))
-    ends = row[every, last] + np.where(last > 0, row[every, np.maximum(last - 1, 0)], 0)
+    ends = row[..., every, last]
+    ends += np.where(last > 0, row[..., every, np.maximum(last - 1, 0)], 0)
     result: np.ndarray = np.exp(log_scale) * ends
     return result
 

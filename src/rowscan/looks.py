@@ -1,16 +1,26 @@
-"""More than one look at an image, where the first leaves doubt."""
+"""More than one look at an image or a line, where the first leaves doubt."""
 
+import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from rowscan.ctc import Decoding, align, decode, likeliest, text_probabilities
+
 SURE = 0.9
-"""A model that is less sure of what it sees looks again."""
+"""A model that is less sure of a digit looks again,"""
+SURE_OF_LINE = 0.8
+"""and one that is less sure of a whole line."""
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_SLANT = 0.15  # columns a row
+_SIZES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # and how many rows lower
+_IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
+Steps = Float32[np.ndarray, "time 11"]
 
 
 def predict_proba(answer: Callable[[Images], Probabilities], images: Images) -> Probabilities:
@@ -37,4 +47,56 @@ def moved(images: Images, down: int, right: int) -> Images:
     _, height, width = images.shape
     return np.ascontiguousarray(
         padded[:, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
+    )
+
+
+def read_line(
+    answer: Callable[[UInt8[np.ndarray, "n 32 width"]], Float32[np.ndarray, "n time 11"]],
+    ink: UInt8[np.ndarray, "32 width"],
+) -> tuple[Steps, Decoding]:
+    """What the model says at each step of a line, and the likeliest text, from one look or nine.
+
+    Where the first look leaves doubt, those at the line `otherwise` written take part in choosing
+    among the texts that the looks propose: the one whose probabilities have the largest product is
+    taken, and is as sure as their mean. Its places are those of the first look.
+
+    Args:
+        answer: the probabilities at each step of some lines, from one look.
+        ink: the line.
+    """
+    steps = answer(ink[None])[0]
+    found = decode(steps)
+    if found.probability >= SURE_OF_LINE:
+        return steps, found
+    others = answer(otherwise(ink))
+    texts = list(dict.fromkeys([found.digits, *map(likeliest, others)]))
+    odds = np.concatenate(
+        [text_probabilities(steps, texts)[None], text_probabilities(others, texts)]
+    )
+    together = np.log(odds + _IMPOSSIBLE).sum(0)
+    together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
+    best = int(together.argmax())
+    return steps, Decoding(texts[best], float(odds[:, best].mean()), align(steps, texts[best]))
+
+
+def otherwise(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wider"]:
+    """A line as it could have been written as well: leaning, larger or smaller, higher or lower."""
+    height, width = ink.shape
+    wider = math.ceil(max(size for size, _ in _SIZES) * width + _SLANT * height)
+    across, down, middle = (width - 1) / 2, (height - 1) / 2, (wider - 1) / 2
+    return np.stack(
+        [
+            cv2.warpAffine(
+                ink,
+                np.array(
+                    [
+                        [size, -slant, middle - size * across + slant * down],
+                        [0, size, down - size * down + lower],
+                    ]
+                ),
+                (wider, height),
+            )
+            for slant in (-_SLANT, _SLANT)
+            for size, lower in _SIZES
+        ]
     )

@@ -196,26 +196,6 @@ def cut_out(
     )
 
 
-def slanted(ink: UInt8[np.ndarray, "32 width"], by: float) -> UInt8[np.ndarray, "32 wider"]:
-    """A line of ink whose upper half leans to the right by so many columns a row."""
-    room = math.ceil(abs(by) * LINE_HEIGHT / 2)
-    lean = np.array([[1, -by, by * LINE_HEIGHT / 2 + room], [0, 1, 0]])
-    width = ink.shape[1] + 2 * room
-    return cv2.warpAffine(ink, _to_centres(lean), (width, LINE_HEIGHT))
-
-
-def smaller(ink: UInt8[np.ndarray, "32 width"], factor: float) -> UInt8[np.ndarray, "32 narrower"]:
-    """A line of ink in so much of its size, in the middle of its height."""
-    scale = np.array([[factor, 0, 0], [0, factor, LINE_HEIGHT / 2 * (1 - factor)]])
-    width = math.ceil(ink.shape[1] * factor)
-    return cv2.warpAffine(ink, _to_centres(scale), (width, LINE_HEIGHT))
-
-
-def bolder(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "32 width"]:
-    """A line of ink with strokes a pixel thicker."""
-    return cv2.dilate(ink, np.ones((2, 2), np.uint8))
-
-
 def _after(second: Affine, first: Affine) -> Affine:
     """The map that does the first, then the second."""
     both: np.ndarray = second @ np.vstack([first, [0, 0, 1]])

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from rowscan import looks, page, reading
-from rowscan.ctc import Decoding, align, alternatives, decode, likeliest, text_probabilities
+from rowscan.ctc import alternatives
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model
 from rowscan.pictures import Source, open_reduced
@@ -26,9 +26,6 @@ Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
-_SLANTS = (-0.15, 0.15)  # columns a row
-_SMALLER = 0.87
-_IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
 _LEAST = 0.1  # a line less plausible and sure than this is none,
 _LEAST_SURE = 0.2  # nor is one less sure than this,
 _LEAST_SURE_ALONE = 0.5  # nor a single digit or bare stroke that is less sure
@@ -128,7 +125,9 @@ class Reader:
             yield result.at_least(min_confidence)
 
     def _read_line(self, line: page.Line) -> reading.Line:
-        probabilities, found = self._look(line.ink)
+        probabilities, found = looks.read_line(
+            partial(line_probabilities, self.line_model), line.ink
+        )
         step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
         columns = _columns(line.ink, [(a * step, (b + 1) * step) for a, b in found.spans])
         digits = []
@@ -148,29 +147,6 @@ class Reader:
                 )
             )
         return reading.Line(tuple(digits), found.probability, line.box)
-
-    def _look(
-        self, ink: UInt8[np.ndarray, "32 width"]
-    ) -> tuple[Float32[np.ndarray, "time 11"], Decoding]:
-        """What the model says of a line at each step, and the likeliest text.
-
-        Where that is not sure, more looks at the line, slanted a little to either side, smaller,
-        and bolder, take part in choosing among the texts that the looks propose.
-        """
-        probabilities = line_probabilities(self.line_model, ink)
-        found = decode(probabilities)
-        if found.probability >= looks.SURE:
-            return probabilities, found
-        others = [page.slanted(ink, by) for by in _SLANTS]
-        others += [page.smaller(ink, _SMALLER), page.bolder(ink)]
-        every = [probabilities, *(line_probabilities(self.line_model, other) for other in others)]
-        texts = list(dict.fromkeys([found.digits, *map(likeliest, every[1:])]))
-        odds = np.array([text_probabilities(look, texts) for look in every])
-        together = np.log(odds + _IMPOSSIBLE).sum(0)
-        together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
-        best = int(together.argmax())
-        spans = align(probabilities, texts[best])
-        return probabilities, Decoding(texts[best], float(odds[:, best].mean()), spans)
 
     # Single digits
 
@@ -320,12 +296,11 @@ def _is_bare(line: reading.Line) -> bool:
 
 
 def line_probabilities(
-    model: Model, ink: UInt8[np.ndarray, "32 width"]
-) -> Float32[np.ndarray, "time 11"]:
-    """What a line model says at each step of a line: of no digit, and of each of the ten."""
-    padded = np.pad(ink, ((0, 0), (0, -ink.shape[1] % PATCH)))
-    probabilities: np.ndarray = model.run("probabilities", padded[None])[0]
-    return probabilities
+    model: Model, ink: UInt8[np.ndarray, "n 32 width"]
+) -> Float32[np.ndarray, "n time 11"]:
+    """What a line model says at each step of some lines: of no digit, and of each of the ten."""
+    padded = np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH)))
+    return model.run("probabilities", padded)
 
 
 def _check(images: np.ndarray) -> None:

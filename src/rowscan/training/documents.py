@@ -116,7 +116,7 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> OwnLine | None:
     digits = tuple(map(int, picture.label))
     best, found = _IMPOSSIBLE, None
     for line in find_lines(open_image(picture.path, colour=True)):
-        probabilities = line_probabilities(reader.line_model, line.ink)
+        probabilities = line_probabilities(reader.line_model, line.ink[None])[0]
         probability = text_probability(probabilities, digits)
         if probability > best:
             best, found = probability, (line.ink, probabilities)
