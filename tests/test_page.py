@@ -514,6 +514,19 @@ def test_an_upright_rule_is_a_fence() -> None:
     assert np.array_equal(fences, rule)
 
 
+@pytest.mark.parametrize(("lean", "is_rule"), [(0, True), (3, True), (9, False), (-9, False)])
+def test_a_leaning_stroke_from_border_to_border_is_a_1(lean: int, is_rule: bool) -> None:
+    ink, boxes = _one_number()
+    left, top, width, height = _around(boxes)
+    tight = (ink > 0.5).astype(np.uint8)[top - 8 : top + height + 8, left - 4 : left + width + 4]
+    number = np.pad(tight, ((0, 0), (30, 0)))
+    stroke = np.zeros_like(number)
+    cv2.line(stroke, (15 + lean // 2, 0), (15 + lean // 2 - lean, len(stroke) - 1), 1, 4)
+    rest, fences = without_rules(number | stroke, 4.0)
+    assert np.array_equal(rest, number if is_rule else number | stroke)
+    assert fences.any() == is_rule
+
+
 def test_the_polarity_of_sparse_marks() -> None:
     ink, _ = _one_number()
     paper = _grey(ink)

@@ -10,6 +10,9 @@ from jaxtyping import UInt8
 from rowscan.rows import joined
 from rowscan.strokes import Mask, weighted_median
 
+_LEAN = 0.08
+"""A short upright rule leans no more, columns a row, against the level ones: a 1 may."""
+
 
 def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
     """The strokes without ruled lines and frames; and those of these that part one from another.
@@ -36,8 +39,12 @@ def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
         for r in long_sides
         if r.length >= 2.5 * size or _meets(r, upright_marks.T, pen, borders=True)
     ]
+    level = max(flat, key=lambda r: r.length).slope if flat else 0.0
     upright = posted + [
-        r for r in long_posts if r.length >= 3 * size or _meets(r, flat_marks.T, pen, borders=True)
+        r
+        for r in long_posts
+        if r.length >= 3 * size
+        or (abs(r.slope + level) <= _LEAN and _meets(r, flat_marks.T, pen, borders=True))
     ]
     rest = np.ascontiguousarray(_erase(flat, strokes).T)
     rest &= _erase(upright, turned)
@@ -47,12 +54,16 @@ def without_rules(strokes: Mask, pen: float) -> tuple[Mask, Mask]:
 
 @dataclass(frozen=True, eq=False)
 class _Rule:
-    """A rule along the rows: the corner of its box, its pixels in the box, its mean thickness."""
+    """A rule along the rows: the corner of its box, its pixels in the box, its mean thickness.
+
+    Its slope is rows a column.
+    """
 
     left: int
     top: int
     pixels: UInt8[np.ndarray, "rows length"]
     thickness: float
+    slope: float
 
     @property
     def length(self) -> int:
@@ -100,7 +111,7 @@ def _straight(strokes: Mask, pen: float, shortest: float) -> list[_Rule]:
             continue
         across = np.abs(np.arange(height)[:, None] - slope * columns - start)
         pixels &= across <= thickness / 2 + 0.5
-        rules.append(_Rule(left, top, pixels.astype(np.uint8), thickness))
+        rules.append(_Rule(left, top, pixels.astype(np.uint8), thickness, float(slope)))
     return rules
 
 
