@@ -14,7 +14,7 @@ from rowscan.pictures import open_image
 from rowscan.recipes import Recipe, change, find
 from rowscan.training.engine import create
 from rowscan.training.export import _model
-from rowscan.training.line_engine import LineEngine, ctc_loss, held_out, likeliest_path, steps
+from rowscan.training.line_engine import LineEngine, ctc_loss, exact, held_out, steps
 from rowscan.training.lines import Lines
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
@@ -71,10 +71,11 @@ def test_lines_to_be_examined_are_always_the_same_and_never_trained_on() -> None
     assert first.labels != other.labels
 
 
-def test_the_likeliest_path_is_collapsed() -> None:
+def test_exact_lines_are_counted_to_the_end_of_each() -> None:
     path = [0, 5, 5, 0, 5, 1, 1, 0, 3, 3]
-    rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(2, 1)
-    assert likeliest_path(rows, [20, 8]) == [(4, 4, 0, 2), (4,)]
+    rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(3, 1)
+    lines = Lines(torch.zeros(3, 32, 20), (20, 8, 20), ((4, 4, 0, 2), (4,), (4,)))
+    assert exact(rows, lines) == 2
 
 
 def test_it_learns_to_read_one_line() -> None:
@@ -91,7 +92,7 @@ def test_it_learns_to_read_one_line() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     probabilities, _ = made.read(few)
-    assert likeliest_path(probabilities, few.widths) == list(few.labels)
+    assert exact(probabilities, few) == 4
 
 
 @pytest.mark.parametrize("width", [4, 36, 200, 1000, 4096])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from rowscan.ctc import likeliest
+from rowscan.ctc import likeliest_path
 from rowscan.data import load_digits
 from rowscan.errors import DataError, ModelError
 from rowscan.ink import normalise_digit
@@ -143,7 +143,9 @@ def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) ->
     new = [number for number, label in enumerate(lines.labels) if label not in own]
     assert len(new) > 30
     for some in (new, range(200)):
-        texts = [likeliest(line_probabilities(reader.line_model, ink[i : i + 1])[0]) for i in some]
+        texts = [
+            likeliest_path(line_probabilities(reader.line_model, ink[i : i + 1])[0]) for i in some
+        ]
         right = sum(text == lines.labels[i] for text, i in zip(texts, some, strict=True))
         assert right >= 0.9 * len(texts)
 

@@ -52,9 +52,11 @@ def decode(probabilities: Probabilities) -> Decoding:
     return Decoding(text, min(float(exact[best]), 1.0), align(probabilities, text))
 
 
-def likeliest(probabilities: Probabilities) -> tuple[int, ...]:
-    """The text that the beam search of `decode` puts first, its candidates not compared exactly."""
-    return _beam(np.asarray(probabilities, np.float64))[0]
+def likeliest_path(probabilities: Probabilities) -> tuple[int, ...]:
+    """The text of the likeliest answers step by step: quick, and nearly always the likeliest."""
+    path = probabilities.argmax(1)
+    begins = np.diff(path, prepend=NONE) != 0
+    return tuple((path[begins & (path != NONE)] - 1).tolist())
 
 
 def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> float:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rowscan.ctc import Decoding, align, decode, likeliest, text_probabilities
+from rowscan.ctc import Decoding, align, decode, likeliest_path, text_probabilities
 
 SURE = 0.9
 """A model that is less sure of a digit looks again,"""
@@ -69,7 +69,7 @@ def read_line(
     if found.probability >= SURE_OF_LINE:
         return steps, found
     others = answer(otherwise(ink))
-    texts = list(dict.fromkeys([found.digits, *map(likeliest, others)]))
+    texts = list(dict.fromkeys([found.digits, *map(likeliest_path, others)]))
     odds = np.concatenate(
         [text_probabilities(steps, texts)[None], text_probabilities(others, texts)]
     )

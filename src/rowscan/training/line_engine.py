@@ -4,7 +4,7 @@ The loss is connectionist temporal classification: minus the log of the probabil
 network gives to the text, over all the ways to write it into its steps (see `rowscan.ctc`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as fn
 
+from rowscan.ctc import likeliest_path
 from rowscan.recipes import Recipe
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 from rowscan.training.documents import Documents, join
@@ -71,8 +72,7 @@ class LineEngine(TorchTraining):
                 continue
             logits = self._logits(mine.ink)
             losses.append(ctc_loss(logits, mine))
-            texts = likeliest_path(logits.detach().softmax(-1).cpu().numpy(), mine.widths)
-            right += sum(text == label for text, label in zip(texts, mine.labels, strict=True))
+            right += exact(logits.detach().softmax(-1).cpu().numpy(), mine)
         each = torch.cat(losses)
         loss = each.mean() if len(each) else torch.zeros((), device=self.device)
         share = len(each) / len(batch)
@@ -108,17 +108,12 @@ def steps(width: int) -> int:
     return STEPS_A_PATCH * -(-width // PATCH)
 
 
-def likeliest_path(
-    probabilities: Float32[np.ndarray, "time n 11"], widths: Sequence[int]
-) -> list[tuple[int, ...]]:
-    """The text of the likeliest answers step by step: quick, and nearly always the likeliest."""
-    best = probabilities.argmax(-1)
-    texts = []
-    for line, width in enumerate(widths):
-        path = best[: steps(width), line]
-        changes = np.diff(path, prepend=0) != 0
-        texts.append(tuple((path[changes & (path > 0)] - 1).tolist()))
-    return texts
+def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: Lines) -> int:
+    """How many of the lines the likeliest path reads rightly."""
+    return sum(
+        likeliest_path(probabilities[: steps(width), line]) == label
+        for line, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
+    )
 
 
 def held_out(

@@ -17,7 +17,7 @@ from rowscan.training.calibration import calibrate
 from rowscan.training.documents import Documents
 from rowscan.training.exam import Measured
 from rowscan.training.export import export, named
-from rowscan.training.line_engine import LineEngine, held_out, likeliest_path, steps
+from rowscan.training.line_engine import LineEngine, exact, held_out, steps
 from rowscan.training.lines import Lines
 from rowscan.training.report import LineAnswer, write_line_report
 from rowscan.training.runs import Place, Run
@@ -45,10 +45,9 @@ class LineExam:
         n, right, loss = 0, 0, 0.0
         for lines in self._validation:
             probabilities, mean = self._engine.read(lines)
-            texts = likeliest_path(probabilities, lines.widths)
-            right += sum(text == label for text, label in zip(texts, lines.labels, strict=True))
-            n += len(texts)
-            loss += mean * len(texts)
+            right += exact(probabilities, lines)
+            n += len(lines.widths)
+            loss += mean * len(lines.widths)
         return Measured(n, right / n, loss / n)
 
     def finish(self, run: Run, place: Place) -> dict[str, Any]:
