@@ -1,5 +1,7 @@
 """What several test modules share: small data that a network can learn, and the command."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -47,3 +49,18 @@ def rowscan(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def shown() -> Callable[[int], str]:
+    """Read all that a pseudo-terminal shows, once its other side is closed; and close it."""
+
+    def read(terminal: int) -> str:
+        parts = []
+        with contextlib.suppress(OSError):  # how Linux says that there is no more
+            while part := os.read(terminal, 1 << 16):
+                parts.append(part)
+        os.close(terminal)
+        return b"".join(parts).decode()
+
+    return read

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -476,7 +476,9 @@ def test_a_disk_that_takes_no_more_is_one_line(root: Path, serve: type[Mirror]) 
 
 
 @POSIX
-def test_on_a_terminal_there_is_a_bar(root: Path, serve: type[Mirror]) -> None:
+def test_on_a_terminal_there_is_a_bar(
+    root: Path, serve: type[Mirror], shown: Callable[[int], str]
+) -> None:
     import fcntl
     import termios
 
@@ -484,10 +486,9 @@ def test_on_a_terminal_there_is_a_bar(root: Path, serve: type[Mirror]) -> None:
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     done = subprocess.run(fetch_command(serve(GZ).url), stderr=ours, check=False)
     os.close(ours)
-    shown = os.read(terminal, 1 << 16).decode()
-    os.close(terminal)
-    assert done.returncode == 0, shown
-    assert shown.count("100%|") >= 4
+    bars = shown(terminal)
+    assert done.returncode == 0, bars
+    assert bars.count("100%|") >= 4
 
 
 # Files of one's own.

@@ -14,7 +14,8 @@ import sys
 import termios
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -352,25 +353,40 @@ def test_a_copy_that_cannot_be_written_costs_no_reading(
 # Progress
 
 
-def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Standard error is a terminal of 80 columns; the side from which to read what it shows."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    with os.fdopen(theirs, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        yield ours
+
+
+def test_a_terminal_shows_a_bar(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[[int], str]
+) -> None:
+    with _terminal(monkeypatch) as terminal:
         progress = Progress(results_shown=False, done=2, count=lambda: 4)
         time.sleep(0.6)
         progress.step()
         progress.say("rowscan: x.png: empty file")
         progress.step()
         progress.close()
-        shown = os.read(ours, 10_000).decode()
-        quiet = Progress(results_shown=True, done=0, count=lambda: 4)
-        quiet.step()
-        quiet.say("end")
-        assert os.read(ours, 10_000) == b"end\r\n"
-    os.close(ours)
-    assert "rowscan: x.png: empty file\r\n" in shown
-    assert "4/4" in shown
+    text = shown(terminal)
+    assert "rowscan: x.png: empty file\r\n" in text
+    assert "4/4" in text
+
+
+def test_results_on_the_terminal_are_progress_enough(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[[int], str]
+) -> None:
+    with _terminal(monkeypatch) as terminal:
+        progress = Progress(results_shown=True, done=0, count=lambda: 4)
+        progress.step()
+        progress.say("end")
+        progress.close()
+    assert shown(terminal) == "end\r\n"
 
 
 def test_elsewhere_a_long_reading_says_a_line_now_and_then(
