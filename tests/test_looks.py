@@ -137,6 +137,20 @@ def test_nine_looks_at_a_doubtful_line_by_hand() -> None:
     np.testing.assert_array_equal(steps, first)
 
 
+@pytest.mark.parametrize(("width", "asked"), [(40, [1, 8]), (600, [1, 3, 3, 2]), (4096, [1] * 9)])
+def test_a_long_line_is_looked_at_in_parts(width: int, asked: list[int]) -> None:
+    sizes = []
+
+    def answer(lines: np.ndarray) -> np.ndarray:
+        sizes.append(len(lines))
+        return np.stack([_steps(7, sure=0.7)] * len(lines))
+
+    _, found = read_line(answer, np.zeros((32, width), np.uint8))
+    assert sizes == asked
+    assert found.digits == (7,)
+    assert found.probability == pytest.approx(0.7)
+
+
 def test_a_text_of_which_the_first_look_knows_nothing_is_not_taken() -> None:
     def answer(lines: np.ndarray) -> np.ndarray:
         if len(lines) == 1:

@@ -82,7 +82,8 @@ def text_probabilities(
     for text, end, own, may in zip(texts, last, classes, skip, strict=True):
         own[: end + 1] = _classes(text)
         may[2 : end + 1] = _may_skip(text)
-    emitted = p[..., classes] * (np.arange(classes.shape[1]) <= last[:, None])
+    emitted = p[..., classes]
+    emitted *= np.arange(classes.shape[1]) <= last[:, None]
     # Two empty places before the first spare the first two exceptions.
     room = np.zeros((*emitted.shape[1:-1], classes.shape[1] + 2))
     row, one_before, two_before = room[..., 2:], room[..., 1:-1], room[..., :-2]

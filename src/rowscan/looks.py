@@ -1,5 +1,6 @@
 """More than one look at an image or a line, where the first leaves doubt."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ SURE_OF_LINE = 0.8
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _SLANT = 0.15  # columns a row
 _SIZES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # and how many rows lower
+_AT_ONCE = 2048  # columns: bounds memory
 _IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
 
 Images = UInt8[np.ndarray, "n height width"]
@@ -68,11 +70,11 @@ def read_line(
     found = decode(steps)
     if found.probability >= SURE_OF_LINE:
         return steps, found
-    others = answer(otherwise(ink))
-    texts = list(dict.fromkeys([found.digits, *map(likeliest_path, others)]))
-    odds = np.concatenate(
-        [text_probabilities(steps, texts)[None], text_probabilities(others, texts)]
-    )
+    lines = otherwise(ink)
+    at_once = max(1, _AT_ONCE // lines.shape[2])
+    others = [answer(lines[i : i + at_once]) for i in range(0, len(lines), at_once)]
+    texts = list(dict.fromkeys([found.digits, *map(likeliest_path, itertools.chain(*others))]))
+    odds = np.concatenate([text_probabilities(some, texts) for some in (steps[None], *others)])
     together = np.log(odds + _IMPOSSIBLE).sum(0)
     together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
     best = int(together.argmax())
