@@ -151,6 +151,21 @@ def test_a_long_line_is_looked_at_in_parts(width: int, asked: list[int]) -> None
     assert found.probability == pytest.approx(0.7)
 
 
+def test_one_look_that_denies_a_text_does_not_outvote_the_rest() -> None:
+    """One look is sure of a lone 4; the others tend to 42. The products would say 4."""
+    tends = _steps(4, 2, sure=0.99)
+    tends[3, [0, 3]] = 0.4, 0.6
+
+    def answer(lines: np.ndarray) -> np.ndarray:
+        if len(lines) == 1:
+            return tends[None]
+        return np.stack([tends] * 7 + [_steps(4, sure=0.999999)])
+
+    _, found = read_line(answer, np.zeros((32, 40), np.uint8))
+    assert found.digits == (4, 2)
+    assert found.probability == pytest.approx(8 / 9 * 0.99 * 0.6)
+
+
 def test_a_text_of_which_the_first_look_knows_nothing_is_not_taken() -> None:
     def answer(lines: np.ndarray) -> np.ndarray:
         if len(lines) == 1:

@@ -18,7 +18,7 @@ _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _SLANT = 0.15  # columns a row
 _SIZES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # and how many rows lower
 _AT_ONCE = 2048  # columns: bounds memory
-_IMPOSSIBLE = 1e-9  # a text less probable than this is no candidate
+_IMPOSSIBLE = 1e-9
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
@@ -59,8 +59,8 @@ def read_line(
     """What the model says at each step of a line, and the likeliest text, from one look or nine.
 
     Where the first look leaves doubt, those at the line `otherwise` written take part in choosing
-    among the texts that the looks propose: the one whose probabilities have the largest product is
-    taken, and is as sure as their mean. Its places are those of the first look.
+    among the texts that the looks propose: the one that they give the most probability on average
+    is taken, and that average is how sure it is. Its places are those of the first look.
 
     Args:
         answer: the probabilities at each step of some lines, from one look.
@@ -75,10 +75,10 @@ def read_line(
     others = [answer(lines[i : i + at_once]) for i in range(0, len(lines), at_once)]
     texts = list(dict.fromkeys([found.digits, *map(likeliest_path, itertools.chain(*others))]))
     odds = np.concatenate([text_probabilities(some, texts) for some in (steps[None], *others)])
-    together = np.log(odds + _IMPOSSIBLE).sum(0)
-    together[1:][odds[0, 1:] <= _IMPOSSIBLE] = -np.inf  # of which the first look knows nothing
-    best = int(together.argmax())
-    return steps, Decoding(texts[best], float(odds[:, best].mean()), align(steps, texts[best]))
+    known = odds[0] > _IMPOSSIBLE  # to the first look, which places the digits
+    mean = np.where(known, odds.mean(0), 0.0)
+    best = int(mean.argmax())
+    return steps, Decoding(texts[best], float(mean[best]), align(steps, texts[best]))
 
 
 def otherwise(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wider"]:

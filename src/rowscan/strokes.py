@@ -21,8 +21,9 @@ ENOUGH = 3_000_000
 _LONGEST = 30_000  # pixels of a side
 _COARSE_AREA = 96 * 96  # light and paper are followed on so many pixels
 _FINE_AREA = 640 * 640  # thin strokes are seen on so many
-_NARROW = 9  # pixels: a window that sees strokes of less than half its width
-_SCALES = 6  # of which the last sees strokes as wide as a fifth of the picture
+_NARROW = 9  # pixels: a closing in such a window sees strokes that are narrower
+_AROUND = 5  # pixels: a median in such a window sees strokes of less than half its width
+_SCALES = 6  # of which the last sees strokes as wide as an eighth of the picture
 _BLACK = 32  # of 255: paper is lighter
 _WHITE = 192  # paper when the light is divided out; what is lighter finds room above it
 _FAINTEST = 14  # ink that stands out by fewer of these levels is none
@@ -51,7 +52,7 @@ def dark_on_light(sheet: Sheet) -> Sheet:
     grey = _of_area(grey, _FINE_AREA)
     side, weight = 0.0, 1.0
     for _ in range(_SCALES):
-        distance = grey.astype(np.float32) - cv2.medianBlur(grey, _NARROW)
+        distance = grey.astype(np.float32) - cv2.medianBlur(grey, _AROUND)
         distance = np.clip(distance, -60, 60)  # a few black places must not outweigh the ink
         side += weight * float((distance * np.abs(distance)).mean())
         grey, weight = resize(grey, 0.5), weight / 2
@@ -76,16 +77,17 @@ def stand_out(sheet: Sheet, paper: Sheet) -> tuple[Contrast, float]:
     """How far each pixel stands out from the paper, and how uneven the paper itself is.
 
     Light multiplies, so the paper is divided out. A channel weighs the more, the more thin strokes
-    stand out in it; so blue ink on yellow paper keeps its contrast, and a field of another colour
-    has little. The unevenness, a standard deviation, is measured on the side where no ink is, among
-    what is lighter than the paper.
+    stand out in it, which are what a closing fills; so blue ink on yellow paper keeps its contrast,
+    and a field of another colour has little. The unevenness, a standard deviation, is measured on
+    the side where no ink is, among what is lighter than the paper.
     """
     floor = max(_BLACK, int(paper.max()) // 4)  # what is black all around holds but noise
     flat = cv2.divide(sheet, np.maximum(paper, floor), scale=_WHITE)
     if flat.ndim == 3:
-        fine = _of_area(flat, _FINE_AREA)
-        darker = cv2.subtract(cv2.medianBlur(fine, _NARROW), fine).astype(np.float32)
-        weights = (darker**3).sum((0, 1)) + 1
+        fine = cv2.blur(_of_area(flat, _FINE_AREA), (3, 3))  # or noise would count as strokes
+        darker = cv2.morphologyEx(fine, cv2.MORPH_BLACKHAT, np.ones((_NARROW, _NARROW), np.uint8))
+        counts = [cv2.calcHist([darker], [i], None, [256], [0, 256]).ravel() for i in range(3)]
+        weights = np.stack(counts) @ np.arange(256.0) ** 3 + 1
         flat = cv2.transform(flat, (weights / weights.sum())[None])
     lighter = np.cumsum(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()[_WHITE:])
     noise = 1.5 * float(np.searchsorted(lighter, lighter[-1] / 2))  # 1.4826 for a Gaussian

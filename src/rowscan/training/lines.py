@@ -96,7 +96,7 @@ class _Writers:
 
     @staticmethod
     def draw(n: int, g: Generator) -> "_Writers":
-        touching = uniform(n, 0.0, 1.0, g) < 0.2
+        touching = uniform(n, 0.0, 1.0, g) < 0.25
         return _Writers(
             height=28.0 - 11.0 * uniform(n, 0.0, 1.0, g) ** 1.4,
             sizes=uniform(n, 0.02, 0.13, g),
@@ -104,7 +104,7 @@ class _Writers:
             slant=(0.08 + 0.26 * torch.randn(n, generator=g)).clamp(-0.6, 0.8),
             stretch=torch.exp(torch.randn(n, generator=g) * 0.15),
             pen=uniform(n, 1.5, 4.2, g),
-            gap=torch.where(touching, uniform(n, -3.0, 0.5, g), uniform(n, 0.5, 9.0, g)),
+            gap=torch.where(touching, uniform(n, -3.5, 0.5, g), uniform(n, 0.5, 9.0, g)),
             gap_spread=uniform(n, 0.3, 2.0, g),
             tucked=torch.where(uniform(n, 0.0, 1.0, g) < 0.5, uniform(n, 0.5, 1.0, g), 0.0),
             slope=torch.randn(n, generator=g) * 0.02,
