@@ -20,7 +20,7 @@ from rowscan.training.hands import Drawing, Drawings, stroked
 _FRAME = 48  # columns that a letter is drawn in
 _TALLEST = 30.0  # rows
 _SCRAWLS = 0.12
-_PLACES = 40  # of the pen in a turn of a scrawl
+_PLACES = 80  # of the pen in a turn of a scrawl: fewer would leave dots
 
 # Across and down, in heights of a capital: 0 is its top, 0.4 that of a small x, 1 the line.
 # fmt: off
