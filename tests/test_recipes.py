@@ -62,6 +62,12 @@ def test_text_values_become_the_field_s_type() -> None:
     assert changed.biases == 1
 
 
+@pytest.mark.parametrize(("text", "number"), [(".05", 0.05), ("5.", 5.0), ("+1", 1.0), ("2", 2.0)])
+def test_a_number_may_be_written_as_people_write_it(text: str, number: float) -> None:
+    changed = change(find("lstm-rows"), {"weight_decay": text, "learning_rate": text})
+    assert (changed.weight_decay, changed.learning_rate) == (number, number)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -71,6 +77,8 @@ def test_text_values_become_the_field_s_type() -> None:
         ("epochs", "two", "epochs: 'two'"),
         ("epochs", "0", "epochs: '0'"),
         ("epochs", 2.5, "epochs: 2.5"),
+        ("learning_rate", "0,1", "learning_rate: '0,1'"),
+        ("learning_rate", "-.1", "learning_rate: '-.1'"),
         ("optimizer", "adma", "did you mean 'adam'?"),
         ("engine", "tensorflo", "did you mean 'tensorflow'?"),
         ("biases", "3", "biases: '3' is none of 1, 2"),

@@ -5,6 +5,7 @@ file and the Python call all end in [`change`][rowscan.recipes.change], which re
 or a wrong type with the nearest right one.
 """
 
+import contextlib
 import difflib
 import tomllib
 import typing
@@ -329,7 +330,7 @@ def change(recipe: Recipe, values: Mapping[str, object]) -> Recipe:
     changed: dict[str, Any] = {}
     for key, value in values.items():
         try:
-            changed[key] = msgspec.convert(value, hints[key], strict=not isinstance(value, str))
+            changed[key] = _converted(value, hints[key])
         except msgspec.ValidationError as error:
             raise UsageError(_wrong_value(key, value, hints[key], str(error))) from None
     if "scan" in changed and changed["scan"] not in SCANS:
@@ -355,6 +356,15 @@ def describe(recipe: Recipe) -> str:
 
 
 _KEEPS_CLAIM = {"name", "summary", "seed", "engine", "samples", "sample_from", "record_every"}
+
+
+def _converted(value: object, hint: Any) -> object:
+    if not isinstance(value, str):
+        return msgspec.convert(value, hint)
+    if hint in (float, Rate, Amount):  # as Python reads it: 5e-3, but .005 and 5. too
+        with contextlib.suppress(ValueError):
+            return msgspec.convert(float(value), hint)
+    return msgspec.convert(value, hint, strict=False)
 
 
 def _wrong_value(key: str, value: object, hint: object, reason: str) -> str:
