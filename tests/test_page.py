@@ -393,6 +393,15 @@ def test_a_dot_at_their_feet_joins_what_stands_far_apart(x: int, y: int, lines: 
     assert _near(found[0].box, _around([left, right]) if lines == 1 else left, 20)
 
 
+@pytest.mark.parametrize(("gap", "lines"), [(42, 1), (60, 2)])
+@pytest.mark.parametrize("height", [24, 40])
+def test_what_is_written_broad_stands_far_apart(height: int, gap: int, lines: int) -> None:
+    ink = np.zeros((120, 400))
+    for x in (60, 100 + gap):
+        cv2.ellipse(ink, (x, 60), (18, height // 2), 0, 0, 360, 1, 4)
+    assert len(find_lines(_grey(ink))) == lines
+
+
 @pytest.mark.parametrize(("distance", "belongs"), [(4, True), (30, False)])
 def test_the_stem_of_a_6_that_came_loose_belongs_to_it(distance: int, belongs: bool) -> None:
     ink = np.zeros((140, 300))

@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rowscan.errors import ModelError
-from rowscan.reader import Reader
+from rowscan.reader import Reader, _writing
+from rowscan.reading import Digit, Line
 
 HIDDEN = 8
 METADATA = {
@@ -211,7 +212,7 @@ def test_wrong_arrays_are_refused_in_one_line(model: Path) -> None:
     script = """
 import sys, numpy as np
 from rowscan.errors import DataError
-from rowscan.reader import Reader
+from rowscan.reader import Reader, _writing
 reader = Reader(sys.argv[1])
 for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 27), "u1")):
     for verb in (reader.classify, reader.predict_proba, reader.belief):
@@ -229,6 +230,26 @@ for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 
         for shape in shapes
         for _ in range(3)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "each", "plausibility", "kept"),
+    [
+        ("3", 0.6, 1.0, False),
+        ("3", 0.65, 1.0, True),
+        ("35000", 0.6, 1.0, False),
+        ("35000", 0.65, 1.0, True),  # 12% sure of all five
+        ("35000", 0.65, 0.3, False),
+        ("35000", 0.7, 0.3, True),
+    ],
+)
+def test_a_line_of_unsure_digits_is_none_however_many_there_are(
+    text: str, each: float, plausibility: float, kept: bool
+) -> None:
+    box = (0, 0, 100, 30)
+    digits = tuple(Digit(digit, each, box, None) for digit in text)
+    line = Line(digits, each ** len(text), box)
+    assert _writing([(plausibility, line)]) == ((line,) if kept else ())
 
 
 def test_the_helper_writes_valid_onnx(model: Path) -> None:

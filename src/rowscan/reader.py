@@ -26,9 +26,8 @@ Images = UInt8[np.ndarray, "n 28 28"]
 
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
-_LEAST = 0.1  # a line less plausible and sure than this is none,
-_LEAST_SURE = 0.2  # nor is one less sure than this,
-_LEAST_SURE_ALONE = 0.5  # nor a single digit or bare stroke that is less sure
+_LEAST_SURE = 0.63  # a line each of whose digits is less sure than this is none,
+_LEAST = 0.2  # nor is one whose plausibility, times that, is less than this
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -235,8 +234,8 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
     some = [
         (plausibility, line)
         for plausibility, line in read
-        if line.digits and plausibility * line.confidence >= _LEAST
-        if line.confidence >= (_LEAST_SURE_ALONE if _is_little(line) else _LEAST_SURE)
+        if line.digits and _each(line) >= _LEAST_SURE
+        if plausibility * _each(line) >= _LEAST
     ]
     if not some:
         return ()

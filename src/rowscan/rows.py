@@ -121,10 +121,10 @@ def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
     """The lines of writing in reading order.
 
     Two patches are neighbours in a line if they lie beside each other, of like height, no farther
-    apart than they are high, and no upright rule stands between them; a dot at their feet may
-    be as far from each. What is too low for a digit and has no neighbour, a dot, a dash, a part
-    that came loose, belongs to the line within which it lies. So does what is lower than the line
-    and nearly touches it: the bar of a 5, say.
+    apart than they are high or, if both are broad, wide, and no upright rule stands between them; a
+    dot at their feet may be as far from each. What is too low for a digit and has no neighbour, a
+    dot, a dash, a part that came loose, belongs to the line within which it lies. So does what is
+    lower than the line and nearly touches it: the bar of a 5, say.
     """
     dash = patches.area < 1.15 * pen * patches.width
     high = np.flatnonzero(~dash & (patches.height >= max(_LOWEST, 2.2 * pen)))
@@ -191,8 +191,10 @@ def _neighbours(
     taller = np.maximum.outer(bottom - top, bottom - top)
     overlap = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
     gap = np.maximum.outer(left, left) - np.minimum.outer(right, right)
-    close = (gap <= 1.2 * taller) | _about_a_dot(patches, high, pen)
-    slim = right - left < 0.15 * (bottom - top)  # what remains of an upright rule
+    width = right - left
+    wide = np.minimum(np.minimum.outer(width, width), 1.5 * taller)  # low, broad writing
+    close = (gap <= 1.2 * np.maximum(taller, wide)) | _about_a_dot(patches, high, pen)
+    slim = width < 0.15 * (bottom - top)  # what remains of an upright rule
     alike = lower >= np.where(np.logical_or.outer(slim, slim), 0.6, 0.35) * taller
     near: np.ndarray = (overlap >= 0.4 * lower) & close & alike
     if fences.any():
