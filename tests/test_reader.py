@@ -235,8 +235,10 @@ for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 
 @pytest.mark.parametrize(
     ("text", "each", "plausibility", "kept"),
     [
-        ("3", 0.6, 1.0, False),
-        ("3", 0.65, 1.0, True),
+        ("3", 0.45, 1.0, False),
+        ("3", 0.55, 1.0, True),
+        ("35", 0.6, 1.0, False),
+        ("35", 0.65, 1.0, True),
         ("35000", 0.6, 1.0, False),
         ("35000", 0.65, 1.0, True),  # 12% sure of all five
         ("35000", 0.65, 0.3, False),

@@ -27,7 +27,8 @@ Images = UInt8[np.ndarray, "n 28 28"]
 _BATCH = 250  # images a run: bounds memory, and fits the cache: 1,000 a run took longer
 _CLOSE = 0.02  # a runner-up less probable than this is none
 _LEAST_SURE = 0.63  # a line each of whose digits is less sure than this is none,
-_LEAST = 0.2  # nor is one whose plausibility, times that, is less than this
+_LEAST_SURE_ALONE = 0.5  # and a single digit that is less sure than this,
+_LEAST = 0.2  # and one whose plausibility, times how sure each is, is less than this
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -234,8 +235,8 @@ def _writing(read: list[tuple[float, reading.Line]]) -> tuple[reading.Line, ...]
     some = [
         (plausibility, line)
         for plausibility, line in read
-        if line.digits and _each(line) >= _LEAST_SURE
-        if plausibility * _each(line) >= _LEAST
+        if line.digits and plausibility * _each(line) >= _LEAST
+        if _each(line) >= (_LEAST_SURE if len(line.digits) > 1 else _LEAST_SURE_ALONE)
     ]
     if not some:
         return ()
