@@ -4,9 +4,15 @@ import json
 import subprocess
 import sys
 
+import jaxtyping
+import numpy as np
 import pytest
 
+from rowscan import arrays
+from rowscan.ctc import likeliest_path
+
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
+CHECKS = {"jaxtyping", "beartype"}
 FAR = {"ray", "fsspec", "pyarrow", "s3fs", "aiohttp", "pandas"}
 
 
@@ -29,7 +35,7 @@ def modules_after(code: str) -> set[str]:
     ],
 )
 def test_help_and_recipes_import_nothing_heavy(code: str) -> None:
-    assert modules_after(code) & (HEAVY | FAR) == set()
+    assert modules_after(code) & (HEAVY | FAR | CHECKS) == set()
 
 
 def test_reading_imports_no_training_framework() -> None:
@@ -41,7 +47,13 @@ import rowscan.batch, rowscan.data, rowscan.evaluation, rowscan.ink, rowscan.par
     loaded = modules_after(code)
     assert "onnxruntime" in loaded
     assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "jinja2", "safetensors"} == set()
-    assert loaded & FAR == set()
+    assert loaded & (FAR | CHECKS) == set()
+
+
+def test_here_each_call_is_checked_against_its_types() -> None:
+    assert arrays.Float32 is jaxtyping.Float32
+    with pytest.raises(jaxtyping.TypeCheckError):
+        likeliest_path(np.zeros((3, 11), np.int64))  # no probabilities
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
-from jaxtyping import UInt8
 
+from rowscan.arrays import UInt8
 from rowscan.errors import RowscanError
 from rowscan.files import write_atomically
 from rowscan.reading import Box, Line, Reading

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+
+from rowscan.arrays import Bool, Float
 
 Probabilities = Float[np.ndarray, "time classes"]
 Alternatives = Float[np.ndarray, "digits classes"]

@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
 from numpy.lib.npyio import NpzFile
 
+from rowscan.arrays import Int64, Shaped, UInt8
 from rowscan.downloads import SOURCES, find, obtain, read
 from rowscan.errors import DataError
 

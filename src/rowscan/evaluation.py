@@ -10,8 +10,8 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, Integer
 
+from rowscan.arrays import Bool, Float, Float64, Int64, Integer
 from rowscan.errors import DataError
 
 BINS = 15

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
 
 from rowscan import scans
+from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.errors import MissingExtraError, UsageError
 from rowscan.files import write_atomically
 from rowscan.ink import normalise_digit

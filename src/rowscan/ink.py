@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Bool, Float32, Shaped, UInt8
 
+from rowscan.arrays import Bool, Float32, Shaped, UInt8
 from rowscan.errors import DataError
 
 SIZE = 28

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
 
+from rowscan.arrays import Float32, UInt8
 from rowscan.ctc import Decoding, align, decode, likeliest_path, text_probabilities
 
 SURE = 0.9

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32, UInt8
 
+from rowscan.arrays import Float32, UInt8
 from rowscan.errors import ModelError
 from rowscan.scans import LINE_HEIGHT, SIDE
 

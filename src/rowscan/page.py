@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, Shaped, UInt8
 
+from rowscan.arrays import Float64, Shaped, UInt8
 from rowscan.errors import DataError
 from rowscan.rows import Patches, Row, find_angle, find_patches, find_rows
 from rowscan.rules import without_rules

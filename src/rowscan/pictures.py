@@ -11,8 +11,8 @@ import numpy as np
 import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
-from jaxtyping import Shaped, UInt8
 
+from rowscan.arrays import Shaped, UInt8
 from rowscan.errors import DataError, MissingExtraError
 from rowscan.places import read_bytes
 

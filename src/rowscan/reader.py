@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 
 from rowscan import looks, page, reading
+from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.ctc import alternatives
 from rowscan.errors import DataError, ModelError
 from rowscan.model import Model

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
 
+from rowscan.arrays import Bool, Float64, Int32, Int64
 from rowscan.strokes import Mask, weighted_median
 
 _LOWEST = 5  # a digit of fewer rows cannot be read

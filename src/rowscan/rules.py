@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from rowscan.arrays import UInt8
 from rowscan.rows import joined
 from rowscan.strokes import Mask, weighted_median
 

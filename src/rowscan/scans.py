@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Int64
 
+from rowscan.arrays import Int64
 from rowscan.errors import UsageError
 
 SIDE = 28

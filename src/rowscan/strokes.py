@@ -4,7 +4,8 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+
+from rowscan.arrays import Float32, Float64, Int32, Int64, UInt8
 
 Sheet = UInt8[np.ndarray, "height width *channels"]
 """A picture: grey levels, or red, green and blue."""

@@ -8,10 +8,10 @@ the network trains on.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.arrays import Bool, Float32, Int64, Shaped, UInt8
 from rowscan.ink import BOX, SIZE
 
 Ink = Float32[Tensor, "n height width"]

@@ -49,7 +49,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+
+from rowscan.arrays import Float, Integer
 
 Weights = Mapping[str, Float[np.ndarray, "..."]]
 """Weights by name, all of one dtype; names and layouts as in `rowscan.training.engine.Arrays`."""

@@ -5,10 +5,10 @@ neighbouring writing. All random numbers come from the generator given.
 """
 
 import torch
-from jaxtyping import Float32
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.arrays import Float32
 from rowscan.scans import LINE_HEIGHT
 from rowscan.training.augmentation import pixelwise, segment, uniform
 

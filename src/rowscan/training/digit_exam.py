@@ -4,9 +4,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from rowscan import looks
+from rowscan.arrays import Float32, UInt8
 from rowscan.data import Digits, Split
 from rowscan.evaluation import score_digits
 from rowscan.recipes import Recipe

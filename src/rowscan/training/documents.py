@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.arrays import Float32, UInt8
 from rowscan.ctc import align, text_probability
 from rowscan.errors import DataError
 from rowscan.labelled import LabelledPicture, load_labels

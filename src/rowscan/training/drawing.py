@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
+from rowscan.arrays import Float32, Int64
 from rowscan.recipes import Recipe
 from rowscan.scans import scan
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped, UInt8
 
+from rowscan.arrays import Float32, Int64, Shaped, UInt8
 from rowscan.errors import MissingExtraError, ModelError, UsageError
 from rowscan.recipes import Recipe
 

@@ -16,10 +16,10 @@ import onnx
 import onnxruntime
 import safetensors.numpy
 from google.protobuf.message import DecodeError
-from jaxtyping import Float32, UInt8
 from onnx import TensorProto, helper, numpy_helper
 
 import rowscan
+from rowscan.arrays import Float32, UInt8
 from rowscan.ctc import CLASSES
 from rowscan.errors import ModelError
 from rowscan.files import write_atomically

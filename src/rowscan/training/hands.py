@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Bool, Float32, Int64
 from torch import Generator, Tensor
 
+from rowscan.arrays import Bool, Float32, Int64
 from rowscan.ink import BOX, SIZE
 from rowscan.training.augmentation import Ink, uniform
 

@@ -9,10 +9,10 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import Generator
 from torch.nn import functional as fn
 
+from rowscan.arrays import Float32
 from rowscan.scans import LINE_HEIGHT
 from rowscan.training.augmentation import uniform
 from rowscan.training.hands import Drawing, Drawings, stroked

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as fn
 
+from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.ctc import likeliest_path
 from rowscan.recipes import Recipe
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE

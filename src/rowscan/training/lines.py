@@ -11,10 +11,10 @@ from random import Random
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.arrays import Bool, Float32, Float64, Int64, UInt8
 from rowscan.scans import LINE_HEIGHT
 from rowscan.training.augmentation import (
     Value,

@@ -10,8 +10,9 @@ shape at once.
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+
+from rowscan.arrays import Float
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5

@@ -7,10 +7,10 @@ one may hold before a reader of digits.
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Generator
 from torch.nn import functional as fn
 
+from rowscan.arrays import Int64, UInt8
 from rowscan.ink import SIZE
 from rowscan.training.augmentation import (
     Ink,

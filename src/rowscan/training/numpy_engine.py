@@ -6,8 +6,8 @@ Forward and backward are in `by_hand`, the update rules in `optimizers`, what is
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped, UInt8
 
+from rowscan.arrays import Float32, Int64, Shaped, UInt8
 from rowscan.recipes import Recipe
 from rowscan.scans import scan
 from rowscan.training import by_hand

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Shaped
+
+from rowscan.arrays import Float, Shaped
 
 Named = Mapping[str, Float[np.ndarray, "..."]]
 """Weights or gradients by name, all of one dtype."""

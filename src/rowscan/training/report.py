@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 import msgspec
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
+from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.evaluation import DigitResult, NumberResult, score_digits
 from rowscan.files import write_atomically
 from rowscan.recipes import Published, Recipe

@@ -14,10 +14,10 @@ All We Needed?" (2024), and in four directions the grid of ReNet (Visin et al., 
 import math
 
 import torch
-from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from rowscan.arrays import Float32
 from rowscan.ctc import CLASSES
 from rowscan.scans import ALONG, DIRECTIONS, PATCH, Directions
 from rowscan.training.networks import Classifier

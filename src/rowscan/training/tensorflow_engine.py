@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
 
+from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.recipes import Recipe
 from rowscan.scans import scan
 from rowscan.training.by_hand import lstm_layers

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor, nn
 
+from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import Recipe
 from rowscan.scans import SIDE, scan

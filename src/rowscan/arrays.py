@@ -1,0 +1,32 @@
+"""Types of arrays: `Float32[np.ndarray, "n 10"]` says what it holds and of which shape.
+
+They are jaxtyping's, for type checkers and for the tests, which check each call against them.
+Where nothing checks, they stand for the bare array, and jaxtyping is not imported: that took a
+tenth of the time in which `rowscan read` answers.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import (
+        Bool,
+        Float,
+        Float32,
+        Float64,
+        Int32,
+        Int64,
+        Integer,
+        Shaped,
+        UInt8,
+    )
+else:
+
+    class _Unchecked:
+        def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+            array, _ = item
+            return array
+
+    Bool = Float = Float32 = Float64 = Int32 = Int64 = Integer = Shaped = UInt8 = _Unchecked
+
+__all__ = ["Bool", "Float", "Float32", "Float64", "Int32", "Int64", "Integer", "Shaped", "UInt8"]
