@@ -212,7 +212,7 @@ def test_wrong_arrays_are_refused_in_one_line(model: Path) -> None:
     script = """
 import sys, numpy as np
 from rowscan.errors import DataError
-from rowscan.reader import Reader, _writing
+from rowscan.reader import Reader
 reader = Reader(sys.argv[1])
 for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 27), "u1")):
     for verb in (reader.classify, reader.predict_proba, reader.belief):
