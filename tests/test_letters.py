@@ -12,12 +12,14 @@ from rowscan.training.hands import Drawings, stroked
 from rowscan.training.letters import word
 
 
+@example(12.46964614816886, 1.5, 1492)  # its darkest pixel has 0.93
 @given(st.floats(12, 28), st.floats(1.5, 4.2), st.integers(0, 10_000))
 def test_a_word_is_ink_in_a_line(height: float, width: float, seed: int) -> None:
     ink = word(height, width, torch.Generator().manual_seed(seed))
     assert ink.dtype == np.float32
     assert ink.min() >= 0
-    assert ink.max() == 1
+    # A pen passes within half a pixel of some pixel's middle: full ink, or for a thin pen less.
+    assert min(1.0, width / 2) <= ink.max() <= 1
     columns = np.flatnonzero((ink > 0.3).any(0))
     assert columns[0] > 0
     assert columns[-1] < ink.shape[1] - 1
