@@ -29,8 +29,8 @@ import psutil
 import torch
 
 import rowscan
-from rowscan.training.lines import compose
 from rowscan.training.runs import environment
+from rowscan.training.synthesis.lines import compose
 
 DIFFERENT, FEW, SEED, PORT, STORE = 1000, 40, 3_000_017, 6399, 5055
 READ = [sys.executable, "-m", "rowscan", "read"]

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from rowscan.data import Digits, Split, load_digits, load_labelled
-from rowscan.evaluation import score_digits
+from rowscan.datasets.digits import Digits, Split, load_digits, load_labelled
+from rowscan.metrics import score_digits
 from rowscan.recipes import Recipe, change, find
 from rowscan.training.calibration import calibrate
-from rowscan.training.engine import predict_proba
+from rowscan.training.engines.interface import predict_proba
+from rowscan.training.engines.networks import Classifier
+from rowscan.training.engines.torch import TorchEngine
 from rowscan.training.loop import learning_rate
-from rowscan.training.networks import Classifier
 from rowscan.training.runs import environment
-from rowscan.training.torch_engine import TorchEngine
 
 ANSWERS = 11
 

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 
 import rowscan
-from rowscan.data import load_digits, load_labelled
-from rowscan.evaluation import score_digits
-from rowscan.training.no_digits import draw_no_digits
+from rowscan.datasets.digits import load_digits, load_labelled
+from rowscan.metrics import score_digits
 from rowscan.training.runs import environment
+from rowscan.training.synthesis.negatives import draw_no_digits
 
 SEED = 2_000_003
 SINGLE_READINGS = 1000
@@ -90,7 +90,7 @@ def one_look(reader: rowscan.Reader, images: np.ndarray) -> np.ndarray:
 
 def load_labelled_fashion() -> np.ndarray:
     """The clothes as a reader of photos would see them: brought to MNIST's frame."""
-    from rowscan.ink import normalise_digit
+    from rowscan.segmentation.digit import normalise_digit
 
     return np.stack([normalise_digit(image) for image in load_digits("fashion-mnist").test.images])
 

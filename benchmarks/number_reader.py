@@ -22,12 +22,12 @@ import PIL.Image
 import torch
 
 import rowscan
-from rowscan.data import load_raw
-from rowscan.evaluation import NumberResult, score_numbers
-from rowscan.labelled import is_labelled, load_labels
+from rowscan.datasets.digits import load_raw
+from rowscan.datasets.numbers import is_labelled, load_labels
+from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
-from rowscan.training.lines import compose
 from rowscan.training.runs import environment
+from rowscan.training.synthesis.lines import compose
 
 LINES, REPEATS, SEED = 1000, 5, 2_000_003
 Command = list[str | Path]

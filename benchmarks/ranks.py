@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 import rowscan
 from rowscan.recipes import find
-from rowscan.training.engine import create
+from rowscan.training.engines.distributed import joined
+from rowscan.training.engines.factory import create
 from rowscan.training.loop import learning_rate
-from rowscan.training.ranks import joined
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows", "lstm-rows-b64", "lstm-columns", "sweep")

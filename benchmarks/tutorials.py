@@ -19,12 +19,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from rowscan.data import Split, load_digits
+from rowscan.datasets.digits import Split, load_digits
 from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
-from rowscan.training.by_hand import mlp_gradients
-from rowscan.training.drawing import first_weights
-from rowscan.training.engine import create
+from rowscan.training.engines.by_hand import mlp_gradients
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.seeded import first_weights
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")

@@ -10,10 +10,10 @@ from make_pictures import ACCENT, BLUE, HEAT, INK, PICTURES, QUIET, bare, save, 
 from matplotlib.figure import Figure
 
 import rowscan
-from rowscan.data import Split
-from rowscan.ink import normalise_digit
-from rowscan.training.augmentation import augment
-from rowscan.training.no_digits import draw_no_digits
+from rowscan.datasets.digits import Split
+from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.synthesis.augmentation import augment
+from rowscan.training.synthesis.negatives import draw_no_digits
 
 COLUMNS = 14
 

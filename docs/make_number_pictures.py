@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import rowscan
-from rowscan import annotate, page
-from rowscan.pictures import open_image
+from rowscan.batch import annotate
+from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
-from rowscan.rules import without_rules
-from rowscan.strokes import background, find_strokes, pen_width, stand_out
-from rowscan.training.hands import of_other_hands
-from rowscan.training.lines import compose
+from rowscan.segmentation import page
+from rowscan.segmentation.binarize import background, find_strokes, pen_width, stand_out
+from rowscan.segmentation.ruled_lines import without_rules
+from rowscan.training.synthesis.lines import compose
+from rowscan.training.synthesis.pen_digits import of_other_hands
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 MARKS = "–0123456789"

@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 import rowscan
-from rowscan.explain import draw, explain
-from rowscan.files import write_atomically
+from rowscan.explanation import draw, explain
+from rowscan.io.atomic import write_atomically
 from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
-from rowscan.training import by_hand
-from rowscan.training.by_hand import Weights
-from rowscan.training.drawing import first_weights
+from rowscan.training.engines import by_hand
+from rowscan.training.engines.by_hand import Weights
+from rowscan.training.engines.seeded import first_weights
 
 PICTURES = Path(__file__).parent / "pictures"
 

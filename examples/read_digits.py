@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import rowscan
-from rowscan.ink import normalise_digit
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
+from rowscan.segmentation.digit import normalise_digit
 
 DIGITS = Path(__file__).parent / "digits"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.annotate import AMBER, BLUE, GREEN, RED, annotated_path, colour, draw, save
+from rowscan.batch.annotate import AMBER, BLUE, GREEN, RED, annotated_path, colour, draw, save
 from rowscan.errors import RowscanError
 from rowscan.reading import Digit, Line, Reading
 

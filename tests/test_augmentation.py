@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from rowscan.ink import normalise_digit
-from rowscan.pictures import open_image
-from rowscan.training import no_digits
-from rowscan.training.augmentation import (
+from rowscan.io.pictures import open_image
+from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.synthesis import negatives
+from rowscan.training.synthesis.augmentation import (
     as_ink,
     augment,
     extents,
@@ -122,14 +122,14 @@ def test_uniform_numbers_fill_their_range() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, len(IMAGES)))
 def test_no_digits_are_ink_and_their_seed_decides_them(seed: int, n: int, material: int) -> None:
-    pictures = no_digits.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
+    pictures = negatives.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
     assert pictures.shape == (n, 28, 28)
     assert bool(((pictures >= 0) & (pictures <= 1)).all())
-    again = no_digits.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
+    again = negatives.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
     assert torch.equal(pictures, again)
 
 
-KINDS: list[Callable[..., Tensor]] = [draw for _, _, draw in no_digits._KINDS]
+KINDS: list[Callable[..., Tensor]] = [draw for _, _, draw in negatives._KINDS]
 
 
 @pytest.mark.parametrize("draw", KINDS, ids=lambda draw: draw.__name__)
@@ -143,13 +143,13 @@ def test_no_kind_of_no_digit_gives_a_digit_back(draw: Callable[..., Tensor]) -> 
 
 def test_pieces_are_all_there_and_in_another_place() -> None:
     ink = as_ink(IMAGES)
-    mixed = no_digits._in_pieces(ink, LABELS, seeded())
+    mixed = negatives._in_pieces(ink, LABELS, seeded())
     assert torch.equal(mixed.flatten(1).sort()[0], ink.flatten(1).sort()[0])
 
 
 def test_a_half_is_about_half_of_a_digit() -> None:
     ink = as_ink(IMAGES)[LABELS != 1]
-    half = no_digits._half(ink, LABELS[LABELS != 1], seeded())
+    half = negatives._half(ink, LABELS[LABELS != 1], seeded())
     assert bool((half <= ink).all())
     left = half.sum((1, 2)) / ink.sum((1, 2))
     assert ((left > 0.15) & (left < 0.85)).all()

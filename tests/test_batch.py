@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rowscan.batch import find_pictures, read_to
+from rowscan.batch.pool import End, Job, Page, Picture, Workers, read_all
+from rowscan.batch.read import find_pictures, read_to
+from rowscan.batch.tables import FORMATS, Format, Table
 from rowscan.errors import ModelError, RowscanError, UsageError
 from rowscan.reading import Digit, Line, Reading
-from rowscan.tables import FORMATS, Format, Table
-from rowscan.workers import End, Job, Page, Picture, Workers, read_all
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rowscan.training import by_hand
-from rowscan.training.by_hand import Gradients
+from rowscan.training.engines import by_hand
+from rowscan.training.engines.by_hand import Gradients
 
 Arrays = dict[str, np.ndarray]
 size = st.integers(1, 5)

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rowscan.data import Split, load_digits
-from rowscan.evaluation import score_digits
+from rowscan.datasets.digits import Split, load_digits
+from rowscan.metrics import score_digits
 from rowscan.recipes import change, find
 from rowscan.training.calibration import calibrate
-from rowscan.training.engine import Engine, create, predict_proba
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.interface import Engine, predict_proba
 
 
 @pytest.fixture(scope="module")

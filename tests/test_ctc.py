@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.ctc import (
+from rowscan.recognition.ctc import (
     align,
     alternatives,
     decode,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowscan.errors import DataError
-from rowscan.evaluation import (
+from rowscan.metrics import (
     claim_stands,
     edit_distance,
     score_digits,

@@ -12,9 +12,9 @@ import pytest
 
 from rowscan import scans
 from rowscan.errors import MissingExtraError, RowscanError, UsageError
-from rowscan.explain import Explanation, _changes, _first_steps, _spread, draw, explain, table
-from rowscan.ink import normalise_digit
+from rowscan.explanation import Explanation, _changes, _first_steps, _spread, draw, explain, table
 from rowscan.reader import Reader
+from rowscan.segmentation.digit import normalise_digit
 from test_reader import believed, write_model
 
 
@@ -129,7 +129,7 @@ def test_matplotlib_is_imported_only_to_draw_and_pyplot_never(tmp_path: Path) ->
     script = """
 import sys, numpy as np
 from pathlib import Path
-from rowscan.explain import Explanation, draw, table
+from rowscan.explanation import Explanation, draw, table
 belief = np.full((28, 10), 0.1, np.float32)
 e = Explanation(picture=np.eye(28, dtype="u1"), scan="rows", belief=belief, digit=0, confidence=0.1)
 table(e)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rowscan import arrays
-from rowscan.ctc import likeliest_path
+from rowscan.recognition.ctc import likeliest_path
 
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
 CHECKS = {"jaxtyping", "beartype"}
@@ -42,7 +42,7 @@ def test_reading_imports_no_training_framework() -> None:
     code = """
 import numpy as np, rowscan
 rowscan.Reader().classify(np.zeros((1, 28, 28), np.uint8))
-import rowscan.batch, rowscan.data, rowscan.evaluation, rowscan.ink, rowscan.parts
+import rowscan.batch.read, rowscan.batch.parts, rowscan.datasets.digits, rowscan.metrics
 """
     loaded = modules_after(code)
     assert "onnxruntime" in loaded
@@ -68,7 +68,7 @@ def test_a_training_imports_no_other_framework(name: str, engine: str, absent: s
     loaded = modules_after(f"""
 import rowscan.training.loop, rowscan.training.reproduce
 from rowscan.recipes import find
-from rowscan.training.engine import create
+from rowscan.training.engines.factory import create
 assert find({name!r}).engine == {engine!r}
 create(find({name!r}))
 """)

@@ -7,15 +7,15 @@ import onnxruntime
 import pytest
 import torch
 
-from rowscan.ctc import text_probability
 from rowscan.errors import UsageError
-from rowscan.ink import normalise_digit
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
 from rowscan.recipes import Recipe, change, find
-from rowscan.training.engine import create
+from rowscan.recognition.ctc import text_probability
+from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.engines.factory import create
 from rowscan.training.export import _model
-from rowscan.training.line_engine import LineEngine, ctc_loss, exact, held_out, steps
-from rowscan.training.lines import Lines
+from rowscan.training.synthesis.lines import Lines
+from rowscan.training.tasks.line.engine import LineEngine, ctc_loss, exact, held_out, steps
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
 IMAGES = np.stack([normalise_digit(open_image(path)) for path in EXAMPLES])

@@ -9,14 +9,14 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from rowscan.data import load_digits
+from rowscan.datasets.digits import load_digits
 from rowscan.recipes import change, find
-from rowscan.training import line_exam
-from rowscan.training.line_engine import LineEngine
-from rowscan.training.line_exam import surprise
 from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.report import LineAnswer
 from rowscan.training.runs import Place, Run
+from rowscan.training.tasks.line import evaluator as line_exam
+from rowscan.training.tasks.line.engine import LineEngine
+from rowscan.training.tasks.line.evaluator import surprise
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
 

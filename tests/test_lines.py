@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
 
-from rowscan.ink import normalise_digit
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
-from rowscan.training.lines import Lines, compose
-from rowscan.training.sweep import LineReader
+from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.engines.sweep import LineReader
+from rowscan.training.synthesis.lines import Lines, compose
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
 IMAGES = torch.from_numpy(np.stack([normalise_digit(open_image(path)) for path in EXAMPLES]))

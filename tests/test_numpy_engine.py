@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.data import load_digits
+from rowscan.datasets.digits import load_digits
 from rowscan.errors import ModelError
 from rowscan.recipes import Recipe, change, find
-from rowscan.training.engine import predict_proba
-from rowscan.training.numpy_engine import NumpyEngine
-from rowscan.training.torch_engine import TorchEngine
+from rowscan.training.engines.interface import predict_proba
+from rowscan.training.engines.numpy import NumpyEngine
+from rowscan.training.engines.torch import TorchEngine
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)

@@ -6,8 +6,8 @@ import torch
 
 from rowscan.errors import UsageError
 from rowscan.recipes import Recipe, change, find
-from rowscan.training.engine import create
-from rowscan.training.optimizers import OPTIMIZERS, Adadelta, Adam, Sgd
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.optimizers import OPTIMIZERS, Adadelta, Adam, Sgd
 
 OURS_AND_TORCHS = {
     "sgd": torch.optim.SGD,

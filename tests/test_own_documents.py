@@ -12,20 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from rowscan.ctc import likeliest_path
-from rowscan.data import load_digits
+from rowscan.datasets.digits import load_digits
+from rowscan.datasets.numbers import load_labels
 from rowscan.errors import DataError, ModelError
-from rowscan.ink import normalise_digit
-from rowscan.labelled import load_labels
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
 from rowscan.recipes import change, find
-from rowscan.training import line_exam
-from rowscan.training.documents import Documents, OwnLine, join, load_documents
+from rowscan.recognition.ctc import likeliest_path
+from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import read_weights
-from rowscan.training.lines import compose
 from rowscan.training.loop import resume, train
 from rowscan.training.runs import Run
+from rowscan.training.synthesis.documents import Documents, OwnLine, join, load_documents
+from rowscan.training.synthesis.lines import compose
+from rowscan.training.tasks.line import evaluator as line_exam
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
 

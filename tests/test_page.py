@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rowscan.errors import DataError
-from rowscan.ink import normalise_digit
-from rowscan.page import Line, find_lines, level
-from rowscan.pictures import open_image
-from rowscan.rows import find_angle, find_patches
-from rowscan.rules import without_rules
+from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
-from rowscan.strokes import background, dark_on_light, pen_width, reduce, stand_out
+from rowscan.segmentation.binarize import background, dark_on_light, pen_width, reduce, stand_out
+from rowscan.segmentation.digit import normalise_digit
+from rowscan.segmentation.page import Line, find_lines, level
+from rowscan.segmentation.ruled_lines import without_rules
+from rowscan.segmentation.text_lines import find_angle, find_patches
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 NUMBER = ("4-08", "0-00", "7-13", "1-02", "8-15", "2-04")

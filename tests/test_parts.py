@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rowscan.batch.parts import BLOCK, LAYOUTS, Block, Parts, blocks, part_of
+from rowscan.batch.pool import End, Page, Picture
 from rowscan.errors import UsageError
-from rowscan.parts import BLOCK, LAYOUTS, Block, Parts, blocks, part_of
 from rowscan.reading import Digit, Line, Reading
-from rowscan.workers import End, Page, Picture
 
 RUN = {"version": "1", "min_confidence": 0.0, "paths": ["in"]}
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.errors import DataError
-from rowscan.pictures import open_image, open_pages, open_reduced
+from rowscan.io.pictures import open_image, open_pages, open_reduced
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -295,7 +295,7 @@ def test_without_the_extra_a_pdf_says_what_to_install() -> None:
 import sys
 sys.modules["pypdfium2"] = None  # as if it were not installed
 from rowscan.errors import MissingExtraError
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
 try:
     open_image(b"%PDF-1.7")
 except MissingExtraError as error:

@@ -22,10 +22,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rowscan.batch import read_to
+from rowscan.batch.pool import Job
+from rowscan.batch.read import read_to
 from rowscan.errors import UsageError
-from rowscan.progress import Progress
-from rowscan.workers import Job
+from rowscan.io.progress import Progress
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -395,7 +395,7 @@ def test_elsewhere_a_long_reading_says_a_line_now_and_then(
     progress = Progress(results_shown=False, done=0, count=lambda: 4)
     progress.step()
     assert capsys.readouterr().err == ""  # too short to need one
-    monkeypatch.setattr("rowscan.progress._INTERVAL", 0.0)
+    monkeypatch.setattr("rowscan.io.progress._INTERVAL", 0.0)
     progress.step()
     progress.close()
     said = capsys.readouterr().err

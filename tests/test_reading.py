@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import rowscan
-from rowscan.labelled import LabelledPicture, load_labels
-from rowscan.pictures import open_image
+from rowscan.datasets.numbers import LabelledPicture, load_labels
+from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, _columns, _writing
 from rowscan.reading import Digit, Line, Reading
 from rowscan.recipes import Recipe, find
 from rowscan.training.export import read_weights
-from rowscan.training.line_engine import LineEngine
+from rowscan.training.tasks.line.engine import LineEngine
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 Box = tuple[int, int, int, int]

@@ -28,8 +28,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rowscan.explain import explain
-from rowscan.pictures import Source, open_image
+from rowscan.explanation import explain
+from rowscan.io.pictures import Source, open_image
 from rowscan.reader import Reader
 from rowscan.reading import Reading
 from rowscan.server import Limits, create_app, schemas

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rowscan.batch import read_to
-from rowscan.shards import is_shard, pictures_in, unpacked
-from rowscan.workers import End, Job, Picture
+from rowscan.batch.pool import End, Job, Picture
+from rowscan.batch.read import read_to
+from rowscan.batch.shards import is_shard, pictures_in, unpacked
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 SEVEN = (EXAMPLES / "7-13.png").read_bytes()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rowscan import read
-from rowscan.pictures import open_image
+from rowscan.io.pictures import open_image
 
 NOTE = Path(__file__).parent.parent / "examples" / "numbers" / "note.jpg"
 TEXT = "4071 / 90210 / 8635"

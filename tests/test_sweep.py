@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import rowscan
-from rowscan.data import load_digits
+from rowscan.datasets.digits import load_digits
 from rowscan.errors import UsageError
 from rowscan.recipes import Recipe, change, find
 from rowscan.scans import DIRECTIONS
-from rowscan.training.engine import create
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.sweep import SweepClassifier, SweepLayer, sweep
 from rowscan.training.loop import train
-from rowscan.training.sweep import SweepClassifier, SweepLayer, sweep
 
 RNG = np.random.default_rng(0)
 SMALL: dict[str, Any] = {"hidden": 16, "layers": 1, "batch_size": 32}

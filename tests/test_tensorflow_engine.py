@@ -9,15 +9,16 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 import rowscan
-from rowscan.data import Digits, load_digits
+from rowscan.datasets.digits import Digits, load_digits
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import Recipe, change, find
-from rowscan.training import by_hand
-from rowscan.training.engine import Engine, create, predict_proba
+from rowscan.training.engines import by_hand
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.interface import Engine, predict_proba
+from rowscan.training.engines.tensorflow import TensorflowEngine, basic_lstm_cell
 from rowscan.training.export import export
 from rowscan.training.loop import resume, train
 from rowscan.training.runs import Place, Run
-from rowscan.training.tensorflow_engine import TensorflowEngine, basic_lstm_cell
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)

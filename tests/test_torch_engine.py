@@ -6,8 +6,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import change, find
-from rowscan.training.engine import create
-from rowscan.training.torch_engine import TorchEngine
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.torch import TorchEngine
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)

@@ -15,10 +15,11 @@ import pytest
 from safetensors.numpy import load_file
 
 import rowscan
-from rowscan.data import load_digits
+from rowscan.datasets.digits import load_digits
 from rowscan.errors import ModelError, RowscanError, UsageError
 from rowscan.recipes import Recipe, change, find
-from rowscan.training.engine import create, predict_proba
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.interface import predict_proba
 from rowscan.training.export import export
 from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.runs import Place, Run

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import rowscan
-from rowscan.errors import DataError, RowscanError, UsageError, import_or_explain
+from rowscan.errors import DataError, RowscanError, UsageError, requires
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rowscan.evaluation import DigitResult, NumberResult
-    from rowscan.pictures import Source
+    from rowscan.io.pictures import Source
+    from rowscan.metrics import DigitResult, NumberResult
     from rowscan.reader import Reader
     from rowscan.training.runs import Run
 
@@ -92,7 +92,7 @@ def read(
     A path may also be an address, as s3://bucket/scans, and a shard, a tar or Parquet file that
     holds pictures.
     """
-    from rowscan.workers import Job
+    from rowscan.batch.pool import Job
 
     job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
     if cluster is not None:
@@ -100,13 +100,14 @@ def read(
             raise UsageError(f"--on takes ray or ray://HOST:PORT, not {cluster!r}")
         if output is None:
             raise UsageError("--on writes many files: name a folder for them with --output")
-        module = import_or_explain("rowscan.cluster", "reading with Ray", extra="ray")
-        well = module.read_on(cluster, output, paths, job, layout=layout or "parquet", jobs=jobs)
+        with requires("ray", "reading with Ray"):
+            from rowscan.batch.cluster import read_on
+        well = read_on(cluster, output, paths, job, layout=layout or "parquet", jobs=jobs)
         return 0 if well else 1
     if layout == "parquet":
         raise UsageError("--format parquet is written by --on ray")
-    from rowscan.batch import read_to
-    from rowscan.places import is_address
+    from rowscan.batch.read import read_to
+    from rowscan.io.storage import is_address
 
     if output is not None and is_address(output):
         raise UsageError(f"{output}: results are written to an address by --on ray")
@@ -149,18 +150,19 @@ def train(
     offline: bool,
 ) -> None:
     """Train RECIPE: a name from `rowscan recipes`, or a TOML file of your own."""
-    changes: dict[str, object] = dict(_key_value(setting) for setting in settings)
+    changes: dict[str, Any] = dict(_key_value(setting) for setting in settings)
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
     if resumed is not None and (recipe or changes or data or start or output):
         raise UsageError("--resume goes on with the run as it was begun; it takes no recipe")
-    if resumed is None and recipe is None:
-        raise UsageError("train what? see `rowscan recipes`")
-    training = import_or_explain("rowscan.training.loop", "training")
+    with requires("train", "training"):
+        from rowscan.training import loop
     try:
         if resumed is not None:
-            run = training.resume(resumed, device=device, offline=offline)
+            run = loop.resume(resumed, device=device, offline=offline)
+        elif recipe is None:
+            raise UsageError("train what? see `rowscan recipes`")
         else:
-            run = training.train(
+            run = loop.train(
                 recipe,
                 data=data,
                 start=start,
@@ -189,8 +191,8 @@ def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -
 
     PATH holds images of single digits, or is a folder of numbers with a labels.csv.
     """
-    from rowscan.evaluation import score_digits
-    from rowscan.labelled import is_labelled
+    from rowscan.datasets.numbers import is_labelled
+    from rowscan.metrics import score_digits
     from rowscan.reader import Reader
 
     reader = Reader(model)
@@ -198,7 +200,7 @@ def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -
     if is_labelled(data) or reader.kind == "line":
         result, unread = _evaluate_numbers(reader, data, offline)
     else:
-        from rowscan.data import load_labelled
+        from rowscan.datasets.digits import load_labelled
 
         images = load_labelled(data, offline=offline)
         result, unread = score_digits(reader.predict_proba(images.images), images.labels), 0
@@ -217,7 +219,8 @@ def reproduce(
     recipes: tuple[str, ...], seeds: int, output_format: str, device: str, offline: bool
 ) -> None:
     """Train the published systems again and compare their figures (all, or those named)."""
-    module = import_or_explain("rowscan.training.reproduce", "training")
+    with requires("train", "training"):
+        from rowscan.training import reproduce as module
     results = list(module.reproduce(recipes, seeds=seeds, device=device, offline=offline))
     if output_format == "json":
         click.echo(json.dumps([result.to_dict() for result in results]))
@@ -245,7 +248,7 @@ def recipes(name: str | None) -> None:
 @_OFFLINE
 def data(name: str, offline: bool) -> None:
     """Find the data set NAME, fetch it where it is missing, check it, and say where it lies."""
-    from rowscan.data import find, load_digits
+    from rowscan.datasets.digits import find, load_digits
 
     folder = find(name, offline=offline)
     digits = load_digits(name, offline=offline)
@@ -265,8 +268,8 @@ def data(name: str, offline: bool) -> None:
 )
 def explain(image: Path, model: Path | None, output: Path | None) -> None:
     """Show what the network thought of the digit in IMAGE after each row that it had seen."""
-    from rowscan import explain as module
-    from rowscan.pictures import open_image
+    from rowscan import explanation as module
+    from rowscan.io.pictures import open_image
     from rowscan.reader import Reader
 
     explanation = module.explain(open_image(image), Reader(model))
@@ -291,7 +294,8 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
 )
 def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) -> None:
     """Answer over HTTP, with a page to write on, until Ctrl-C."""
-    server = import_or_explain("rowscan.server", "serving", extra="server")
+    with requires("server", "serving"):
+        from rowscan import server
     server.serve(host, port, model=model, allow_origins=origins)
 
 
@@ -311,10 +315,10 @@ def main() -> NoReturn:
 
 def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[NumberResult, int]":
     """How well numbers were read, and how many pictures could not be."""
-    from rowscan.data import load_raw
-    from rowscan.evaluation import score_numbers
-    from rowscan.labelled import is_labelled, load_labels
-    from rowscan.progress import Progress
+    from rowscan.datasets.digits import load_raw
+    from rowscan.datasets.numbers import is_labelled, load_labels
+    from rowscan.io.progress import Progress
+    from rowscan.metrics import score_numbers
 
     pictures: Sequence[tuple[Source, str]]
     if is_labelled(data):
@@ -334,7 +338,7 @@ def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[Numb
                 answers.append((reading.text, truth, reading.confidence))
             progress.step()
     if not answers:
-        raise DataError(f"{data}: none of its pictures can be read")
+        raise DataError(data, "none of its pictures can be read")
     texts, truths, confidences = zip(*answers, strict=True)
     return score_numbers(texts, truths, confidences), unread
 

@@ -1,43 +1,88 @@
 """The errors that Rowscan raises on purpose: each is one line that a person can act on.
 
-Everything else that escapes is a fault of ours. The command prints these without a traceback.
+Any other exception that reaches the user is a bug. The command prints these without a traceback.
+Each error carries its parts, so that nobody takes a message apart again.
 """
 
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class RowscanError(Exception):
-    """Something could not be done. The message names the thing and the reason, on one line."""
+    """Base of all errors of Rowscan.
+
+    Attributes:
+        reason: what went wrong, without the path.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class UsageError(RowscanError):
-    """What was asked for makes no sense: an unknown recipe, a wrong key, a wrong type."""
-
-
-class DataError(RowscanError):
-    """Data or a picture that is missing, damaged, or of the wrong kind."""
-
-
-class ModelError(RowscanError):
-    """A file that is no model file, or a model of the wrong kind."""
+    """The call makes no sense: an unknown recipe, a wrong key, a wrong type."""
 
 
 class MissingExtraError(RowscanError):
-    """A part of Rowscan that is not installed; the message says what to install."""
+    """An optional part of Rowscan is not installed; the message says how to install it.
+
+    Attributes:
+        package: the package that is missing.
+        extra: the extra of Rowscan that installs it.
+    """
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs {package}: pip install 'rowscan[{extra}]'")
+        self.args = purpose, package, extra
+        self.package = package
+        self.extra = extra
 
 
-def import_or_explain(module: str, purpose: str, extra: str = "train") -> Any:
-    """A module of Rowscan's.
+class FileError(RowscanError):
+    """A file, folder or address that cannot be used. The message begins with its path.
+
+    Attributes:
+        path: the file, folder, address, or the name of an argument; None where there is none.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str | Path | None, reason: str) -> None:
+        super().__init__(reason)
+        self.args = path, reason
+        self.path = None if path is None else str(path)
+
+    def __str__(self) -> str:
+        return self.reason if self.path is None else f"{self.path}: {self.reason}"
+
+
+class DataError(FileError):
+    """Data or a picture that is missing, damaged, or of an unsupported kind."""
+
+
+class ModelError(FileError):
+    """A file that is not a model file, is damaged, or holds a model of another kind."""
+
+
+class OutputError(FileError):
+    """A file that cannot be written, or a run directory that cannot be used."""
+
+
+@contextmanager
+def requires(extra: str, purpose: str) -> Iterator[None]:
+    """Around the import of an optional package: says which extra installs it if it is missing.
 
     Raises:
-        MissingExtraError: a package that it needs is not installed; says what to install.
+        MissingExtraError: the package is not installed.
     """
     try:
-        return import_module(module)
+        yield
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("rowscan"):
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "rowscan"):
             raise
-        raise MissingExtraError(
-            f"{purpose} needs {error.name}: pip install 'rowscan[{extra}]'"
-        ) from None
+        raise MissingExtraError(purpose, package, extra) from None

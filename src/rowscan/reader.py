@@ -10,15 +10,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from rowscan import looks, page, reading
+from rowscan import reading
 from rowscan.arrays import Float32, Int64, UInt8
-from rowscan.ctc import alternatives
 from rowscan.errors import DataError, ModelError
-from rowscan.model import Model
-from rowscan.pictures import Source, open_reduced
+from rowscan.io.pictures import Source, open_reduced
 from rowscan.reading import Reading
+from rowscan.recognition import tta
+from rowscan.recognition.ctc import alternatives
+from rowscan.recognition.model import Model
 from rowscan.scans import PATCH, SIDE
-from rowscan.strokes import ENOUGH
+from rowscan.segmentation import page
+from rowscan.segmentation.binarize import ENOUGH
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -87,7 +89,7 @@ class Reader:
             return Model(None, kind)
         if self._named.kind != kind:
             raise ModelError(
-                f"{self._named.name}: a model of kind {self._named.kind!r} instead of {kind!r}"
+                self._named.name, f"a model of kind {self._named.kind!r} instead of {kind!r}"
             )
         return self._named
 
@@ -125,9 +127,7 @@ class Reader:
             yield result.at_least(min_confidence)
 
     def _read_line(self, line: page.Line) -> reading.Line:
-        probabilities, found = looks.read_line(
-            partial(line_probabilities, self.line_model), line.ink
-        )
+        probabilities, found = tta.read_line(partial(line_probabilities, self.line_model), line.ink)
         step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
         columns = _columns(line.ink, [(a * step, (b + 1) * step) for a, b in found.spans])
         digits = []
@@ -167,13 +167,13 @@ class Reader:
     def predict_proba(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
         """Probabilities of the ten digits for each image.
 
-        A model whose recipe says so looks again where it is not sure (see `rowscan.looks`).
+        A model whose recipe says so uses test-time augmentation where it is not sure.
 
         Raises:
             DataError: an array of another type or shape.
         """
         if self.digit_model.recipe.get("look_again"):
-            return looks.predict_proba(self._one_look, images)
+            return tta.predict_proba(self._one_look, images)
         return self._one_look(images)
 
     def _one_look(self, images: Images) -> Float32[np.ndarray, "n 10"]:
@@ -305,9 +305,7 @@ def line_probabilities(
 
 def _check(images: np.ndarray) -> None:
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DataError(
-            f"images: array of {images.dtype} {images.shape} instead of uint8 (n, 28, 28)"
-        )
+        raise DataError("images", f"expected uint8 (n, 28, 28), got {images.dtype} {images.shape}")
 
 
 def _columns(

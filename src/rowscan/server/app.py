@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse, Response
 
 import rowscan
 from rowscan.errors import DataError
-from rowscan.explain import Explanation, explain
-from rowscan.pictures import open_image
+from rowscan.explanation import Explanation, explain
+from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.reading import Reading
 from rowscan.server import schemas

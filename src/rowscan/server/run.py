@@ -11,7 +11,7 @@ import numpy as np
 import uvicorn
 
 from rowscan.errors import RowscanError
-from rowscan.explain import explain
+from rowscan.explanation import explain
 from rowscan.reader import Reader
 from rowscan.server.app import create_app
 from rowscan.server.connection import Connection

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from rowscan.training.engine import Trainer
+from rowscan.training.engines.interface import Trainer
 
 _LOWEST, _HIGHEST = 0.25, 4.0
 _TRIALS = 12

@@ -20,13 +20,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import rowscan
 from rowscan.arrays import Float32, UInt8
-from rowscan.ctc import CLASSES
 from rowscan.errors import ModelError
-from rowscan.files import write_atomically
-from rowscan.model import load_content
+from rowscan.io.atomic import write_atomically
 from rowscan.recipes import Recipe
+from rowscan.recognition.ctc import CLASSES
+from rowscan.recognition.model import load_content
 from rowscan.scans import ALONG, DIRECTIONS, SIDE, scan
-from rowscan.training.engine import Arrays
+from rowscan.training.engines.interface import Arrays
 from rowscan.training.graph import Graph
 
 SHIPPED = "shipped"
@@ -73,7 +73,7 @@ def export(
     )
     if not difference <= TOLERANCE:
         raise ModelError(
-            f"{path}: not written: its answers differ from the engine's by {difference:.2g}"
+            path, f"not written: its answers differ from the engine's by {difference:.2g}"
         )
     write_atomically(path, content)
 
@@ -100,7 +100,7 @@ def read_weights(start: str, wanted: Arrays) -> dict[str, np.ndarray]:
         try:
             graph = onnx.load_model_from_string(content).graph
         except DecodeError:
-            raise ModelError(f"{name}: not a model file, or a damaged one") from None
+            raise ModelError(name, "not a model file, or a damaged one") from None
         constants = {node.name: numpy_helper.to_array(node) for node in graph.initializer}
         # An affine map lies transposed in the graph; see `Graph.affine`.
         found = {
@@ -109,7 +109,7 @@ def read_weights(start: str, wanted: Arrays) -> dict[str, np.ndarray]:
             if key in constants
         }
     if wrong := sorted(k for k, v in wanted.items() if k not in found or found[k].shape != v.shape):
-        raise ModelError(f"{name}: its network is another than the recipe's: {wrong[0]} differs")
+        raise ModelError(name, f"its network is another than the recipe's: {wrong[0]} differs")
     return {key: found[key] for key in wanted}
 
 

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rowscan.scans import Directions
-from rowscan.training.engine import Arrays
+from rowscan.training.engines.interface import Arrays
 
 
 class Sweep(NamedTuple):

@@ -8,18 +8,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rowscan.data import load_digits
-from rowscan.errors import DataError, UsageError
-from rowscan.labelled import is_labelled, load_labels
+from rowscan.datasets.digits import load_digits
+from rowscan.datasets.numbers import is_labelled, load_labels
+from rowscan.errors import DataError, UsageError, requires
 from rowscan.reader import Reader
 from rowscan.recipes import Recipe, change, find, load
-from rowscan.training.digit_exam import DigitExam
-from rowscan.training.engine import Engine, Trainer, create, torch_or_extra
-from rowscan.training.exam import Exam
+from rowscan.training.engines.distributed import RankError, Ranks, joined
+from rowscan.training.engines.factory import create
+from rowscan.training.engines.interface import Engine, Trainer
 from rowscan.training.export import named, read_weights
 from rowscan.training.progress import Progress
-from rowscan.training.ranks import RankError, Ranks, joined
 from rowscan.training.runs import Place, Run, new_directory
+from rowscan.training.tasks.digit.evaluator import DigitExam
+from rowscan.training.tasks.interface import Exam
 
 CHECKPOINT_SECONDS = 5.0
 _SHORT = {"epochs": 20, "learning_rate": 0.0005, "optimizer": "adamw"}
@@ -126,8 +127,8 @@ def _engine(recipe: Recipe, device: str, ranks: Ranks) -> Trainer:
         raise UsageError(f"the {recipe.engine} engine trains in one process: leave out torchrun")
     if recipe.network != "line":
         return create(recipe, device)
-    with torch_or_extra():
-        from rowscan.training.line_engine import LineEngine
+    with requires("train", "training"):
+        from rowscan.training.tasks.line.engine import LineEngine
     return LineEngine(recipe, device)
 
 
@@ -141,13 +142,13 @@ def _prepare(recipe: Recipe, engine: Trainer, ranks: Ranks, offline: bool) -> tu
     images = digits.training if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
     if steps == 0:
-        raise DataError(f"{recipe.data}: {len(images)} training images make no batch")
+        raise DataError(recipe.data, f"{len(images)} training images make no batch")
     engine.load_images(images.images, images.labels)
     if isinstance(engine, Engine):
         return DigitExam(recipe, engine, digits), steps
-    from rowscan.training.documents import load_documents
-    from rowscan.training.line_engine import LineEngine
-    from rowscan.training.line_exam import LineExam
+    from rowscan.training.synthesis.documents import load_documents
+    from rowscan.training.tasks.line.engine import LineEngine
+    from rowscan.training.tasks.line.evaluator import LineExam
 
     assert isinstance(engine, LineEngine)
     if not labelled:

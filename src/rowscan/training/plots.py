@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from rowscan.evaluation import Bin
+from rowscan.metrics import Bin
 from rowscan.recipes import Published
 
 _TEXT, _RULE, _TRAIN, _HELD = "#010101", "#020202", "#030303", "#040404"

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from rowscan.arrays import Float32, Int64, UInt8
-from rowscan.evaluation import DigitResult, NumberResult, score_digits
-from rowscan.files import write_atomically
+from rowscan.io.atomic import write_atomically
+from rowscan.metrics import DigitResult, NumberResult, score_digits
 from rowscan.recipes import Published, Recipe
 from rowscan.training import plots
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from rowscan.errors import UsageError
-from rowscan.evaluation import claim_stands
+from rowscan.metrics import claim_stands
 from rowscan.recipes import RECIPES, Published, find
-from rowscan.training.engine import create
+from rowscan.training.engines.factory import create
 from rowscan.training.loop import train
 from rowscan.training.runs import environment
 

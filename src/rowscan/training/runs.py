@@ -32,10 +32,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import rowscan
-from rowscan.errors import RowscanError, UsageError
-from rowscan.files import write_atomically
+from rowscan.errors import OutputError, UsageError
+from rowscan.io.atomic import write_atomically
 from rowscan.recipes import Recipe
-from rowscan.training.engine import Arrays
+from rowscan.training.engines.interface import Arrays
 
 
 class Place(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,7 +88,7 @@ class Run:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
-            raise RowscanError(f"{directory}: cannot be made: {error.strerror}") from None
+            raise OutputError(directory, f"cannot be made: {error.strerror}") from None
         return cls(directory, recipe)
 
     @classmethod
@@ -139,7 +139,7 @@ class Run:
             with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
         except OSError as error:
-            raise RowscanError(f"{file.name}: cannot be written: {error.strerror}") from None
+            raise OutputError(file.name, f"cannot be written: {error.strerror}") from None
 
     def save_checkpoint(self, state: Arrays, place: Place) -> None:
         """Write down all that the training needs to go on from here."""
@@ -163,7 +163,7 @@ class Run:
                     place = msgspec.json.decode(file.metadata()["place"], type=Place)
                     state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (SafetensorError, msgspec.DecodeError, KeyError, TypeError) as error:
-                raise RowscanError(f"{path}: is no checkpoint: {error}") from None
+                raise OutputError(path, f"is no checkpoint: {error}") from None
         with (self.directory / "metrics.jsonl").open("ab") as metrics:
             metrics.truncate(place.metrics_bytes)
         return state, place

@@ -1,0 +1,1 @@
+"""Reading many pictures: one machine with worker processes, or a Ray cluster."""

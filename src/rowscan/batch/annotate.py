@@ -1,0 +1,201 @@
+"""Annotate: what was read, drawn on a copy of the picture. The picture itself stays as it is.
+
+Above each line of writing, or beside it where another line is close above, stands what was read,
+digit by digit in the colour of its box: green where it is sure, amber where it is not, red where it
+is little more than a guess. The three are told apart without seeing red and green (Okabe and Ito:
+Color universal design, 2008), and what is less sure has the thicker box.
+"""
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from rowscan.arrays import UInt8
+from rowscan.errors import OutputError
+from rowscan.io.atomic import write_atomically
+from rowscan.reading import Box, Line, Reading
+
+GREEN = (0, 158, 115)
+AMBER = (230, 159, 0)
+RED = (213, 94, 0)
+BLUE = (0, 114, 178)  # boxes of lines
+
+SURE = 0.95
+"""From this confidence on a digit is green."""
+
+GUESSED = 0.6
+"""Below this confidence a digit is red."""
+
+_DIGIT_HEIGHT = 40  # pixels; a copy with smaller digits is enlarged,
+_MAX_ENLARGED = 4_000_000  # but not beyond so many pixels
+_LEAST_FONT = 14  # pixels
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class _Label:
+    """What is written above or beside a line, and the plate that it stands on."""
+
+    line: Line
+    font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
+    box: Box
+    text: tuple[float, float]  # where it begins
+
+
+def colour(confidence: float) -> tuple[int, int, int]:
+    """Red, green and blue for a digit of this confidence."""
+    if confidence >= SURE:
+        return GREEN
+    return AMBER if confidence >= GUESSED else RED
+
+
+def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> PIL.Image.Image:
+    """A copy with boxes and text; larger than the picture if that is needed to read them.
+
+    Args:
+        picture: grey, or red, green and blue; what was read.
+        reading: what was read in it.
+
+    Returns:
+        An RGB image: the picture, enlarged by a whole number, with a white margin above and on the
+        right if a text does not fit beside its line.
+    """
+    factor = _enlargement(reading)
+    labels = _labels(reading, factor)
+    above = max([0, *(-label.box[1] for label in labels)])
+    width, height = reading.width * factor, reading.height * factor
+    right = max([width, *(label.box[0] + label.box[2] for label in labels)])
+    copy = PIL.Image.new("RGB", (right, height + above), "white")
+    source = PIL.Image.fromarray(picture)
+    if factor > 1:
+        source = source.resize((width, height), PIL.Image.Resampling.NEAREST)
+    copy.paste(source.convert("RGB"), (0, above))
+    canvas = PIL.ImageDraw.Draw(copy)
+    for label in labels:
+        _draw_line(canvas, label, factor, above)
+    return copy
+
+
+def annotated_path(path: str, folder: Path, *, base: Path, page: int) -> Path:
+    """Where the annotated copy of a picture belongs.
+
+    Args:
+        path: the picture, or "-".
+        folder: holds the copies.
+        base: the picture's folder or one above it; what follows is kept.
+        page: the page's number.
+
+    Returns:
+        The same name below `folder` for PNG and JPEG; for others with the page, where there can be
+        several, and ".png" added.
+    """
+    from rowscan.io.pictures import MANY_PAGES
+
+    if path == "-":
+        return folder / f"standard-input-{page}.png"
+    target = folder / os.path.relpath(path, base)
+    suffix = target.suffix.lower()
+    if suffix in {".png", ".jpg", ".jpeg"}:
+        return target
+    number = f"-{page}" if suffix in MANY_PAGES else ""
+    return target.with_name(f"{target.name}{number}.png")
+
+
+def save(image: PIL.Image.Image, path: Path) -> None:
+    """Write a PNG or, where the name says so, a JPEG; whole or not at all.
+
+    Raises:
+        RowscanError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    try:
+        image.save(buffer, kind, quality=_QUALITY)
+    except (OSError, ValueError) as error:  # too long for JPEG, say
+        raise OutputError(path, f"cannot be drawn: {error}") from None
+    write_atomically(path, buffer.getvalue())
+
+
+def _enlargement(reading: Reading) -> int:
+    heights = sorted(digit.box[3] for line in reading.lines for digit in line.digits)
+    if not heights:
+        return 1
+    wanted = -(-_DIGIT_HEIGHT // heights[len(heights) // 2])
+    possible = int((_MAX_ENLARGED / (reading.width * reading.height)) ** 0.5)
+    return max(1, min(wanted, possible))
+
+
+def _labels(reading: Reading, factor: int) -> list[_Label]:
+    """One for each line, where no other line and no other label is, if there is such a place."""
+    boxes = [_enlarged(line.box, factor) for line in reading.lines]
+    labels: list[_Label] = []
+    for number, line in enumerate(reading.lines):
+        others = [*boxes[:number], *boxes[number + 1 :], *(label.box for label in labels)]
+        labels.append(_label(line, others, factor))
+    return labels
+
+
+def _label(line: Line, others: list[Box], factor: int) -> _Label:
+    x, y, line_width, line_height = _enlarged(line.box, factor)
+    heights = sorted(digit.box[3] * factor for digit in line.digits)
+    size = max(_LEAST_FONT, round(0.6 * heights[len(heights) // 2]))
+    font = PIL.ImageFont.load_default(size)
+    pad = max(2, size // 6)
+    left, top, right, bottom = font.getbbox(line.text)
+    width, height = round(right - left) + 2 * pad, round(bottom - top) + 2 * pad
+    middle = y + (line_height - height) // 2
+    places = [
+        (x, y - height - pad),
+        (x + line_width + 2 * pad, middle),
+        (x - width - 2 * pad, middle),
+    ]
+    free = (
+        (*corner, width, height)
+        for corner in places
+        if corner[0] >= 0 and not any(_meet((*corner, width, height), other) for other in others)
+    )
+    box = next(free, (*places[0], width, height))
+    text = float(box[0] + pad - left), float(box[1] + pad - top)
+    return _Label(line, font, box, text)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Whether two boxes have a pixel in common."""
+    return all(
+        one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2]
+        for axis in (0, 1)
+    )
+
+
+def _draw_line(canvas: PIL.ImageDraw.ImageDraw, label: _Label, factor: int, above: int) -> None:
+    pen = max(1, label.box[3] // 16)
+    line = _frame(_enlarged(label.line.box, factor), above, 2 * pen)
+    canvas.rectangle(line, outline=BLUE, width=pen)
+    for digit in label.line.digits:
+        thick = pen if digit.confidence >= SURE else 2 * pen
+        box = _frame(_enlarged(digit.box, factor), above, thick)
+        canvas.rectangle(box, outline=colour(digit.confidence), width=thick)
+    canvas.rectangle(_frame(label.box, above, 0), fill="white", outline=BLUE, width=pen)
+    x, y = label.text
+    for digit in label.line.digits:
+        red, green, blue = colour(digit.confidence)
+        dark = round(0.8 * red), round(0.8 * green), round(0.8 * blue)  # it stands on white
+        canvas.text((x, y + above), digit.digit, fill=dark, font=label.font)
+        x += label.font.getlength(digit.digit)
+
+
+def _enlarged(box: Box, factor: int) -> Box:
+    x, y, width, height = box
+    return x * factor, y * factor, width * factor, height * factor
+
+
+def _frame(box: Box, above: int, around: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a frame that leaves what is in the box free."""
+    x, y, width, height = box
+    return x - around, y + above - around, x + width - 1 + around, y + above + height - 1 + around

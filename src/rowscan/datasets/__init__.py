@@ -1,0 +1,1 @@
+"""Labelled data: single digits, pictures of numbers, and where named data sets come from."""

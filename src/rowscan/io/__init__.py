@@ -1,0 +1,1 @@
+"""Files and addresses, atomic writes, and the one picture decoder."""

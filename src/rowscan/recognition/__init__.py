@@ -1,0 +1,1 @@
+"""From ink to characters: model files, CTC decoding, test-time augmentation, selection of lines."""

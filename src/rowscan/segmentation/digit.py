@@ -1,0 +1,274 @@
+"""Ink: from a picture of any kind to a digit as MNIST would have it. Sees no model.
+
+This is the only place that normalises a picture. Scaling to what a network wants and the reading
+order are no business of this module: they lie inside the model file.
+"""
+
+import math
+
+import numpy as np
+import PIL.Image
+
+from rowscan.arrays import Bool, Float32, Shaped, UInt8
+from rowscan.errors import DataError
+
+SIZE = 28
+BOX = 20
+"""MNIST's frame: the ink fits a box of 20 by 20, its centre of mass is at the centre of 28 by 28
+(LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998,
+section III.A)."""
+
+_WORK = 512  # larger pictures are reduced first: a digit needs no more
+_FEW = 32  # a picture of so few pixels a side is taken grey by grey
+_COARSE = 48  # light is followed on so many pixels a side
+_FINE = 80  # strokes are weighed and thickened with the longer side at this size
+_STROKE = 2.1  # MNIST's median stroke, as `_stroke` measures it, in pixels of the box of 20
+_STROKE_LEVEL = 0.4  # so much ink marks a stroke
+_FAINTEST = 24  # ink that stands out from the paper by fewer grey levels is none
+
+
+def normalise_digit(
+    image: UInt8[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "28 28"]:
+    """One digit, of any size and polarity, as MNIST would have it.
+
+    A picture that already lies in MNIST's frame is returned as it is (or inverted, if its ink is
+    dark): 28 by 28, paper exactly 0, the longer side of the ink 19 or 20 pixels, and the centre of
+    mass within 0.6 pixel of the centre. All 70,000 images of MNIST do.
+
+    Otherwise: ink is what differs from the paper, cut out, brought to a box of 20 by 20 with its
+    aspect kept and its stroke made as thick as MNIST's where it is thinner, then placed by its
+    centre of mass. A picture without ink comes out all zero.
+
+    Raises:
+        DataError: a picture without pixels.
+    """
+    if image.size == 0:
+        raise DataError("image", "it has no pixels")
+    for candidate in (image, 255 - image):
+        if _in_frame(candidate):
+            return candidate.copy()
+    ink = _crop(_ink(image))
+    if ink.size == 0:
+        return np.zeros((SIZE, SIZE), np.uint8)
+    return _place(_fit(ink))
+
+
+def _ink_box(ink: Shaped[np.ndarray, "height width"]) -> tuple[slice, slice]:
+    """Where there is ink; empty slices if nowhere."""
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    if rows.size == 0:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _offsets(box: UInt8[np.ndarray, "height width"]) -> tuple[float, float]:
+    """Top and left that put the centre of mass at pixel (14, 14), as far as the edges allow."""
+    mass = box.sum(dtype=float)
+    down = (box.sum(1, dtype=float) * np.arange(box.shape[0])).sum() / mass
+    right = (box.sum(0, dtype=float) * np.arange(box.shape[1])).sum() / mass
+    top = float(np.clip(SIZE / 2 - down, 0, SIZE - box.shape[0]))
+    return top, float(np.clip(SIZE / 2 - right, 0, SIZE - box.shape[1]))
+
+
+def _in_frame(image: UInt8[np.ndarray, "height width"]) -> bool:
+    if image.shape != (SIZE, SIZE):
+        return False
+    rows, columns = _ink_box(image)
+    box = image[rows, columns]
+    if max(box.shape) not in (BOX - 1, BOX):
+        return False
+    top, left = _offsets(box)
+    return bool(max(abs(rows.start - top), abs(columns.start - left)) < 0.6)
+
+
+def _ink(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
+    """How much ink there is, 0 to 1, at most 512 pixels a side."""
+    shrink = -(-max(image.shape) // _WORK)
+    if shrink > 1:
+        image = np.asarray(PIL.Image.fromarray(image).reduce(shrink))
+    grey = _flatten(image)
+    dark, light = _two_levels(grey)
+    if light - dark < _FAINTEST:
+        return np.zeros((0, 0), np.float32)
+    middle = (dark + light) / 2
+    # Paper is the commoner; the border counts again, for ink seldom reaches it.
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    dark_paper = (grey < middle).mean() + (border < middle).mean() > 1
+    if not dark_paper:
+        grey, dark, light = 255 - grey, 255 - light, 255 - dark
+    # A soft threshold: the paper's unevenness is below it, the core of a stroke above. Where a
+    # stroke is hardly a pixel wide it has no core, and every grey says how much of it is there.
+    soft = max(image.shape) <= _FEW
+    low, high = (0.0, 1.2) if soft else (0.2, 0.9)
+    ink: np.ndarray = np.clip(((grey - dark) / (light - dark) - low) / (high - low), 0, 1)
+    return ink
+
+
+def _flatten(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+    """The picture without the slow change of light across it, where it shows enough paper to tell.
+
+    Paper is a surface of second degree through the grey levels, fitted by least squares again and
+    again without what lies far from it, which is ink.
+    """
+    grey: Float32[np.ndarray, "height width"] = image.astype(np.float32)
+    small = PIL.Image.fromarray(grey)
+    if min(small.size) < _COARSE:
+        return grey
+    small = small.resize((_COARSE, _COARSE), PIL.Image.Resampling.BOX)
+    levels = np.asarray(small).ravel()
+    unit = np.eye(6, dtype=np.float32)
+    terms = np.stack([_second_degree(term, _COARSE, _COARSE).ravel() for term in unit])
+    paper = np.ones(levels.size, bool)
+    for _ in range(10):
+        chosen = terms * paper
+        factors = np.linalg.lstsq(chosen @ terms.T, chosen @ levels, rcond=None)[0]
+        distance = np.abs(levels - factors @ terms)
+        paper, before = distance <= max(4.0, 3 * float(np.median(distance))), paper
+        if np.array_equal(paper, before):
+            break
+    if paper.mean() < 0.6 or distance[paper].mean() > _FAINTEST / 2:
+        return grey
+    surface = _second_degree(factors, *grey.shape)
+    flat: np.ndarray = np.clip(grey - surface + np.median(surface), 0, 255)
+    return flat
+
+
+def _second_degree(
+    factors: Float32[np.ndarray, " 6"], height: int, width: int
+) -> Float32[np.ndarray, "{height} {width}"]:
+    """A surface over -1..1 in both directions."""
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    c, cy, cx, cyy, cyx, cxx = factors
+    surface: np.ndarray = (c + cy * y + cyy * y**2) + (cx * x + cxx * x**2) + (cyx * y) * x
+    return surface
+
+
+def _two_levels(grey: Float32[np.ndarray, "height width"]) -> tuple[float, float]:
+    """Mean grey level of the dark and of the light pixels, split after Otsu (1979)."""
+    counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256).astype(float)
+    levels = np.arange(256)
+    below, sums = np.cumsum(counts), np.cumsum(counts * levels)
+    above = below[-1] - below
+    split = (below > 0) & (above > 0)
+    if not split.any():
+        return float(grey[0, 0]), float(grey[0, 0])
+    means_below = sums / np.maximum(below, 1)
+    means_above = (sums[-1] - sums) / np.maximum(above, 1)
+    best = int(np.argmax(np.where(split, below * above * (means_above - means_below) ** 2, -1)))
+    return float(means_below[best]), float(means_above[best])
+
+
+def _crop(ink: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
+    """The strokes with the soft rim around them, without specks."""
+    strokes = _without_specks(ink > _STROKE_LEVEL)
+    rows, columns = _ink_box(strokes)
+    specks = _grow((ink > _STROKE_LEVEL) & ~strokes)
+    ink = np.where(specks & ~_grow(strokes), np.float32(0), ink)
+    return ink[max(rows.start - 1, 0) : rows.stop + 1, max(columns.start - 1, 0) : columns.stop + 1]
+
+
+def _grow(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """The mask and every pixel that touches it."""
+    tall = mask.copy()
+    tall[1:] |= mask[:-1]
+    tall[:-1] |= mask[1:]
+    wide = tall.copy()
+    wide[:, 1:] |= tall[:, :-1]
+    wide[:, :-1] |= tall[:, 1:]
+    return wide
+
+
+def _without_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """Only those connected patches that have at least a twenty-fifth of the largest's area."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, start = np.nonzero(edges == 1)
+    stop = np.nonzero(edges == -1)[1]  # row by row, so the i-th run is start[i] to stop[i]
+    # Runs of neighbouring rows touch, diagonally too, if neither ends before the other starts.
+    stride = mask.shape[1] + 2
+    first = np.searchsorted(row * stride + stop, (row + 1) * stride + start)
+    last = np.searchsorted(row * stride + start, (row + 1) * stride + stop, side="right")
+    patch = list(range(row.size))
+
+    def root(run: int) -> int:
+        while patch[run] != run:
+            patch[run] = patch[patch[run]]
+            run = patch[run]
+        return run
+
+    for run in range(row.size):
+        for below in range(int(first[run]), int(last[run])):
+            patch[root(below)] = root(run)
+    roots = np.array([root(run) for run in range(row.size)], int)
+    area = np.bincount(roots, stop - start, minlength=row.size)
+    kept = mask.copy()
+    for run in np.flatnonzero(area[roots] < area.max(initial=0) / 25).tolist():
+        kept[row[run], start[run] : stop[run]] = False
+    return kept
+
+
+def _fit(ink: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows columns"]:
+    """The ink with its longer side 20 pixels and strokes no thinner than MNIST's."""
+    # A hairline would pale when it is shrunk, so it is drawn thicker first.
+    hairline = 2.5 * max(ink.shape) / _FINE
+    ink = _thicken(ink, (hairline - _stroke(ink)) / 2)
+    # Enlarged, an edge is as soft as its pixels were large; but holes must stay seen.
+    rise = 0.7 if max(ink.shape) < BOX else 0.5
+    fine = np.clip((_resize(ink, _FINE) - 0.5) / rise + 0.5, 0, 1)
+    fine = fine[_ink_box(fine > 0.1)]
+    # Thickening by r makes the stroke 2 r thicker, and the longer side that becomes 20 as well.
+    want, longer = _STROKE / BOX, max(fine.shape)
+    box = _resize(_thicken(fine, (want * longer - _stroke(fine)) / (2 - 2 * want)), BOX)
+    levels: np.ndarray = np.round(255 * np.clip(box, 0, 1)).astype(np.uint8)
+    return levels
+
+
+def _resize(
+    ink: Float32[np.ndarray, "height width"], side: int
+) -> Float32[np.ndarray, "{side} {side}"]:
+    """The ink in the middle of a square of `side` pixels, its longer side filling it."""
+    # Resizing to whole pixels a narrow digit's width would be rounded, and its stroke with it.
+    longer = max(ink.shape)
+    above, before = (longer - ink.shape[0]) // 2, (longer - ink.shape[1]) // 2
+    square = np.zeros((longer, longer), np.float32)
+    square[above : above + ink.shape[0], before : before + ink.shape[1]] = ink
+    image = PIL.Image.fromarray(square)
+    resized: np.ndarray = np.asarray(image.resize((side, side), PIL.Image.Resampling.BICUBIC))
+    return resized
+
+
+def _stroke(ink: Float32[np.ndarray, "height width"]) -> float:
+    """Mean thickness in pixels: a long stroke's area is thickness times half its outline."""
+    padded = np.pad(ink, 1)
+    down, right = np.diff(padded, axis=0)[:, 1:], np.diff(padded, axis=1)[1:]
+    outline = float(np.hypot(down, right).sum())
+    return 2 * float(ink.sum()) / outline
+
+
+def _thicken(
+    ink: Float32[np.ndarray, "height width"], radius: float
+) -> Float32[np.ndarray, "rows columns"]:
+    """Each pixel takes the most ink within `radius`: a pen of that much more on each side."""
+    if radius <= 0:
+        return ink
+    reach = math.ceil(radius)
+    padded = np.pad(ink, 2 * reach)
+    height, width = ink.shape[0] + 2 * reach, ink.shape[1] + 2 * reach
+    thick = np.zeros((height, width), np.float32)
+    for down in range(2 * reach + 1):
+        for right in range(2 * reach + 1):
+            # The rim of the pen covers part of a pixel.
+            cover = min(1.0, radius + 1 - math.hypot(down - reach, right - reach))
+            if cover > 0:
+                shifted = padded[down : down + height, right : right + width]
+                np.maximum(thick, cover * shifted, out=thick)
+    return thick
+
+
+def _place(box: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    box = box[_ink_box(box)]
+    placed = np.zeros((SIZE, SIZE), np.uint8)
+    top, left = (round(offset) for offset in _offsets(box))
+    placed[top : top + box.shape[0], left : left + box.shape[1]] = box
+    return placed

@@ -1,0 +1,94 @@
+"""The interface between a recipe and what runs it: one small set of verbs for every engine.
+
+An engine owns a network, its optimiser and the order in which it draws images. It does not know
+of runs, files, progress bars or accuracy; see `training.loop` for those.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from rowscan.arrays import Float32, Int64, Shaped, UInt8
+from rowscan.errors import ModelError
+
+Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
+"""Named arrays. Weights have one naming for all engines, `torch.nn.LSTM`'s: `lstm.weight_ih_l0`
+(4 hidden, feature) with gates in the order input, forget, cell, output; `lstm.weight_hh_l0`
+(4 hidden, hidden); `lstm.bias_ih_l0` and `lstm.bias_hh_l0` (4 hidden,); `hidden.weight`
+(hidden, 784) and `hidden.bias` of the MLP; `head.weight` (10, hidden) and `head.bias` (10,).
+The sweep network's are in `training.sweep`. With an eleventh answer, "no digit", the head has 11
+rows. All float32."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """A network in training; `create` makes one, with the first weights of the recipe's seed.
+
+    It is a pure function of its recipe: epoch `e` draws the same order whether or not the
+    epochs before it were run by the same process, which is what makes a training resumable.
+    """
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Take the training images, once, before the first step."""
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch (from 0) as indices into the training images."""
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights, by name, as copies."""
+
+    def load_weights(self, weights: Arrays) -> None:
+        """Replace the weights; names and shapes must be those of `weights()`."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and the optimiser's memory: all that a later step depends on."""
+
+    def load_state(self, state: Arrays) -> None:
+        """Continue exactly where `state()` was taken."""
+
+
+@runtime_checkable
+class Engine(Trainer, Protocol):
+    """A network that reads single digits, in training."""
+
+    def belief(
+        self, images: UInt8[np.ndarray, "n height width"]
+    ) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities after each step of the scan; the last are the answer."""
+
+
+GRIDS = ("patches", "pixels")
+"""The scans that are a square grid, row by row."""
+
+
+def predict_proba(
+    engine: Engine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
+) -> Float32[np.ndarray, "n 10"]:
+    """Probabilities of the ten digits for each image, a batch at a time to bound memory."""
+    parts = [engine.belief(images[i : i + batch])[:, -1] for i in range(0, len(images), batch)]
+    return np.concatenate(parts) if parts else np.empty((0, 10), np.float32)
+
+
+def check_fit(ours: Arrays, theirs: Arrays) -> None:
+    """See that arrays from elsewhere can take the place of ours.
+
+    Raises:
+        ModelError: names, shapes or dtypes differ; names the first that does.
+    """
+    if wrong := sorted(ours.keys() ^ theirs.keys()):
+        side = "lack" if wrong[0] in ours else "have a needless"
+        raise ModelError(None, f"the weights {side} {wrong[0]!r}")
+    for name, array in ours.items():
+        given = theirs[name]
+        if given.shape != array.shape or given.dtype != array.dtype:
+            raise ModelError(
+                None,
+                f"the weights {name!r} are {given.dtype} {given.shape}, "
+                f"not {array.dtype} {array.shape}",
+            )

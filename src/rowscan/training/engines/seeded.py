@@ -1,0 +1,106 @@
+"""What NumPy's random numbers decide, from a recipe's seed: first weights and order of the images.
+
+The engine `torch` has its own way of drawing both, that of the published scripts, and comes here
+for what those scripts do not have.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from rowscan.arrays import Float32, Int64
+from rowscan.recipes import Recipe
+from rowscan.scans import scan
+
+Weights = dict[str, Float32[np.ndarray, "..."]]
+"""Weights by name; names and layouts as in `rowscan.training.engines.interface.Arrays`."""
+
+_DIGITS = 10
+
+
+def first_weights(recipe: Recipe) -> Weights:
+    """The weights before the first step, drawn one after the other.
+
+    `glorot` is X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks", AISTATS 2010, equation 16, as TensorFlow 1 applies it to an LSTM: to the one
+    matrix (feature + hidden, 4 hidden) that takes input and output to all gates.
+    """
+    rng = np.random.default_rng([recipe.seed, 0])
+    weights: Weights = {}
+    shapes = _shapes(recipe)
+    for name, (shape, fan) in shapes.items():
+        if recipe.init == "uniform":
+            bound = 1 / math.sqrt(fan)
+            drawn = rng.uniform(-bound, bound, shape)
+        elif recipe.init == "glorot" and name.startswith("head."):
+            drawn = rng.standard_normal(shape)
+        elif len(shape) == 1:
+            drawn = np.zeros(shape)
+        elif recipe.init == "glorot":
+            (gates, below), _ = shapes[name.replace("weight_hh", "weight_ih")]
+            bound = math.sqrt(6 / (below + recipe.hidden + gates))
+            drawn = rng.uniform(-bound, bound, shape)
+        else:
+            drawn = 0.01 * rng.standard_normal(shape)
+        weights[name] = drawn.astype(np.float32)
+    set_biases(recipe, weights)
+    return weights
+
+
+def set_biases(recipe: Recipe, weights: Weights) -> None:
+    """Change first weights, in place, by what the recipe says of the biases of an LSTM."""
+    for name, value in weights.items():
+        if name.startswith("lstm.bias_ih"):
+            value[recipe.hidden : 2 * recipe.hidden] += recipe.forget_bias
+        if not is_trained(recipe, name):
+            value[...] = 0
+
+
+def is_trained(recipe: Recipe, name: str) -> bool:
+    """Whether a training changes the weights called so: one of two biases may stay zero."""
+    return recipe.biases == 2 or not name.startswith("lstm.bias_hh")
+
+
+def draw_order(recipe: Recipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+    """The batches of one epoch (from 0) of `n` images, as indices."""
+    size, steps = recipe.batch_size, recipe.steps_per_epoch
+    rng = np.random.default_rng([recipe.seed, 1, epoch])
+    if recipe.sampling == "replacement":
+        for _ in range(steps or n // size):
+            yield rng.integers(n, size=size)
+    elif steps:
+        yield from _running_on(recipe, n, epoch)
+    else:
+        shuffled = rng.permutation(n)
+        for start in range(0, n, size):
+            yield shuffled[start : start + size]
+
+
+def _running_on(recipe: Recipe, n: int, epoch: int) -> Int64[np.ndarray, "steps batch"]:
+    """An epoch's part of an endless row of shuffled passes with no gap between them."""
+    length = recipe.steps_per_epoch * recipe.batch_size
+    start = epoch * length
+    passes = range(start // n, math.ceil((start + length) / n))
+    shuffled = [np.random.default_rng([recipe.seed, 1, i]).permutation(n) for i in passes]
+    row = np.concatenate(shuffled)[start - passes.start * n :]
+    return row[:length].reshape(-1, recipe.batch_size)
+
+
+def _shapes(recipe: Recipe) -> Mapping[str, tuple[tuple[int, ...], int]]:
+    """Shape of each of the weights, and the fan that bounds its first values, as torch has it."""
+    feature, hidden = scan(recipe.scan).shape[1], recipe.hidden
+    shapes: dict[str, tuple[tuple[int, ...], int]] = {}
+    if recipe.network == "mlp":
+        shapes["hidden.weight"] = (hidden, feature), feature
+        shapes["hidden.bias"] = (hidden,), feature
+    else:
+        for layer in range(recipe.layers):
+            below = hidden if layer else feature
+            shapes[f"lstm.weight_ih_l{layer}"] = (4 * hidden, below), hidden
+            shapes[f"lstm.weight_hh_l{layer}"] = (4 * hidden, hidden), hidden
+            shapes[f"lstm.bias_ih_l{layer}"] = (4 * hidden,), hidden
+            shapes[f"lstm.bias_hh_l{layer}"] = (4 * hidden,), hidden
+    shapes["head.weight"] = (_DIGITS, hidden), hidden
+    shapes["head.bias"] = (_DIGITS,), hidden
+    return shapes

@@ -1,0 +1,315 @@
+"""The engine that runs on PyTorch: owns modules, optimiser and torch's way of drawing numbers.
+
+First weights and data order are drawn exactly as the published scripts draw them: one global
+generator, seeded once, gives the weights of the modules in the order of their making, and then two
+numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle).
+What those scripts do not have, Glorot's weights and epochs of a number of steps, is from `drawing`.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.errors import ModelError, UsageError
+from rowscan.recipes import Recipe
+from rowscan.scans import SIDE, scan
+from rowscan.training.engines.distributed import current
+from rowscan.training.engines.interface import Arrays
+from rowscan.training.engines.muon import Muon
+from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
+from rowscan.training.engines.seeded import draw_order, first_weights, is_trained, set_biases
+from rowscan.training.engines.sweep import SweepClassifier
+from rowscan.training.synthesis.augmentation import as_ink, augment
+from rowscan.training.synthesis.negatives import draw_no_digits
+
+DIGITS = 10
+NO_DIGIT = DIGITS
+"""The answer of a network that has been shown what is no digit."""
+_ENDS = ("embed", "head")
+"""Layers that Muon is not for: the first and the last."""
+
+
+class TorchTraining:
+    """A module in training: its parameters, optimiser, and what a checkpoint keeps of both."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module, device: str) -> None:
+        self.recipe = recipe
+        self.ranks = current()
+        self.device = _device(device)
+        network.to(self.device)
+        self._parameters = dict(network.named_parameters())
+        if recipe.init == "glorot":
+            self.load_weights(first_weights(recipe))
+        else:
+            set_biases(recipe, weights := self.weights())
+            self.load_weights(weights)
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(is_trained(recipe, name))
+        trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
+        self._optimizers = _optimizers(recipe, trained)
+
+    def descend(
+        self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
+    ) -> tuple[float, int]:
+        """One step of the optimiser down the loss.
+
+        Args:
+            loss: mean over this process's share of the batch, and
+            correct: answers in it.
+            share: how much of the batch this is; 1 where there is one process.
+            learning_rate: step size.
+
+        Returns:
+            The same of the whole batch.
+        """
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        if share < 1:
+            loss = loss * share
+        if share > 0:
+            loss.backward()  # type: ignore[no-untyped-call]
+        if self.ranks.world > 1:
+            said = torch.stack([loss.detach(), correct.detach().float()])
+            trained = [p for p in self._parameters.values() if p.requires_grad]
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.ranks.add([said, *(p.grad for p in trained if p.grad is not None)])
+            loss, correct = said.unbind()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+        return loss.item(), round(correct.item())
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights, by name, as copies."""
+        return {name: _copy(value) for name, value in self._parameters.items()}
+
+    def load_weights(self, weights: Arrays) -> None:
+        """Replace the weights.
+
+        Raises:
+            ModelError: names or shapes are not those of this network.
+        """
+        shapes = {name: tuple(value.shape) for name, value in self._parameters.items()}
+        given = {name: value.shape for name, value in weights.items()}
+        if shapes != given:
+            wrong = sorted(name for name in shapes | given if shapes.get(name) != given.get(name))
+            raise ModelError(
+                None, f"weights do not fit recipe {self.recipe.name}: {', '.join(wrong)}"
+            )
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, and the optimiser's memory under `optimizer.NAME.KEY`."""
+        memory = {
+            f"optimizer.{name}.{key}": _copy(value)
+            for name, parameter in self._parameters.items()
+            for optimizer in self._optimizers
+            for key, value in optimizer.state.get(parameter, {}).items()
+        }
+        return self.weights() | memory
+
+    def load_state(self, state: Arrays) -> None:
+        """Continue exactly where `state()` was taken."""
+        self.load_weights({name: state[name] for name in self._parameters})
+        names = {parameter: name for name, parameter in self._parameters.items()}
+        for optimizer in self._optimizers:
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                prefix = f"optimizer.{names[parameter]}."
+                optimizer.state[parameter] = {
+                    key.removeprefix(prefix): torch.from_numpy(np.array(value)).to(self.device)
+                    for key, value in state.items()
+                    if key.startswith(prefix)
+                }
+
+
+class TorchEngine(TorchTraining):
+    """A network of a recipe in training on PyTorch; see `engines.interface`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: str = "auto",
+        *,
+        network: Callable[[], Classifier] | None = None,
+    ) -> None:
+        """Draw the first weights.
+
+        Args:
+            recipe: what to train.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+            network: makes another network than the recipe names, to be compared with it.
+        """
+        self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
+        self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = network() if network else _network(recipe, *self._scan.shape)
+            self._generator_state = torch.get_rng_state()
+        super().__init__(recipe, self.network, device)
+        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+        self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Take the images; those that no step will change go to the device in reading order."""
+        self._images = torch.from_numpy(images.copy())
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+        if not self._draws:
+            self._sequences = self._in_reading_order(self._images)
+            self._labels = self._labels.to(self.device)
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
+        n, size = len(self._images), self.recipe.batch_size
+        if self.recipe.steps_per_epoch:
+            yield from draw_order(self.recipe, n, epoch)
+            return
+        generator = torch.Generator()
+        generator.set_state(self._generator_state)
+        for _ in range(epoch + 1):
+            _draw_seed(generator)  # DataLoader's base seed, for workers that nobody starts
+            shuffle_seed = _draw_seed(generator)
+        generator.manual_seed(shuffle_seed)
+        if self.recipe.sampling == "shuffle":
+            shuffled = torch.randperm(n, generator=generator).numpy()
+            yield from (shuffled[i : i + size] for i in range(0, n, size))
+        else:
+            for _ in range(n // size):
+                yield torch.randint(n, (size,), generator=generator).numpy()
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+        x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
+        mine = self.ranks.share(len(labels))
+        share = (mine.stop - mine.start) / len(labels)
+        loss = correct = torch.zeros((), device=self.device)
+        if share:
+            x, labels = x[:, mine], labels[mine]
+            logits = self.network(x)
+            loss = nn.functional.cross_entropy(logits, labels)
+            digits = slice(max(0, len(batch) - mine.start))
+            correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
+        return self.descend(loss, correct, share, learning_rate)
+
+    def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(batch).to(self.device)
+        return self._inputs(self._sequences[index]), self._labels[index]
+
+    def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
+        generator = generator_of(self.recipe.seed, *batch.tolist())
+        index = torch.from_numpy(batch)
+        images, labels = self._images[index], self._labels[index]
+        handwriting = self.recipe.augmentation == "handwriting"
+        ink = augment(images, labels, generator) if handwriting else as_ink(images)
+        n = round(self.recipe.no_digits * len(batch))
+        ink = torch.cat([ink, draw_no_digits(n, images, labels, generator)])
+        labels = torch.cat([labels, torch.full((n,), NO_DIGIT)])
+        x = self._inputs(255 * self._in_reading_order(ink))
+        return x, labels.to(self.device)
+
+    @torch.inference_mode()
+    def belief(
+        self, images: UInt8[np.ndarray, "n height width"]
+    ) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities after each step of the scan; the last are the answer."""
+        pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
+        probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
+        digits, none = probabilities.tensor_split([DIGITS], -1)
+        digits = digits + none.sum(-1, keepdim=True) / DIGITS
+        belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()
+        return belief
+
+    def _in_reading_order(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, self._scan.flatten()].to(self.device)
+
+    def _inputs(self, sequences: Tensor) -> Tensor:
+        """What the network sees, float32 (time, batch, feature), of levels 0 to 255."""
+        x = sequences.view(len(sequences), *self._scan.shape).transpose(0, 1).float()
+        if self.recipe.pixels == "raw":
+            return x
+        x = x / 255
+        return x if self.recipe.pixels == "unit" else (x - 0.5) / 0.5
+
+
+def _network(recipe: Recipe, steps: int, features: int) -> Classifier:
+    classes = DIGITS + bool(recipe.no_digits)
+    network: Classifier
+    if recipe.network == "lstm":
+        network = LSTMClassifier(features, recipe.hidden, recipe.layers, classes)
+    elif recipe.network == "mlp":
+        network = MLPClassifier(features, recipe.hidden, classes)
+    else:
+        network = SweepClassifier(features, steps, recipe.hidden, recipe.layers, classes)
+    if recipe.init == "normal":
+        for name, parameter in network.named_parameters():
+            if "bias" in name:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.01)
+    return network
+
+
+def _optimizers(
+    recipe: Recipe, named: Mapping[str, nn.Parameter]
+) -> tuple[torch.optim.Optimizer, ...]:
+    rate, parameters = recipe.learning_rate, list(named.values())
+    if recipe.optimizer == "muon":
+        hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_ENDS)}
+        muon = Muon(hidden.values(), rate, recipe.weight_decay)
+        return muon, _adamw(recipe, [p for name, p in named.items() if name not in hidden])
+    if recipe.optimizer == "adamw":
+        return (_adamw(recipe, parameters),)
+    if recipe.optimizer == "adam":
+        return (torch.optim.Adam(parameters, lr=rate, fused=True),)
+    if recipe.optimizer == "adadelta":
+        return (torch.optim.Adadelta(parameters, lr=rate),)
+    return (torch.optim.SGD(parameters, lr=rate),)
+
+
+def _adamw(recipe: Recipe, parameters: Collection[nn.Parameter]) -> torch.optim.Optimizer:
+    groups = [
+        {"params": [p for p in parameters if p.ndim == 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim != 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _device(name: str) -> torch.device:
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(device for device, there in available.items() if there))
+    if not available.get(name, False):
+        there = ", ".join(device for device, there in available.items() if there)
+        raise UsageError(f"device {name!r} is not available here; there is: {there}")
+    return torch.device(name)
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """A generator of torch whose row of random numbers these numbers decide."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
+def _draw_seed(generator: torch.Generator) -> int:
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+
+
+def _copy(value: Tensor) -> np.ndarray:
+    return value.detach().cpu().numpy().copy()

@@ -1,0 +1,1 @@
+"""Composed training data: augmented digits, drawn characters, lines of writing."""

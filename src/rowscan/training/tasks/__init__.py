@@ -1,0 +1,1 @@
+"""One package a task: its engine, data, evaluator, ONNX graph and summary."""

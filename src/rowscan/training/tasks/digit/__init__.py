@@ -1,0 +1,1 @@
+"""The task `digit`: one image of a digit to ten probabilities."""

@@ -1,0 +1,1 @@
+"""The task `line`: one line of writing to its text, by CTC."""

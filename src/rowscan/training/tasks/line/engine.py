@@ -1,0 +1,127 @@
+"""The engine of the line model: composes lines, and trains a network to read them, on PyTorch.
+
+The loss is connectionist temporal classification: minus the log of the probability that the
+network gives to the text, over all the ways to write it into its steps (see `recognition.ctc`).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as fn
+
+from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.recipes import Recipe
+from rowscan.recognition.ctc import likeliest_path
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
+from rowscan.training.engines.sweep import STEPS_A_PATCH, LineReader
+from rowscan.training.engines.torch import TorchTraining, generator_of
+from rowscan.training.synthesis.documents import Documents, join
+from rowscan.training.synthesis.lines import Lines, compose
+
+COMPOSED = 1
+"""The seeds of lines: this and the line's number for training, see `held_out` for others."""
+
+
+class LineEngine(TorchTraining):
+    """A `LineReader` in training; the verbs of `engines.interface`, of lines.
+
+    An index in a batch is no image's: it is the number of a line, which decides how it is composed.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = LineReader(
+                LINE_HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2
+            )
+        super().__init__(recipe, self.network, device)
+        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+        self._documents: Documents | None = None
+
+    def load_images(
+        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> None:
+        """Take the digits that lines are composed of."""
+        self._images = torch.from_numpy(images.copy())
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+
+    def load_documents(self, documents: Documents) -> None:
+        """From now on half of each batch is of a user's own lines."""
+        self._documents = documents
+
+    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+        """The batches of one epoch (from 0): numbers that no line had before."""
+        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            yield np.arange(step * size, (step + 1) * size)
+
+    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+        """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
+        generator = generator_of(self.recipe.seed, COMPOSED, int(batch[0]))
+        own = len(batch) // 2 if self._documents else 0
+        lines = compose(len(batch) - own, self._images, self._labels, generator)
+        if self._documents and own:
+            lines = join([lines, self._documents.draw(own, generator)])
+        losses, right = [torch.empty(0, device=self.device)], 0
+        for part in lines.of_like_widths():
+            mine = part.share(self.ranks.share(len(part.widths)))
+            if not mine.widths:
+                continue
+            logits = self._logits(mine.ink)
+            losses.append(ctc_loss(logits, mine))
+            right += exact(logits.detach().softmax(-1).cpu().numpy(), mine)
+        each = torch.cat(losses)
+        loss = each.mean() if len(each) else torch.zeros((), device=self.device)
+        share = len(each) / len(batch)
+        return self.descend(loss, loss.new_tensor(right), share, learning_rate)
+
+    @torch.inference_mode()
+    def read(self, lines: Lines) -> tuple[Float32[np.ndarray, "time n 11"], float]:
+        """Probabilities at each step, and the mean loss in nats."""
+        logits = self._logits(lines.ink)
+        probabilities: np.ndarray = logits.softmax(-1).cpu().numpy()
+        return probabilities, float(ctc_loss(logits, lines).mean())
+
+    def _logits(self, ink: Float32[Tensor, "n 32 width"]) -> Tensor:
+        padded = fn.pad(ink, (0, -ink.shape[2] % PATCH))
+        return self.network(padded.to(self.device))  # type: ignore[no-any-return]
+
+
+def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: Lines) -> Float32[Tensor, " n"]:
+    """Minus the log-probability of each line's text (Graves et al. 2006), in nats."""
+    texts = [digit + 1 for label in lines.labels for digit in label]
+    return fn.ctc_loss(
+        logits.log_softmax(-1),
+        torch.tensor(texts, dtype=torch.int64, device=logits.device),
+        torch.tensor([steps(width) for width in lines.widths]),
+        torch.tensor([len(label) for label in lines.labels]),
+        reduction="none",
+        zero_infinity=True,  # a text that does not fit teaches nothing
+    )
+
+
+def steps(width: int) -> int:
+    """So many steps a line of so many columns has."""
+    return STEPS_A_PATCH * -(-width // PATCH)
+
+
+def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: Lines) -> int:
+    """How many of the lines the likeliest path reads rightly."""
+    return sum(
+        likeliest_path(probabilities[: steps(width), line]) == label
+        for line, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
+    )
+
+
+def held_out(
+    images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"], *, seed: int
+) -> Iterator[Lines]:
+    """Batches of lines of digits that no training uses, without end; always the same ones."""
+    digits, truth = torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
+    batch = 0
+    while True:
+        yield compose(32, digits, truth, generator_of(seed, COMPOSED + 1, batch))
+        batch += 1

@@ -1,0 +1,174 @@
+"""One training on several processes: the same as on one, and an end that can be gone on from."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+from torch import distributed
+
+from rowscan.datasets.digits import load_digits
+from rowscan.recipes import Recipe, change, find
+from rowscan.training.engines.distributed import Ranks, current, joined
+from rowscan.training.engines.factory import create
+from rowscan.training.tasks.line.engine import LineEngine
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+RECIPES: dict[str, dict[str, object]] = {
+    "lstm-rows": {"hidden": 12},
+    "sweep": {"hidden": 8, "layers": 1, "batch_size": 21},
+    "line": {"hidden": 8, "layers": 1, "batch_size": 7},
+    "mlp": {"batch_size": 1},  # one of two processes has nothing to do
+}
+
+
+def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*TORCHRUN, f"--nproc-per-node={processes}", *map(str, command)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    return out
+
+
+def recipe_of(name: str) -> Recipe:
+    base = change(find("mlp-numpy"), {"engine": "torch"}) if name == "mlp" else find(name)
+    return change(base, RECIPES[name])
+
+
+def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.ndarray]:
+    """In one process, or with the others that have been joined."""
+    recipe = recipe_of(name)
+    engine = LineEngine(recipe, "cpu") if recipe.network == "line" else create(recipe, "cpu")
+    train = load_digits(data).train
+    engine.load_images(train.images, train.labels)
+    said = [
+        engine.step(batch, 0.01) for batch, _ in zip(engine.order(0), range(steps), strict=False)
+    ]
+    figures = {"loss": np.array([loss for loss, _ in said])}
+    return engine.weights() | figures | {"correct": np.array([right for _, right in said])}
+
+
+if __name__ == "__main__":
+    with joined("cpu") as ranks:
+        group = weakref.ref(distributed.group.WORLD)
+        found = weights_after_steps(sys.argv[1], Path(sys.argv[2]))
+        save_file(found, f"{sys.argv[3]}-{ranks.rank}")
+    assert group() is None, "a group that outlives the training may abort the process at its end"
+
+
+@given(st.integers(0, 1000), st.integers(1, 64))
+def test_shares_are_all_of_a_batch_and_about_equal(n: int, world: int) -> None:
+    shares = [Ranks(rank, world).share(n) for rank in range(world)]
+    assert [i for share in shares for i in range(n)[share]] == list(range(n))
+    sizes = [share.stop - share.start for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined("auto") as ranks:
+        assert ranks == current() == Ranks(0, 1)
+        assert ranks.from_first(lambda: 7) == 7
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_processes_take_the_steps_of_one(name: str, tiny: Path, tmp_path: Path) -> None:
+    finish(torchrun(2, __file__, name, tiny, tmp_path / "found", cwd=tmp_path))
+    expected = weights_after_steps(name, tiny)
+    for rank in range(2):
+        found = load_file(tmp_path / f"found-{rank}")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(found[key], value, atol=1e-5, rtol=1e-5, err_msg=key)
+
+
+COMMAND = ["-m", "rowscan", "train", "lstm-rows", "--data", "DATA", "--output", "run"]
+# At the recipe's learning rate of 0.01 rounding alone grows to 2e-4 on such easy images.
+HUNDRED = ["--set", "steps_per_epoch=50", "--epochs", "2", "--set", "learning_rate=0.001"]
+
+
+def command(data: Path, *more: str) -> list[str]:
+    return [str(data) if word == "DATA" else word for word in [*COMMAND, *more]]
+
+
+def test_a_hundred_steps_on_two_processes_give_the_weights_of_one(
+    tiny: Path, tmp_path: Path
+) -> None:
+    found = []
+    for processes in (1, 2):
+        cwd = tmp_path / str(processes)
+        cwd.mkdir()
+        out = finish(torchrun(processes, *command(tiny, *HUNDRED), cwd=cwd))
+        assert out.count("accuracy") == 1  # one of them prints
+        found.append(load_file(cwd / "run" / "weights.safetensors"))
+    for key, value in found[0].items():
+        np.testing.assert_allclose(found[1][key], value, atol=1e-4, rtol=0, err_msg=key)
+
+
+def test_a_process_that_dies_ends_the_training_which_others_go_on_with(
+    tiny: Path, tmp_path: Path
+) -> None:
+    long = ["--set", "steps_per_epoch=3000", "--epochs", "2", "--set", "hidden=16"]
+    process = torchrun(2, *command(tiny, *long), cwd=tmp_path)
+    run = tmp_path / "run"
+    end = time.monotonic() + 60
+    while not (run / "checkpoint.safetensors").exists():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.1)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    (line,) = [line for line in said.splitlines() if line.startswith("rowscan: ")]
+    assert line.endswith("go on with: rowscan train --resume run")
+    assert "ended" in line
+    # On one process again, cut short: what remains is as the two had begun it.
+    resumed = subprocess.run(
+        [sys.executable, "-m", "rowscan", "train", "--resume", "run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ("mlp-numpy", "the numpy engine trains in one process: leave out torchrun"),
+        ("lstm-rowz", "no recipe is called 'lstm-rowz'"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_once(
+    recipe: str, reason: str, tiny: Path, tmp_path: Path
+) -> None:
+    process = torchrun(2, "-m", "rowscan", "train", recipe, "--data", tiny, cwd=tmp_path)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode != 0
+    lines = [line for line in said.splitlines() if line.startswith("rowscan: ")]
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert not (tmp_path / "runs").exists()

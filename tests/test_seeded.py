@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rowscan.recipes import change, find
+from rowscan.training.engines.seeded import draw_order, first_weights
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    size=st.integers(1, 90),
+    steps=st.integers(1, 12),
+    seed=st.integers(0, 99),
+    epochs=st.permutations(range(4)),
+)
+def test_passes_run_on_into_each_other(
+    n: int, size: int, steps: int, seed: int, epochs: list[int]
+) -> None:
+    """Epochs of whole batches, drawn in any order, in a row: one shuffle of all after another."""
+    values = {"batch_size": size, "steps_per_epoch": steps, "seed": seed}
+    recipe = change(find("lstm-rows-tf"), values)
+    drawn = {epoch: np.array(list(draw_order(recipe, n, epoch))) for epoch in epochs}
+    assert all(batches.shape == (steps, size) for batches in drawn.values())
+    row = np.concatenate([drawn[epoch].reshape(-1) for epoch in range(4)])
+    for start in range(0, len(row) - n + 1, n):
+        assert sorted(row[start : start + n].tolist()) == list(range(n))
+    rest = row[len(row) // n * n :]
+    assert len(set(rest.tolist())) == len(rest)
+
+
+def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -> None:
+    recipe = change(find("lstm-rows-tf"), {"batch_size": 10, "steps_per_epoch": 20})
+    row = np.concatenate(list(draw_order(recipe, 100, 0)))
+    one = np.concatenate(list(draw_order(change(recipe, {"steps_per_epoch": 0}), 100, 0)))
+    np.testing.assert_array_equal(row[:100], one)
+    assert (row[:100] != row[100:]).any()
+
+
+def test_rounds_with_replacement_have_as_many_steps_as_are_asked_for() -> None:
+    recipe = change(find("mlp-numpy"), {"steps_per_epoch": 7})
+    assert [len(batch) for batch in draw_order(recipe, 50, 0)] == [100] * 7
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
+    """One uniform kernel (in + hidden, 4 hidden), zero biases but the forget bias, normal head."""
+    recipe = change(find("lstm-rows-tf"), {"layers": layers})
+    weights = first_weights(recipe)
+    for layer, width in enumerate([28 + 128, 128 + 128][:layers]):
+        kernel = np.hstack([weights[f"lstm.weight_{part}_l{layer}"] for part in ("ih", "hh")])
+        assert kernel.shape == (512, width)
+        bound = math.sqrt(6 / (width + 512))
+        assert 0.999 * bound < np.abs(kernel).max() <= np.float32(bound)
+        assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+        assert abs(kernel.mean()) < 5 * bound / math.sqrt(3 * kernel.size)
+        bias = weights[f"lstm.bias_ih_l{layer}"].reshape(4, 128)  # i, f, g, o
+        np.testing.assert_array_equal(bias, np.repeat([[0], [1], [0], [0]], 128, axis=1))
+        np.testing.assert_array_equal(weights[f"lstm.bias_hh_l{layer}"], 0)
+    assert weights["head.weight"].std() == pytest.approx(1, rel=0.1)
+    assert np.abs(weights["head.bias"]).max() > 0.5  # drawn, not zero: P of less is 1e-4
+    assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
+
+
+def test_a_forget_bias_is_added_to_what_is_drawn_and_one_bias_of_two_stays_zero() -> None:
+    recipe = change(find("lstm-rows"), {"engine": "numpy"})
+    plain = first_weights(recipe)
+    changed = first_weights(change(recipe, {"forget_bias": 0.5, "biases": 1}))
+    expected = plain["lstm.bias_ih_l0"].copy()
+    expected[64:128] += 0.5
+    np.testing.assert_array_equal(changed["lstm.bias_ih_l0"], expected)
+    np.testing.assert_array_equal(changed["lstm.bias_hh_l0"], 0)
+    np.testing.assert_array_equal(changed["head.weight"], plain["head.weight"])
