@@ -8,10 +8,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# No test may depend on how fast the machine is that hour.
+hypothesis.settings.register_profile(
+    "rowscan", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("rowscan")
+
+# Tests run side by side, one a core, and so does what they start.
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests
 # start would inherit that.

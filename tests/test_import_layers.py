@@ -1,8 +1,11 @@
-"""The light path stays light: what a user imports to read never drags in what trains."""
+"""A module imports only what stands below it, and the light path stays light."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -14,6 +17,66 @@ from rowscan.recognition.ctc import likeliest_path
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
 CHECKS = {"jaxtyping", "beartype"}
 FAR = {"ray", "fsspec", "pyarrow", "s3fs", "aiohttp", "pandas"}
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def check_layers(source: Path) -> subprocess.CompletedProcess[str]:
+    """The contracts of pyproject.toml, for the package in this folder."""
+    command = "from importlinter.cli import import_linter; import_linter()"
+    return subprocess.run(
+        [sys.executable, "-c", command, "lint", "--no-cache", "--no-logo", ROOT / "pyproject.toml"],
+        env={**os.environ, "PYTHONPATH": str(source), "COLUMNS": "200"},
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_module_imports_only_what_stands_below_it() -> None:
+    done = check_layers(ROOT / "src")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        (
+            "io/storage",
+            "from rowscan.reader import Reader",
+            "rowscan.io is not allowed to import rowscan.reader",
+        ),
+        (
+            "server/app",
+            "from rowscan.training import loop",
+            "rowscan.server is not allowed to import rowscan.training",
+        ),
+        (
+            "errors",
+            "def f():\n    import rowscan.scans",
+            "rowscan.errors is not allowed to import rowscan.scans",
+        ),
+        (
+            "training/runs",
+            "from rowscan.training.loop import train",
+            "rowscan.training.runs is not allowed to import",
+        ),
+        ("io/atomic", "from rowscan.io.storage import join", ".storage -> .atomic"),
+        ("unheard_of", "", "unheard_of"),
+    ],
+)
+def test_an_import_of_what_stands_above_is_found(
+    module: str, line: str, said: str, tmp_path: Path
+) -> None:
+    ignored = shutil.ignore_patterns("*.onnx", "__pycache__")
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=ignored)
+    with (tmp_path / "src" / "rowscan" / f"{module}.py").open("a") as file:
+        file.write(f"\n{line}\n")
+    done = check_layers(tmp_path / "src")
+    assert done.returncode == 1, done.stderr
+    assert said in done.stdout
 
 
 def modules_after(code: str) -> set[str]:

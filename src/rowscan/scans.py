@@ -32,6 +32,9 @@ PATCH = 4
 LINE_HEIGHT = 32
 """Height of a line of ink, in pixels."""
 
+STEPS_A_PATCH = 2
+"""Answers of a line model for each column of patches: two, as digits may stand close."""
+
 _PERMUTED_SEED = 2015
 
 _PIXELS = np.arange(SIDE * SIDE, dtype=np.int64)

@@ -19,11 +19,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rowscan.arrays import Float32
 from rowscan.recognition.ctc import CLASSES
-from rowscan.scans import ALONG, DIRECTIONS, PATCH, Directions
+from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_A_PATCH, Directions
 from rowscan.training.engines.networks import Classifier
-
-STEPS_A_PATCH = 2
-"""So many answers a column of patches, that digits may stand close."""
 
 
 class SweepClassifier(Classifier):

@@ -20,9 +20,8 @@ from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
 from rowscan.recognition.ctc import align, text_probability
-from rowscan.scans import PATCH
+from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import find_lines
-from rowscan.training.engines.sweep import STEPS_A_PATCH
 from rowscan.training.synthesis.augmentation import pen, pixelwise, thickness, tone, uniform
 from rowscan.training.synthesis.lines import Lines
 

@@ -14,8 +14,8 @@ from torch.nn import functional as fn
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import Recipe
 from rowscan.recognition.ctc import likeliest_path
-from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
-from rowscan.training.engines.sweep import STEPS_A_PATCH, LineReader
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
+from rowscan.training.engines.sweep import LineReader
 from rowscan.training.engines.torch import TorchTraining, generator_of
 from rowscan.training.synthesis.documents import Documents, join
 from rowscan.training.synthesis.lines import Lines, compose
