@@ -84,8 +84,9 @@ def test_reproduce_measures_on_the_images_of_the_claim(rowscan: Command) -> None
     (result,) = json.loads(done.stdout)
     assert result["seeds"] == [0, 1]
     assert result["published"]["images"] == 10_000
-    assert all(0.95 < accuracy < 0.97 for accuracy in result["accuracies"])
-    assert isinstance(result["stands"], bool)
+    assert all(0.7 < accuracy < 0.97 for accuracy in result["accuracies"])  # some break
+    assert result["verdict"] in ("typical", "lucky", "none")
+    assert result["stands"] is (result["verdict"] == "typical")
 
 
 def wrong(tmp_path: Path) -> list[tuple[list[str], int, str]]:

@@ -1,4 +1,4 @@
-"""Figures about answers: accuracy with its interval, calibration, confusion, and published claims.
+"""Figures about answers: accuracy with its interval, calibration, confusion; verdicts on claims.
 
 It sees probabilities and true labels; it knows nothing of models, files or training.
 """
@@ -6,8 +6,8 @@ It sees probabilities and true labels; it knows nothing of models, files or trai
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist, fmean, stdev
-from typing import Any
+from statistics import NormalDist, median
+from typing import Any, Literal
 
 import numpy as np
 
@@ -160,26 +160,65 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def claim_stands(published: float, measured: Sequence[float], images: int) -> bool:
-    """Whether our trainings bear out a published accuracy.
+Verdict = Literal["typical", "lucky", "none", "reached", "missed"]
+"""Who reaches a published accuracy: the typical run (the median), only a lucky one, or none.
 
-    It stands if the mean over the trainings reaches the published figure, or if the published
-    figure lies within two sample standard deviations of that mean. A single training has no
-    deviation: it must reach the figure.
+Of a single run nobody can say whether it is typical: it has `reached` the figure or `missed` it.
+"""
+
+
+def judge(published: float, measured: Sequence[float], images: int) -> Verdict:
+    """Which of our runs reach a published accuracy. How far they scatter does not count.
 
     Args:
         published: the claimed accuracy, 0 to 1.
-        measured: one accuracy for each training, 0 to 1.
-        images: how many test images each was measured on. Figures that differ by less than a
-            thousandth of an image are equal, so that floating point decides no claim.
+        measured: the accuracy of each run, 0 to 1.
+        images: the test images that each was measured on.
 
     Raises:
         DataError: nothing was measured.
     """
+    reaching = runs_reaching(published, measured, images)
+    if len(measured) == 1:
+        return "reached" if reaching else "missed"
+    if runs_reaching(published, [median(measured)], images):
+        return "typical"
+    return "lucky" if reaching else "none"
+
+
+def runs_reaching(published: float, measured: Sequence[float], images: int) -> int:
+    """How many runs reach a published accuracy; arguments and errors are those of `judge`.
+
+    Figures that differ by less than a thousandth of an image are equal, so floating point decides
+    nothing.
+    """
     if not measured or images < 1:
-        raise DataError(None, "a claim cannot be judged without a measurement")
-    deviation = stdev(measured) if len(measured) > 1 else 0.0
-    return published - fmean(measured) <= 2 * deviation + 0.001 / images
+        raise DataError(None, f"nothing to judge: {len(measured)} runs on {images} images")
+    return sum(published - accuracy <= 0.001 / images for accuracy in measured)
+
+
+def low_fence(accuracies: Sequence[float], images: int) -> float | None:
+    """The accuracy below which a run is an outlier, far worse than the typical one.
+
+    It lies three deviations below the median (Leys et al. 2013, doi:10.1016/j.jesp.2013.03.013).
+    The deviation is the median absolute deviation times 1.4826, as for a normal distribution, and
+    never less than the standard error of one run on its test images. Up to half of the runs may
+    be outliers without moving it, where quartiles (Tukey's fences) bear a quarter.
+
+    Returns:
+        None for fewer than three runs: of two, nobody can say which is the typical one.
+
+    Raises:
+        DataError: there are no images.
+    """
+    if images < 1:
+        raise DataError(None, f"expected at least one image, got {images}")
+    if len(accuracies) < 3:
+        return None
+    middle = median(accuracies)
+    mad = median(abs(accuracy - middle) for accuracy in accuracies)
+    error = math.sqrt(middle * (1 - middle) / images)
+    return middle - 3 * max(mad / NormalDist().inv_cdf(0.75), error)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
-"""Measure the published claims again: train each system over several seeds and compare."""
+"""Published claims measured again: each system is trained over several seeds and compared.
+
+It owns no statistics; those are in `rowscan.metrics`.
+"""
 
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rowscan.errors import UsageError
-from rowscan.metrics import claim_stands
+from rowscan.metrics import Verdict, judge, low_fence, runs_reaching
 from rowscan.recipes import RECIPES, Published, find
 from rowscan.training.engines.factory import create
 from rowscan.training.loop import train
@@ -32,16 +36,38 @@ class Reproduction:
     """Time of each training, measurements while training included."""
 
     @property
-    def stands(self) -> bool | None:
-        """Whether the claim stands; None where no figure was published."""
+    def verdict(self) -> Verdict | None:
+        """Which runs reach the published figure; None where none was published."""
         if self.published.accuracy is None:
             return None
-        return claim_stands(self.published.accuracy, self.accuracies, self.published.images)
+        return judge(self.published.accuracy, self.accuracies, self.published.images)
+
+    @property
+    def reaching(self) -> int | None:
+        """How many runs reach the published figure; None where none was published."""
+        if self.published.accuracy is None:
+            return None
+        return runs_reaching(self.published.accuracy, self.accuracies, self.published.images)
+
+    @property
+    def outliers(self) -> int | None:
+        """How many runs end far below the median on the whole test set; None for under three."""
+        fence = low_fence(self.test_accuracies, self.test_images)
+        return None if fence is None else sum(a < fence for a in self.test_accuracies)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
-        published = {"accuracy": self.published.accuracy, "images": self.published.images}
-        return asdict(self) | {"published": published, "stands": self.stands}
+        """A JSON-able form. `stands` says whether the median run reaches the published figure."""
+        first, middle, third = np.quantile(self.accuracies, (0.25, 0.5, 0.75)).tolist()
+        return asdict(self) | {
+            "published": {"accuracy": self.published.accuracy, "images": self.published.images},
+            "stands": None if self.verdict is None else self.verdict in ("typical", "reached"),
+            "verdict": self.verdict,
+            "reaching": self.reaching,
+            "outliers": self.outliers,
+            "median": middle,
+            "quartiles": [first, third],
+            "best": max(self.accuracies),
+        }
 
 
 def reproduce(
@@ -90,35 +116,48 @@ def reproduce(
 
 
 def to_text(reproductions: Sequence[Reproduction]) -> str:
-    """A table for a terminal, with what it was measured on."""
-    header = ("recipe", "published", "measured on the same images", "on all", "time", "claim")
-    rows = [header]
-    for one in reproductions:
-        published = one.published.accuracy
-        verdict = {True: "stands", False: "does not stand", None: "no figure to compare"}
-        rows.append(
-            (
-                one.recipe,
-                "–" if published is None else f"{published:.2%}",
-                f"{_spread(one.accuracies)} on {one.published.images:,}",
-                f"{_spread(one.test_accuracies)} on {one.test_images:,}",
-                f"{np.mean(one.seconds):.1f} s",
-                verdict[one.stands],
-            )
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    each = [
-        f"{one.recipe}, seeds {one.seeds[0]} to {one.seeds[-1]}: "
-        + " ".join(f"{accuracy:.2%}" for accuracy in one.accuracies)
-        for one in reproductions
-    ]
+    """A paragraph for each system, for a terminal, and what it was measured on."""
     found = environment()
     where = f"{found['machine']}, {found['cores']} cores, {found['date'][:10]}"
-    rule = "A claim stands when the mean reaches it or it lies within two standard deviations."
-    return "\n".join([line.rstrip() for line in lines] + ["", *each, "", rule, where])
+    return "\n\n".join([_paragraph(one) for one in reproductions] + [where])
 
 
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.2%}"
-    return f"{mean} ± {np.std(values, ddof=1) * 100:.2f}" if len(values) > 1 else mean
+_VERDICTS = {
+    "typical": "the typical run reaches it",
+    "lucky": "a lucky run reaches it, the typical one does not",
+    "none": "no run reaches it",
+    "reached": "this run reaches it; whether a typical one does, more seeds tell",
+    "missed": "this run misses it; whether a typical one does, more seeds tell",
+}
+
+
+def _paragraph(one: Reproduction) -> str:
+    runs, claimed = len(one.seeds), one.published.accuracy
+    seeds = f"seeds {one.seeds[0]} to {one.seeds[-1]}" if runs > 1 else f"seed {one.seeds[0]}"
+    on = f"of the first {one.published.images:,} test images"
+    lines = [
+        f"{one.recipe}, {seeds}, {np.mean(one.seconds):.1f} s a run",
+        f"published  {'no figure' if claimed is None else f'{claimed:.2%} {on}'}",
+        f"measured   {_spread(one.accuracies)}",
+    ]
+    if one.published.images < one.test_images:
+        lines.append(f"all {one.test_images:<6,} {_spread(one.test_accuracies)}")
+    if one.verdict is not None:
+        lines.append(f"verdict    {one.reaching} of {runs}: {_VERDICTS[one.verdict]}")
+    fence = low_fence(one.test_accuracies, one.test_images)
+    if fence is not None:
+        on = f"of all {one.test_images:,}"
+        lines.append(
+            f"outliers   {one.outliers} of {runs} far below the median: under {fence:.2%} {on}"
+        )
+    if runs > 1:
+        each = " ".join(f"{accuracy:.2%}" for accuracy in one.accuracies)
+        lines += textwrap.wrap(each, 80, initial_indent="runs       ", subsequent_indent=" " * 11)
+    return "\n".join(lines)
+
+
+def _spread(accuracies: Sequence[float]) -> str:
+    if len(accuracies) == 1:
+        return f"{accuracies[0]:.2%}"
+    first, middle, third = np.quantile(accuracies, (0.25, 0.5, 0.75))
+    return f"median {middle:.2%}, quartiles {first:.2%} and {third:.2%}, best {max(accuracies):.2%}"

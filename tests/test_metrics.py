@@ -1,6 +1,8 @@
 import functools
 import json
 import math
+import statistics
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 
 from rowscan.errors import DataError
 from rowscan.metrics import (
-    claim_stands,
+    Verdict,
     edit_distance,
+    judge,
+    low_fence,
+    runs_reaching,
     score_digits,
     score_numbers,
     wilson,
@@ -190,26 +195,118 @@ def test_no_interval_of_no_share(correct: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "measured", "stands"),
+    ("published", "measured", "verdict", "reaching"),
     [
-        (0.96, [0.961], True),
-        (0.96, [0.9595], False),  # one training has no deviation
-        (0.96, [0.96], True),
-        (0.96, [0.9585, 0.9595, 0.9605], True),  # mean 0.9595, deviation 0.001
-        (0.9614, [0.9585, 0.9595, 0.9605], True),  # 1.9 deviations above
-        (0.9616, [0.9585, 0.9595, 0.9605], False),  # 2.1 deviations above
-        (0.5, [0.97, 0.98], True),  # better than published is no refutation
-        (0.3, [0.1 + 0.2 - 1e-12], True),  # floating point decides nothing
-        (0.96, [0.95995] * 3, False),
+        (0.96, [0.961], "reached", 1),  # of one run nobody can say whether it is typical
+        (0.96, [0.96], "reached", 1),
+        (0.96, [0.9595], "missed", 0),
+        (0.96, [0.959, 0.960, 0.961], "typical", 2),
+        (0.96, [0.9585, 0.9595, 0.9605], "lucky", 1),
+        (0.9606, [0.9585, 0.9595, 0.9605], "none", 0),  # within two deviations of the mean
+        (0.9623, [0.9599, 0.9580, 0.7804], "none", 0),  # 89.94% ± 10.30: a wide spread saves none
+        (0.96, [0.9595, 0.9605], "typical", 1),  # the median of two is their mean
+        (0.96, [0.9594, 0.9605], "lucky", 1),
+        (0.96, [0.1, 0.97, 0.97], "typical", 2),  # a run that breaks condemns no claim
+        (0.5, [0.97, 0.98], "typical", 2),
+        (0.3, [0.1 + 0.2 - 1e-12], "reached", 1),  # floating point decides nothing
+        (0.3, [0.1 + 0.2 - 1e-12] * 3, "typical", 3),
+        (0.96, [0.95995] * 3, "none", 0),
     ],
 )
-def test_claims(published: float, measured: list[float], stands: bool) -> None:
-    assert claim_stands(published, measured, images=10_000) is stands
+def test_verdicts_worked_by_hand(
+    published: float, measured: list[float], verdict: Verdict, reaching: int
+) -> None:
+    assert judge(published, measured, images=10_000) == verdict
+    assert runs_reaching(published, measured, images=10_000) == reaching
 
 
-def test_a_claim_needs_a_measurement() -> None:
-    with pytest.raises(DataError):
-        claim_stands(0.96, [], images=2000)
+@pytest.mark.parametrize(
+    ("accuracies", "images", "fence"),
+    [
+        ([], 100, None),
+        ([0.9, 0.1], 100, None),
+        # Median 0.9; the standard error of a share of 0.9 among 100 is 0.03.
+        ([0.9, 0.9, 0.9], 100, 0.81),
+        ([0.9, 0.9, 0.1], 100, 0.81),
+        # Median 0.9, deviations 0, 0.01, 0.02: too little beside 0.03, enough beside 0.003.
+        ([0.9, 0.91, 0.88], 100, 0.81),
+        ([0.9, 0.91, 0.88], 10_000, 0.9 - 3 * 1.482602218505602 * 0.01),
+        # Two of five break; the deviations are 0, 0.001, 0.002, 0.4, 0.8.
+        ([0.9, 0.5, 0.902, 0.1, 0.901], 1_000_000, 0.9 - 3 * 1.482602218505602 * 0.002),
+        ([1.0] * 20, 1, 1.0),
+    ],
+)
+def test_fences_worked_by_hand(accuracies: list[float], images: int, fence: float | None) -> None:
+    assert low_fence(accuracies, images) == (fence if fence is None else pytest.approx(fence))
+
+
+def test_nothing_is_judged_without_a_measurement() -> None:
+    for call in (judge, runs_reaching):
+        with pytest.raises(DataError, match="0 runs"):
+            call(0.96, [], 2000)
+        with pytest.raises(DataError, match="0 images"):
+            call(0.96, [0.96], 0)
+    with pytest.raises(DataError, match="got 0"):
+        low_fence([0.96] * 3, 0)
+
+
+RUNS = st.lists(st.integers(0, 10_000), min_size=1, max_size=20)  # right answers of 10,000
+BETTER = {name: rank for rank, name in enumerate(["none", "lucky", "typical"])}
+
+
+@given(RUNS, st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_the_order_of_runs_decides_nothing(
+    right: list[int], published: int, random: Random
+) -> None:
+    accuracies = [count / 10_000 for count in right]
+    shuffled = random.sample(accuracies, len(accuracies))
+    claim = published / 10_000
+    assert judge(claim, shuffled, 10_000) == judge(claim, accuracies, 10_000)
+    assert low_fence(shuffled, 10_000) == low_fence(accuracies, 10_000)
+
+
+@given(
+    st.lists(st.integers(4_000, 6_000), min_size=2, max_size=20),
+    st.integers(4_000, 6_000),
+    st.integers(2, 4),
+)
+def test_a_wider_spread_makes_no_claim_typical(
+    right: list[int], published: int, factor: int
+) -> None:
+    middle = statistics.median(right)
+    wider = [middle + factor * (count - middle) for count in right]
+    verdicts = [
+        judge(published / 10_000, [count / 10_000 for count in runs], 10_000)
+        for runs in (right, wider)
+    ]
+    assert (verdicts[0] == "typical") == (verdicts[1] == "typical")
+    assert BETTER[verdicts[1]] >= BETTER[verdicts[0]]  # it can only make a lucky run luckier
+
+
+@given(RUNS, st.integers(0, 9_999), st.integers(1, 100))
+def test_a_higher_claim_is_no_easier_to_reach(right: list[int], claim: int, more: int) -> None:
+    accuracies = [count / 10_000 for count in right]
+    easy, hard = claim / 10_000, (claim + more) / 10_000
+    reaching = runs_reaching(easy, accuracies, 10_000)
+    assert runs_reaching(hard, accuracies, 10_000) <= reaching
+    assert reaching == sum(count >= claim for count in right)
+    if len(right) > 1:
+        verdict = judge(easy, accuracies, 10_000)
+        assert BETTER[judge(hard, accuracies, 10_000)] <= BETTER[verdict]
+        assert (verdict == "none") == (reaching == 0)
+        assert verdict != "typical" or 2 * reaching >= len(right)
+
+
+@given(st.lists(st.integers(9_500, 9_700), min_size=3, max_size=19), st.data())
+def test_runs_that_break_do_not_hide_one_another(right: list[int], data: st.DataObject) -> None:
+    """As many as are fewer than the good ones may break, however far: each is an outlier."""
+    broken = data.draw(st.lists(st.integers(0, 3_000), max_size=(len(right) - 1) // 2))
+    accuracies = [count / 10_000 for count in right + broken]
+    fence = low_fence(accuracies, 10_000)
+    assert fence is not None
+    outliers = [accuracy for accuracy in accuracies if accuracy < fence]
+    assert len(outliers) < len(accuracies) / 2
+    assert sorted(outliers)[: len(broken)] == sorted(count / 10_000 for count in broken)
 
 
 @given(st.text("012", max_size=6), st.text("012", max_size=6))
