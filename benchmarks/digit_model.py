@@ -19,7 +19,7 @@ import rowscan
 from rowscan.datasets.digits import load_digits, load_labelled
 from rowscan.metrics import score_digits
 from rowscan.training.runs import environment
-from rowscan.training.synthesis.negatives import draw_no_digits
+from rowscan.training.synthesis.negatives import draw_negatives
 
 SEED = 2_000_003
 SINGLE_READINGS = 1000
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"\n{'no digits':16}{'images':>8}{'AUROC':>10}{'over 0.9 sure':>16}")
     material = torch.from_numpy(mnist.images[:5000].copy())
     truth = torch.from_numpy(mnist.labels[:5000].astype(np.int64))
-    drawn = draw_no_digits(5000, material, truth, torch.Generator().manual_seed(SEED))
+    drawn = draw_negatives(5000, material, truth, torch.Generator().manual_seed(SEED))
     others = {
         "clothes": load_digits("fashion-mnist").test.images,
         "clothes, framed": load_labelled_fashion(),

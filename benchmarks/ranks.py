@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 import rowscan
 from rowscan.recipes import find
-from rowscan.training.engines.distributed import joined
+from rowscan.training.engines.distributed import process_group
 from rowscan.training.engines.factory import create
 from rowscan.training.loop import learning_rate
 from rowscan.training.runs import environment
@@ -38,7 +38,7 @@ def main() -> None:
 
 def train(target: str) -> None:
     """As one of the processes; the first writes the weights."""
-    with joined("cpu") as ranks:
+    with process_group("cpu") as group:
         train = rowscan.load_digits("mnist").train
         for name in RECIPES:
             recipe = find(name)
@@ -47,7 +47,7 @@ def train(target: str) -> None:
             steps = recipe.epochs * (len(train.images) // recipe.batch_size)
             for step, batch in zip(range(STEPS), engine.order(0), strict=False):
                 engine.step(batch, learning_rate(recipe, step, steps))
-            if ranks.is_first:
+            if group.is_main:
                 save_file(engine.weights(), f"{target}-{name}")
 
 

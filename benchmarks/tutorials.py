@@ -24,7 +24,7 @@ from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import mlp_gradients
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.seeded import first_weights
+from rowscan.training.engines.seeding import initial_weights
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
@@ -99,7 +99,7 @@ def tutorial_mlp(recipe: Recipe, split: Split) -> Iterator[None]:
     """The from-scratch network in NumPy's default precision, as published."""
     rng = np.random.default_rng(recipe.seed)
     pixels = split.images.reshape(1, len(split), -1).astype(np.float64)
-    weights = {name: value.astype(np.float64) for name, value in first_weights(recipe).items()}
+    weights = {name: value.astype(np.float64) for name, value in initial_weights(recipe).items()}
     while True:
         batch = rng.choice(len(split), recipe.batch_size)
         _, _, gradients = mlp_gradients(weights, pixels[:, batch], split.labels[batch])

@@ -13,7 +13,7 @@ import rowscan
 from rowscan.datasets.digits import Split
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.synthesis.augmentation import augment
-from rowscan.training.synthesis.negatives import draw_no_digits
+from rowscan.training.synthesis.negatives import draw_negatives
 
 COLUMNS = 14
 
@@ -44,7 +44,7 @@ def draw_no_digit_sheet(train: Split) -> None:
     images = torch.from_numpy(train.images[:500].copy())
     labels = torch.from_numpy(train.labels[:500].astype(np.int64))
     n = 4 * COLUMNS
-    drawn = draw_no_digits(n, images, labels, torch.Generator().manual_seed(4)).numpy()
+    drawn = draw_negatives(n, images, labels, torch.Generator().manual_seed(4)).numpy()
     save_sheet(drawn.reshape(4, COLUMNS, 28, 28), "no-digits")
 
 
@@ -96,7 +96,7 @@ def draw_confidence(test: Split) -> None:
     reader = rowscan.Reader()
     material = torch.from_numpy(test.images[:2000].copy())
     labels = torch.from_numpy(test.labels[:2000].astype(np.int64))
-    drawn = draw_no_digits(5000, material, labels, torch.Generator().manual_seed(5))
+    drawn = draw_negatives(5000, material, labels, torch.Generator().manual_seed(5))
     clothes = rowscan.load_digits("fashion-mnist").test.images[:5000]
     groups = {
         "handwritten digits": test.images,

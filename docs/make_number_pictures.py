@@ -21,7 +21,7 @@ from rowscan.segmentation import page
 from rowscan.segmentation.binarize import background, find_strokes, pen_width, stand_out
 from rowscan.segmentation.ruled_lines import without_rules
 from rowscan.training.synthesis.lines import compose
-from rowscan.training.synthesis.pen_digits import of_other_hands
+from rowscan.training.synthesis.pen_digits import redraw_as_allographs
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 MARKS = "–0123456789"
@@ -138,7 +138,7 @@ def draw_hands() -> None:
     hands, scale = 16, 2
     labels, whose = torch.arange(10).repeat(hands), torch.arange(hands).repeat_interleave(10)
     paper, chosen = torch.zeros(len(labels), 28, 28), torch.ones(len(labels), dtype=torch.bool)
-    ink = of_other_hands(paper, labels, whose, chosen, torch.Generator().manual_seed(1))
+    ink = redraw_as_allographs(paper, labels, whose, chosen, torch.Generator().manual_seed(1))
     sheet = ink.view(hands, 10, 28, 28).permute(1, 2, 0, 3).reshape(280, 28 * hands)
     picture = PIL.Image.fromarray(255 - (255 * sheet).byte().numpy())
     picture = picture.resize((scale * picture.width, scale * picture.height))

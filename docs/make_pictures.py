@@ -25,7 +25,7 @@ from rowscan.recipes import Recipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.by_hand import Weights
-from rowscan.training.engines.seeded import first_weights
+from rowscan.training.engines.seeding import initial_weights
 
 PICTURES = Path(__file__).parent / "pictures"
 
@@ -265,13 +265,13 @@ def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None
     figure = Figure(figsize=(10, 3.6), facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     figure.subplots_adjust(left=0.075, right=0.98, top=0.87, bottom=0.16, wspace=0.16)
-    before = reach(images, labels, rows, first_weights(rows))
+    before = reach(images, labels, rows, initial_weights(rows))
     after = reach(images, labels, rows, trained)
     curve(left, before, "before training", QUIET)
     curve(left, after, "after training", ACCENT)
     curve(
         right,
-        reach(images[:100], labels[:100], pixels, first_weights(pixels)),
+        reach(images[:100], labels[:100], pixels, initial_weights(pixels)),
         "before training",
         QUIET,
     )
@@ -298,7 +298,7 @@ def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None
 
 def draw_hidden_units(weights: Weights) -> None:
     """What each of the 50 hidden units of the perceptron has learnt: weights less first weights."""
-    first = first_weights(find("mlp-numpy"))["hidden.weight"]
+    first = initial_weights(find("mlp-numpy"))["hidden.weight"]
     units = (weights["hidden.weight"] - first).reshape(-1, 28, 28)
     # Units that speak for the same digit stand together.
     order = np.lexsort((-weights["head.weight"].max(0), weights["head.weight"].argmax(0)))

@@ -122,10 +122,10 @@ def test_uniform_numbers_fill_their_range() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, len(IMAGES)))
 def test_no_digits_are_ink_and_their_seed_decides_them(seed: int, n: int, material: int) -> None:
-    pictures = negatives.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
+    pictures = negatives.draw_negatives(n, IMAGES[:material], LABELS[:material], seeded(seed))
     assert pictures.shape == (n, 28, 28)
     assert bool(((pictures >= 0) & (pictures <= 1)).all())
-    again = negatives.draw_no_digits(n, IMAGES[:material], LABELS[:material], seeded(seed))
+    again = negatives.draw_negatives(n, IMAGES[:material], LABELS[:material], seeded(seed))
     assert torch.equal(pictures, again)
 
 

@@ -54,7 +54,7 @@ def test_how_sure_a_network_was_does_not_matter_afterwards(tiny: Path, held_out:
 def test_the_last_answer_becomes_as_rare_as_it_is_in_use(tiny: Path, held_out: Split) -> None:
     """Bayes' rule on the probabilities, whatever the temperature."""
     engine = trained(tiny, 1.0)
-    record = calibrate(engine, functools.partial(loss, engine, held_out), rarer=0.25)
+    record = calibrate(engine, functools.partial(loss, engine, held_out), prior_ratio=0.25)
     after = predict_proba(engine, held_out.images)
     weights = engine.weights()
     weights["head.bias"][-1] -= np.log(0.25)

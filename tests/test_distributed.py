@@ -17,7 +17,7 @@ from torch import distributed
 
 from rowscan.datasets.digits import load_digits
 from rowscan.recipes import Recipe, change, find
-from rowscan.training.engines.distributed import Ranks, current, joined
+from rowscan.training.engines.distributed import ProcessGroup, current_group, process_group
 from rowscan.training.engines.factory import create
 from rowscan.training.tasks.line.engine import LineEngine
 
@@ -66,16 +66,16 @@ def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.n
 
 
 if __name__ == "__main__":
-    with joined("cpu") as ranks:
-        group = weakref.ref(distributed.group.WORLD)
+    with process_group("cpu") as group:
+        world = weakref.ref(distributed.group.WORLD)
         found = weights_after_steps(sys.argv[1], Path(sys.argv[2]))
-        save_file(found, f"{sys.argv[3]}-{ranks.rank}")
-    assert group() is None, "a group that outlives the training may abort the process at its end"
+        save_file(found, f"{sys.argv[3]}-{group.rank}")
+    assert world() is None, "a group that outlives the training may abort the process at its end"
 
 
 @given(st.integers(0, 1000), st.integers(1, 64))
 def test_shares_are_all_of_a_batch_and_about_equal(n: int, world: int) -> None:
-    shares = [Ranks(rank, world).share(n) for rank in range(world)]
+    shares = [ProcessGroup(rank, world).shard(n) for rank in range(world)]
     assert [i for share in shares for i in range(n)[share]] == list(range(n))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -83,9 +83,9 @@ def test_shares_are_all_of_a_batch_and_about_equal(n: int, world: int) -> None:
 
 def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined("auto") as ranks:
-        assert ranks == current() == Ranks(0, 1)
-        assert ranks.from_first(lambda: 7) == 7
+    with process_group("auto") as group:
+        assert group == current_group() == ProcessGroup(0, 1)
+        assert group.broadcast(lambda: 7) == 7
 
 
 @pytest.mark.parametrize("name", RECIPES)

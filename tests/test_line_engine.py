@@ -14,7 +14,7 @@ from rowscan.recognition.ctc import text_probability
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.engines.factory import create
 from rowscan.training.export import _model
-from rowscan.training.synthesis.lines import Lines
+from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.line.engine import LineEngine, ctc_loss, exact, held_out, steps
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
@@ -74,7 +74,7 @@ def test_lines_to_be_examined_are_always_the_same_and_never_trained_on() -> None
 def test_exact_lines_are_counted_to_the_end_of_each() -> None:
     path = [0, 5, 5, 0, 5, 1, 1, 0, 3, 3]
     rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(3, 1)
-    lines = Lines(torch.zeros(3, 32, 20), (20, 8, 20), ((4, 4, 0, 2), (4,), (4,)))
+    lines = LineBatch(torch.zeros(3, 32, 20), (20, 8, 20), ((4, 4, 0, 2), (4,), (4,)))
     assert exact(rows, lines) == 2
 
 
@@ -82,7 +82,7 @@ def test_it_learns_to_read_one_line() -> None:
     made = engine()
     batches = held_out(IMAGES, LABELS, seed=5)
     lines = next(lines for lines in batches if max(map(len, lines.labels)) == 3)
-    few = Lines(lines.ink[:4], lines.widths[:4], lines.labels[:4])
+    few = LineBatch(lines.ink[:4], lines.widths[:4], lines.labels[:4])
     optimizer = torch.optim.Adam(made.network.parameters(), 0.01)
     for _ in range(600):
         loss = ctc_loss(made._logits(few.ink), few).mean()

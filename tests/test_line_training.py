@@ -16,7 +16,7 @@ from rowscan.training.report import LineAnswer
 from rowscan.training.runs import Place, Run
 from rowscan.training.tasks.line import evaluator as line_exam
 from rowscan.training.tasks.line.engine import LineEngine
-from rowscan.training.tasks.line.evaluator import surprise
+from rowscan.training.tasks.line.evaluator import log_loss
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
 
@@ -83,5 +83,5 @@ def test_a_stopped_training_ends_as_one_that_was_not(run: Run, tiny: Path, tmp_p
 def test_surprise_by_hand() -> None:
     ink = np.zeros((32, 8), np.uint8)
     answers = [LineAnswer(ink, "12", "12", 0.8), LineAnswer(ink, "12", "13", 0.6)]
-    assert surprise(answers) == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
-    assert np.isfinite(surprise([LineAnswer(ink, "1", "2", 1.0), LineAnswer(ink, "1", "1", 0.0)]))
+    assert log_loss(answers) == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+    assert np.isfinite(log_loss([LineAnswer(ink, "1", "2", 1.0), LineAnswer(ink, "1", "1", 0.0)]))

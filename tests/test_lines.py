@@ -12,15 +12,15 @@ from torch import Generator
 from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.training.engines.sweep import LineReader
-from rowscan.training.synthesis.lines import Lines, compose
+from rowscan.training.engines.sweep import SweepLineRecognizer
+from rowscan.training.synthesis.lines import LineBatch, compose
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
 IMAGES = torch.from_numpy(np.stack([normalise_digit(open_image(path)) for path in EXAMPLES]))
 LABELS = torch.tensor([int(path.stem[0]) for path in EXAMPLES])
 
 
-def composed(n: int, seed: int) -> Lines:
+def composed(n: int, seed: int) -> LineBatch:
     return compose(n, IMAGES, LABELS, Generator().manual_seed(seed))
 
 
@@ -72,14 +72,14 @@ def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
 @pytest.mark.parametrize("columns", [1, 5, 40])
 def test_the_network_gives_two_answers_for_each_column_of_patches(columns: int) -> None:
     torch.manual_seed(0)
-    network = LineReader(height=LINE_HEIGHT, width=8, layers=1, joined=12)
+    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12)
     logits = network(torch.rand(3, LINE_HEIGHT, 4 * columns))
     assert logits.shape == (2 * columns, 3, 11)
 
 
 def test_lines_are_read_independently_of_each_other() -> None:
     torch.manual_seed(0)
-    network = LineReader(height=LINE_HEIGHT, width=8, layers=2, joined=12).eval()
+    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=2, joined=12).eval()
     ink = torch.rand(4, LINE_HEIGHT, 80)
     with torch.no_grad():
         torch.testing.assert_close(network(ink)[:, 2:3], network(ink[2:3]), atol=1e-5, rtol=1e-4)
@@ -87,7 +87,7 @@ def test_lines_are_read_independently_of_each_other() -> None:
 
 def test_a_line_that_is_moved_by_a_patch_is_read_one_patch_later() -> None:
     torch.manual_seed(0)
-    network = LineReader(height=LINE_HEIGHT, width=8, layers=1, joined=12).eval()
+    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12).eval()
     ink = torch.zeros(1, LINE_HEIGHT, 400)
     ink[:, 4:28, 180:200] = 1
     with torch.no_grad():

@@ -23,7 +23,12 @@ from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import read_weights
 from rowscan.training.loop import resume, train
 from rowscan.training.runs import Run
-from rowscan.training.synthesis.documents import Documents, OwnLine, join, load_documents
+from rowscan.training.synthesis.documents import (
+    Documents,
+    LabelledLine,
+    concatenate,
+    load_documents,
+)
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.tasks.line import evaluator as line_exam
 
@@ -74,7 +79,7 @@ def test_what_was_held_back_is_read_before_and_after(tuned: Run, start: Run, fol
     assert tuned.result is not None
     said = tuned.result["documents"]
     assert (said["n"], said["left_out"]) == (6, 0)
-    held_back = load_documents(folder, Reader(start.model)).held_back
+    held_back = load_documents(folder, Reader(start.model)).held_out
     for when, run in (("before", start), ("after", tuned)):
         reader = Reader(run.model)
         right = sum(reader.read(picture.path).text == picture.label for picture in held_back)
@@ -124,8 +129,8 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
     g = torch.Generator().manual_seed(seed)
     ink = np.zeros((32, 90), np.uint8)
     ink[8:24, 4:86] = 255
-    documents = Documents((OwnLine(ink, (1, 2)),), 0, ())
-    lines = documents.draw(n, g)
+    documents = Documents((LabelledLine(ink, (1, 2)),), 0, ())
+    lines = documents.sample(n, g)
     assert lines.ink.shape == (n, 32, lines.widths[0])
     assert float(lines.ink.min()) >= 0
     assert float(lines.ink.max()) <= 1
@@ -138,7 +143,7 @@ def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) ->
     reader = Reader()
     documents = load_documents(folder, reader)
     own = {line.digits for line in documents.lines}
-    lines = documents.draw(200, torch.Generator().manual_seed(0))
+    lines = documents.sample(200, torch.Generator().manual_seed(0))
     ink = (255 * lines.ink).round().to(torch.uint8).numpy()
     new = [number for number, label in enumerate(lines.labels) if label not in own]
     assert len(new) > 30
@@ -155,7 +160,7 @@ def test_joined_lines_are_all_there(tiny: Path) -> None:
     images = torch.from_numpy(digits.images.copy())
     labels = torch.from_numpy(digits.labels.astype(np.int64))
     parts = [compose(n, images, labels, torch.Generator().manual_seed(n)) for n in (2, 3)]
-    whole = join(parts)
+    whole = concatenate(parts)
     assert whole.widths == parts[0].widths + parts[1].widths
     assert whole.labels == parts[0].labels + parts[1].labels
     singles = [(part.ink[i], width) for part in parts for i, width in enumerate(part.widths)]

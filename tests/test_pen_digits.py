@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rowscan.segmentation.digit import BOX, SIZE
 from rowscan.training.synthesis import pen_digits
 from rowscan.training.synthesis.augmentation import segment
-from rowscan.training.synthesis.pen_digits import of_other_hands
+from rowscan.training.synthesis.pen_digits import redraw_as_allographs
 
 PATHS = [path for _, strokes in pen_digits._WAYS for path in strokes]
 
@@ -16,7 +16,7 @@ PATHS = [path for _, strokes in pen_digits._WAYS for path in strokes]
 def _drawn(labels: torch.Tensor, whose: torch.Tensor, seed: int = 0) -> torch.Tensor:
     chosen = torch.ones(len(labels), dtype=torch.bool)
     paper, generator = torch.zeros(len(labels), SIZE, SIZE), torch.Generator().manual_seed(seed)
-    return of_other_hands(paper, labels, whose, chosen, generator)
+    return redraw_as_allographs(paper, labels, whose, chosen, generator)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -76,7 +76,7 @@ def test_what_is_not_chosen_stays_and_what_is_chosen_is_a_digit_in_the_frame() -
     before = torch.rand(100, SIZE, SIZE, generator=generator)
     labels = torch.arange(100) % 10
     chosen = torch.arange(100) % 3 == 0
-    after = of_other_hands(before, labels, torch.arange(100) // 10, chosen, generator)
+    after = redraw_as_allographs(before, labels, torch.arange(100) // 10, chosen, generator)
     assert torch.equal(after[~chosen], before[~chosen])
     drawn = after[chosen]
     assert 0 <= drawn.min() <= drawn.max() <= 1

@@ -18,16 +18,18 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _HEAD = ("head.weight", "head.bias")
 
 
-def calibrate(engine: Trainer, loss: Callable[[], float], *, rarer: float = 1.0) -> dict[str, Any]:
+def calibrate(
+    engine: Trainer, loss: Callable[[], float], *, prior_ratio: float = 1.0
+) -> dict[str, Any]:
     """Divide the head's weights by the best temperature; what was done, for the model file.
 
     Args:
         engine: a trained network, whose weights are replaced.
         loss: what the network as it is makes of held-out examples, in nats; to be least.
-        rarer: its last answer, "no digit", is true so many times more often in use than it was in
-            training; below 1 more rarely. Bayes' rule then adds log(rarer) to its logit (Saerens,
-            Latinne, Decaestecker: "Adjusting the Outputs of a Classifier to New a Priori
-            Probabilities", 2002).
+        prior_ratio: frequency of the last class, the negatives, in use divided by its frequency in
+            training. Bayes' rule then adds log(prior_ratio) to its logit (Saerens, Latinne,
+            Decaestecker: "Adjusting the Outputs of a Classifier to New a Priori Probabilities",
+            2002).
     """
     weights = engine.weights()
     losses: dict[float, float] = {}
@@ -35,7 +37,7 @@ def calibrate(engine: Trainer, loss: Callable[[], float], *, rarer: float = 1.0)
     def try_out(log_temperature: float) -> float:
         temperature = math.exp(log_temperature)
         heads = {name: weights[name] / weights[name].dtype.type(temperature) for name in _HEAD}
-        heads["head.bias"][-1] += math.log(rarer)
+        heads["head.bias"][-1] += math.log(prior_ratio)
         engine.load_weights(weights | heads)
         losses[temperature] = loss()
         return losses[temperature]
@@ -59,7 +61,7 @@ def calibrate(engine: Trainer, loss: Callable[[], float], *, rarer: float = 1.0)
     return {
         "method": "temperature",
         "temperature": best,
-        "no_digit_odds": rarer,
+        "no_digit_odds": prior_ratio,
         "nll_before": before,
         "nll_after": after,
     }

@@ -13,11 +13,11 @@ from rowscan.datasets.numbers import is_labelled, load_labels
 from rowscan.errors import DataError, UsageError, requires
 from rowscan.reader import Reader
 from rowscan.recipes import Recipe, change, find, load
-from rowscan.training.engines.distributed import RankError, Ranks, joined
+from rowscan.training.engines.distributed import ProcessGroup, ProcessGroupError, process_group
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import Engine, Trainer
 from rowscan.training.export import named, read_weights
-from rowscan.training.progress import Progress
+from rowscan.training.progress import TrainingProgress
 from rowscan.training.runs import Place, Run, new_directory
 from rowscan.training.tasks.digit.evaluator import DigitExam
 from rowscan.training.tasks.interface import Exam
@@ -57,7 +57,7 @@ def train(
         DataError: the data cannot be had.
         MissingExtraError: the engine's framework is not installed.
     """
-    with joined(device) as ranks:
+    with process_group(device) as group:
         if isinstance(recipe, str):
             recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
         elif isinstance(recipe, Path):
@@ -72,14 +72,14 @@ def train(
             raise UsageError(
                 "train_on=all leaves no validation images: set calibrate=false as well"
             )
-        engine = _engine(recipe, device, ranks)
+        engine = _engine(recipe, device, group)
         if recipe.start:
             engine.load_weights(read_weights(recipe.start, engine.weights()))
-        exam, steps = _prepare(recipe, engine, ranks, offline)
-        run = ranks.from_first(
+        exam, steps = _prepare(recipe, engine, group, offline)
+        run = group.broadcast(
             lambda: Run.create(Path(output) if output else new_directory(recipe), recipe)
         )
-        return _train(run, engine, exam, ranks, steps=steps, quiet=quiet)
+        return _train(run, engine, exam, group, steps=steps, quiet=quiet)
 
 
 def resume(
@@ -93,13 +93,13 @@ def resume(
     Raises:
         UsageError: the directory holds no run.
     """
-    with joined(device) as ranks:
-        run, complete = ranks.from_first(lambda: _open(Path(directory)))
+    with process_group(device) as group:
+        run, complete = group.broadcast(lambda: _open(Path(directory)))
         if complete:
             return run
-        engine = _engine(run.recipe, device, ranks)
-        exam, steps = _prepare(run.recipe, engine, ranks, offline)
-        return _train(run, engine, exam, ranks, steps=steps, quiet=quiet)
+        engine = _engine(run.recipe, device, group)
+        exam, steps = _prepare(run.recipe, engine, group, offline)
+        return _train(run, engine, exam, group, steps=steps, quiet=quiet)
 
 
 def _open(directory: Path) -> tuple[Run, bool]:
@@ -122,8 +122,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
 
 
-def _engine(recipe: Recipe, device: str, ranks: Ranks) -> Trainer:
-    if ranks.world > 1 and recipe.engine != "torch":
+def _engine(recipe: Recipe, device: str, group: ProcessGroup) -> Trainer:
+    if group.world_size > 1 and recipe.engine != "torch":
         raise UsageError(f"the {recipe.engine} engine trains in one process: leave out torchrun")
     if recipe.network != "line":
         return create(recipe, device)
@@ -132,12 +132,14 @@ def _engine(recipe: Recipe, device: str, ranks: Ranks) -> Trainer:
     return LineEngine(recipe, device)
 
 
-def _prepare(recipe: Recipe, engine: Trainer, ranks: Ranks, offline: bool) -> tuple[Exam, int]:
+def _prepare(
+    recipe: Recipe, engine: Trainer, group: ProcessGroup, offline: bool
+) -> tuple[Exam, int]:
     """Give the engine its images; what the training will be measured by, and its steps."""
     labelled = recipe.network == "line" and is_labelled(recipe.data)
     name = "mnist" if labelled else recipe.data
-    if ranks.world > 1:  # what is fetched is fetched once
-        ranks.from_first(lambda: _ready(name, offline))
+    if group.world_size > 1:  # what is fetched is fetched once
+        group.broadcast(lambda: _ready(name, offline))
     digits = load_digits(name, offline=offline)
     images = digits.training if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
@@ -158,13 +160,17 @@ def _prepare(recipe: Recipe, engine: Trainer, ranks: Ranks, offline: bool) -> tu
     return LineExam(recipe, engine, digits, documents), steps
 
 
-def _train(run: Run, engine: Trainer, exam: Exam, ranks: Ranks, *, steps: int, quiet: bool) -> Run:
-    state, place = ranks.from_first(run.load_checkpoint)
+def _train(
+    run: Run, engine: Trainer, exam: Exam, group: ProcessGroup, *, steps: int, quiet: bool
+) -> Run:
+    state, place = group.broadcast(run.load_checkpoint)
     if state:
         engine.load_state(state)
     recipe = run.recipe
-    writes = ranks.is_first
-    with Progress(recipe, steps=steps, done=place.step, quiet=quiet or not writes) as progress:
+    writes = group.is_main
+    with TrainingProgress(
+        recipe, steps=steps, done=place.step, quiet=quiet or not writes
+    ) as progress:
         try:
             _run_epochs(
                 run, engine, place, exam=exam, steps=steps, progress=progress, writes=writes
@@ -172,9 +178,9 @@ def _train(run: Run, engine: Trainer, exam: Exam, ranks: Ranks, *, steps: int, q
         except KeyboardInterrupt as error:
             error.add_note(f"stopped; {_go_on(run)}")
             raise
-        except RankError as error:
-            raise RankError(f"{error}; {_go_on(run)}") from None
-    ranks.from_first(lambda: _finish(run, engine, exam, place))
+        except ProcessGroupError as error:
+            raise ProcessGroupError(f"{error}; {_go_on(run)}") from None
+    group.broadcast(lambda: _finish(run, engine, exam, place))
     return run
 
 
@@ -198,7 +204,7 @@ def _run_epochs(
     *,
     exam: Exam,
     steps: int,
-    progress: Progress,
+    progress: TrainingProgress,
     writes: bool,
 ) -> None:
     recipe = run.recipe

@@ -42,7 +42,7 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Plot:
     """A picture for the page and the words for who cannot see it."""
 
     svg: str
@@ -51,7 +51,7 @@ class Drawing:
 
 def learning_curve(
     records: Sequence[Mapping[str, Any]], quantity: str, published: Published | None
-) -> Drawing | None:
+) -> Plot | None:
     """`quantity` (`accuracy`, or `loss` in nats) over the steps of a training.
 
     Training values are means since the record before. A published table of accuracies by epoch is
@@ -96,10 +96,10 @@ def learning_curve(
         for name, values in (("training", lines["step"]), (held_name, lines["monitor"]))
         if values
     ]
-    return Drawing(svg, f"{quantity.capitalize()} while learning: {'; '.join(ends)}")
+    return Plot(svg, f"{quantity.capitalize()} while learning: {'; '.join(ends)}")
 
 
-def reliability(bins: Sequence[Bin]) -> Drawing:
+def reliability(bins: Sequence[Bin]) -> Plot:
     """Accuracy against confidence, with how many answers there are at each confidence below."""
     full = [bar for bar in bins if bar.accuracy is not None]
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "reliability"}):
@@ -124,7 +124,7 @@ def reliability(bins: Sequence[Bin]) -> Drawing:
         lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         svg = _svg(figure)
     said = ", ".join(f"{bar.accuracy:.0%} of {bar.n:,} at {bar.confidence:.0%}" for bar in full)
-    return Drawing(svg, f"Reliability diagram, share correct at each mean confidence: {said}")
+    return Plot(svg, f"Reliability diagram, share correct at each mean confidence: {said}")
 
 
 def as_published(share: float) -> str:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from rowscan.recipes import Recipe
 
 
-class Progress:
+class TrainingProgress:
     """Progress of one training. `quiet` shows nothing."""
 
     def __init__(self, recipe: Recipe, *, steps: int, done: int, quiet: bool = False) -> None:
@@ -66,7 +66,7 @@ class Progress:
         shown = {name: value for name, value in self._shown.items() if value}
         self._bar.set_postfix(shown, refresh=False)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "TrainingProgress":
         return self
 
     def __exit__(

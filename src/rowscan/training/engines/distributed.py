@@ -1,4 +1,4 @@
-"""Ranks: the processes of one training, as `torchrun` starts them, each with a share of a batch.
+"""Data-parallel training: the processes that `torchrun` starts, each with a shard of every batch.
 
 All of them draw the same batches and have the same weights. Each computes the gradient on its
 share; the sum of these is the gradient of the whole batch. So a training is the same on any number
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RankError(RowscanError):
+class ProcessGroupError(RowscanError):
     """Another process of the training has ended, so this one cannot go on."""
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """Which of how many processes this is, and what they have to say to each other.
 
     Attributes:
@@ -36,48 +36,48 @@ class Ranks:
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def share(self, n: int) -> slice:
+    def shard(self, n: int) -> slice:
         """What of n examples is this process's to do; the shares differ by one at most."""
-        return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
+        return slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
-    def add(self, tensors: Sequence["Tensor"]) -> None:
+    def all_reduce(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor (float32) by its sum over all processes.
 
         Raises:
-            RankError: one of them has ended.
+            ProcessGroupError: one of them has ended.
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return
         import torch
         from torch import distributed
 
         whole = torch.cat([tensor.flatten() for tensor in tensors])
-        with _peers():
+        with _collective():
             distributed.all_reduce(whole)
         sizes = [tensor.numel() for tensor in tensors]
         for tensor, part in zip(tensors, torch.split(whole, sizes), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def from_first(self, call: Callable[[], T]) -> T:
+    def broadcast(self, call: Callable[[], T]) -> T:
         """What the first process's call returns or raises, in all of them."""
-        if self.world == 1:
+        if self.world_size == 1:
             return call()
         from torch import distributed
 
         said: list[Any] = [None, None]
-        if self.is_first:
+        if self.is_main:
             try:
                 said[0] = call()
             except RowscanError as error:
                 said[1] = error
-        with _peers():
+        with _collective():
             distributed.broadcast_object_list(said)
         if said[1] is not None:
             raise said[1]
@@ -86,7 +86,7 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def process_group(device: str) -> Iterator[ProcessGroup]:
     """The processes that torchrun has started, or this one alone where it has not.
 
     What goes wrong is raised in one of them; the others end without a word.
@@ -96,10 +96,10 @@ def joined(device: str) -> Iterator[Ranks]:
 
     Raises:
         UsageError: the device is none for several processes.
-        RankError: one of them has ended.
+        ProcessGroupError: one of them has ended.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks()
+        yield ProcessGroup()
         return
     if device == "mps":
         raise UsageError("device 'mps' trains in one process only")
@@ -114,15 +114,15 @@ def joined(device: str) -> Iterator[Ranks]:
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    before = signal.signal(signal.SIGTERM, _end)
+    before = signal.signal(signal.SIGTERM, _on_sigterm)
     store, rank, world = next(iter(rendezvous("env://")))
     try:
         distributed.init_process_group(
             "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world
         )
-        yield Ranks(rank, world)
+        yield ProcessGroup(rank, world)
     except (RowscanError, KeyboardInterrupt) as error:
-        if _is_first_to_say(store):
+        if _is_first_to_report(store):
             raise
         raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
     finally:
@@ -131,30 +131,30 @@ def joined(device: str) -> Iterator[Ranks]:
             distributed.destroy_process_group()
 
 
-def current() -> Ranks:
+def current_group() -> ProcessGroup:
     """The processes that this one has joined; itself alone where it has joined none."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
-        return Ranks()
-    return Ranks(distributed.get_rank(), distributed.get_world_size())
+        return ProcessGroup()
+    return ProcessGroup(distributed.get_rank(), distributed.get_world_size())
 
 
 @contextmanager
-def _peers() -> Iterator[None]:
+def _collective() -> Iterator[None]:
     """Around what needs all processes."""
     try:
         yield
     except RuntimeError:  # of gloo and NCCL, with many lines of where they were
-        raise RankError("another process of this training has ended") from None
+        raise ProcessGroupError("another process of this training has ended") from None
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     """As torchrun tells the processes that are left."""
-    raise RankError("this training was told to end, as when one of its processes has ended")
+    raise ProcessGroupError("this training was told to end (one of its processes may have ended)")
 
 
-def _is_first_to_say(store: "Store") -> bool:
+def _is_first_to_report(store: "Store") -> bool:
     try:
         return store.add("rowscan/said", 1) == 1
     except RuntimeError:  # the store itself has ended

@@ -13,7 +13,7 @@ from rowscan.scans import scan
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.interface import Arrays, check_fit
 from rowscan.training.engines.optimizers import OPTIMIZERS, Optimizer
-from rowscan.training.engines.seeded import draw_order, first_weights, is_trained
+from rowscan.training.engines.seeding import draw_batches, initial_weights, is_trainable
 
 _DIGITS = 10
 _BELIEF_BATCH = 128  # a batch's gates over 28 steps then stay within a few megabytes
@@ -29,8 +29,8 @@ class NumpyEngine:
             self._logits, self._gradients = by_hand.mlp_logits, by_hand.mlp_gradients
         else:
             self._logits, self._gradients = by_hand.lstm_logits, by_hand.lstm_gradients
-        self._weights = first_weights(recipe)
-        self._trained = {n: w for n, w in self._weights.items() if is_trained(recipe, n)}
+        self._weights = initial_weights(recipe)
+        self._trained = {n: w for n, w in self._weights.items() if is_trainable(recipe, n)}
         self._optimizer: Optimizer = OPTIMIZERS[recipe.optimizer](self._trained)
         self._sequences = np.empty((0, *self._scan.shape), np.uint8)
         self._labels = np.empty(0, np.uint8)
@@ -46,7 +46,7 @@ class NumpyEngine:
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
-        return draw_order(self._recipe, len(self._labels), epoch)
+        return draw_batches(self._recipe, len(self._labels), epoch)
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""

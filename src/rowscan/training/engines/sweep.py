@@ -70,7 +70,7 @@ class SweepLayer(nn.Module):
         return x + self.out(gated)  # type: ignore[no-any-return]
 
 
-class LineReader(nn.Module):
+class SweepLineRecognizer(nn.Module):
     """A line of ink to logits of a digit or none, two for each column of patches, for CTC.
 
     Sweep layers over the grid of patches, as in the digit model; then what the patches of a column

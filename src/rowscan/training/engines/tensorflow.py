@@ -19,7 +19,7 @@ from rowscan.recipes import Recipe
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import lstm_layers
 from rowscan.training.engines.interface import Arrays, check_fit
-from rowscan.training.engines.seeded import draw_order, first_weights
+from rowscan.training.engines.seeding import draw_batches, initial_weights
 
 
 @contextmanager
@@ -76,7 +76,7 @@ class TensorflowEngine:
         self._scan = scan(recipe.scan)
         self._sequences = np.empty((0, *self._scan.shape), np.uint8)
         self._labels = np.empty(0, np.uint8)
-        first = _to_tensorflow(first_weights(recipe), recipe.forget_bias)
+        first = _to_tensorflow(initial_weights(recipe), recipe.forget_bias)
         with tf.device("CPU"):
             self._weights = {name: tf.Variable(value) for name, value in first.items()}
             self._memory = {
@@ -103,7 +103,7 @@ class TensorflowEngine:
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
-        return draw_order(self._recipe, len(self._labels), epoch)
+        return draw_batches(self._recipe, len(self._labels), epoch)
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of Adam; the batch's mean loss (nats) and correct answers before it."""

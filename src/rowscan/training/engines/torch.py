@@ -16,42 +16,47 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import Recipe
 from rowscan.scans import SIDE, scan
-from rowscan.training.engines.distributed import current
+from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.engines.muon import Muon
 from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
-from rowscan.training.engines.seeded import draw_order, first_weights, is_trained, set_biases
+from rowscan.training.engines.seeding import (
+    draw_batches,
+    initial_weights,
+    is_trainable,
+    set_lstm_biases,
+)
 from rowscan.training.engines.sweep import SweepClassifier
 from rowscan.training.synthesis.augmentation import as_ink, augment
-from rowscan.training.synthesis.negatives import draw_no_digits
+from rowscan.training.synthesis.negatives import draw_negatives
 
 DIGITS = 10
-NO_DIGIT = DIGITS
+NEGATIVE = DIGITS
 """The answer of a network that has been shown what is no digit."""
 _ENDS = ("embed", "head")
 """Layers that Muon is not for: the first and the last."""
 
 
-class TorchTraining:
+class TorchTrainer:
     """A module in training: its parameters, optimiser, and what a checkpoint keeps of both."""
 
     def __init__(self, recipe: Recipe, network: nn.Module, device: str) -> None:
         self.recipe = recipe
-        self.ranks = current()
+        self.group = current_group()
         self.device = _device(device)
         network.to(self.device)
         self._parameters = dict(network.named_parameters())
         if recipe.init == "glorot":
-            self.load_weights(first_weights(recipe))
+            self.load_weights(initial_weights(recipe))
         else:
-            set_biases(recipe, weights := self.weights())
+            set_lstm_biases(recipe, weights := self.weights())
             self.load_weights(weights)
         for name, parameter in self._parameters.items():
-            parameter.requires_grad_(is_trained(recipe, name))
+            parameter.requires_grad_(is_trainable(recipe, name))
         trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
         self._optimizers = _optimizers(recipe, trained)
 
-    def descend(
+    def backward_and_step(
         self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
     ) -> tuple[float, int]:
         """One step of the optimiser down the loss.
@@ -71,13 +76,13 @@ class TorchTraining:
             loss = loss * share
         if share > 0:
             loss.backward()  # type: ignore[no-untyped-call]
-        if self.ranks.world > 1:
+        if self.group.world_size > 1:
             said = torch.stack([loss.detach(), correct.detach().float()])
             trained = [p for p in self._parameters.values() if p.requires_grad]
             for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            self.ranks.add([said, *(p.grad for p in trained if p.grad is not None)])
+            self.group.all_reduce([said, *(p.grad for p in trained if p.grad is not None)])
             loss, correct = said.unbind()
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
@@ -132,7 +137,7 @@ class TorchTraining:
                 }
 
 
-class TorchEngine(TorchTraining):
+class TorchEngine(TorchTrainer):
     """A network of a recipe in training on PyTorch; see `engines.interface`."""
 
     def __init__(
@@ -174,7 +179,7 @@ class TorchEngine(TorchTraining):
         """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
         n, size = len(self._images), self.recipe.batch_size
         if self.recipe.steps_per_epoch:
-            yield from draw_order(self.recipe, n, epoch)
+            yield from draw_batches(self.recipe, n, epoch)
             return
         generator = torch.Generator()
         generator.set_state(self._generator_state)
@@ -192,7 +197,7 @@ class TorchEngine(TorchTraining):
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
         x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
-        mine = self.ranks.share(len(labels))
+        mine = self.group.shard(len(labels))
         share = (mine.stop - mine.start) / len(labels)
         loss = correct = torch.zeros((), device=self.device)
         if share:
@@ -201,7 +206,7 @@ class TorchEngine(TorchTraining):
             loss = nn.functional.cross_entropy(logits, labels)
             digits = slice(max(0, len(batch) - mine.start))
             correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
-        return self.descend(loss, correct, share, learning_rate)
+        return self.backward_and_step(loss, correct, share, learning_rate)
 
     def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
@@ -209,14 +214,14 @@ class TorchEngine(TorchTraining):
 
     def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
-        generator = generator_of(self.recipe.seed, *batch.tolist())
+        generator = seeded_generator(self.recipe.seed, *batch.tolist())
         index = torch.from_numpy(batch)
         images, labels = self._images[index], self._labels[index]
         handwriting = self.recipe.augmentation == "handwriting"
         ink = augment(images, labels, generator) if handwriting else as_ink(images)
         n = round(self.recipe.no_digits * len(batch))
-        ink = torch.cat([ink, draw_no_digits(n, images, labels, generator)])
-        labels = torch.cat([labels, torch.full((n,), NO_DIGIT)])
+        ink = torch.cat([ink, draw_negatives(n, images, labels, generator)])
+        labels = torch.cat([labels, torch.full((n,), NEGATIVE)])
         x = self._inputs(255 * self._in_reading_order(ink))
         return x, labels.to(self.device)
 
@@ -301,7 +306,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def generator_of(*numbers: int) -> torch.Generator:
+def seeded_generator(*numbers: int) -> torch.Generator:
     """A generator of torch whose row of random numbers these numbers decide."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))

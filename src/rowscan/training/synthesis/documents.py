@@ -23,7 +23,7 @@ from rowscan.recognition.ctc import align, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import find_lines
 from rowscan.training.synthesis.augmentation import pen, pixelwise, thickness, tone, uniform
-from rowscan.training.synthesis.lines import Lines
+from rowscan.training.synthesis.lines import LineBatch
 
 _HELD_BACK = 5
 """One picture in so many is not trained on."""
@@ -39,12 +39,12 @@ _KNOWN = 0.1
 
 
 @dataclass(frozen=True)
-class OwnLine:
+class LabelledLine:
     """A line of a user's document."""
 
     ink: UInt8[np.ndarray, "32 _"]
     digits: tuple[int, ...]
-    gaps: tuple[tuple[int, int], ...] = ()
+    cuts: tuple[tuple[int, int], ...] = ()
     """Where it can be cut: so many digits stand before so many columns."""
 
 
@@ -52,30 +52,30 @@ class OwnLine:
 class Documents:
     """Labelled pictures, ready to train on and to test on."""
 
-    lines: tuple[OwnLine, ...]
+    lines: tuple[LabelledLine, ...]
     """Lines to train on."""
     left_out: int
     """Pictures whose label was found in none of their lines."""
-    held_back: tuple[LabelledPicture, ...]
+    held_out: tuple[LabelledPicture, ...]
     """Pictures that are not trained on."""
 
-    def draw(self, n: int, g: Generator) -> Lines:
+    def sample(self, n: int, g: Generator) -> LineBatch:
         """N of the lines, each a little different every time."""
         drawn = [self._line(g) for _ in range(n)]
         ink = [torch.from_numpy(line.ink).float() / 255 for line in drawn]
         width = round(1.15 * max(line.shape[1] for line in ink)) + 20
         padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in ink])
-        return Lines(_varied(padded, g), (width,) * n, tuple(line.digits for line in drawn))
+        return LineBatch(_varied(padded, g), (width,) * n, tuple(line.digits for line in drawn))
 
-    def _line(self, g: Generator) -> OwnLine:
+    def _line(self, g: Generator) -> LabelledLine:
         """One of the lines; or, so that numbers are not learnt by heart, the parts of two."""
         first, second = (self.lines[i] for i in _integers(len(self.lines), 2, g))
-        if not (first.gaps and second.gaps) or torch.rand((), generator=g) >= _SPLICED:
+        if not (first.cuts and second.cuts) or torch.rand((), generator=g) >= _SPLICED:
             return first
-        before, left = first.gaps[_integers(len(first.gaps), 1, g)[0]]
-        after, right = second.gaps[_integers(len(second.gaps), 1, g)[0]]
+        before, left = first.cuts[_integers(len(first.cuts), 1, g)[0]]
+        after, right = second.cuts[_integers(len(second.cuts), 1, g)[0]]
         ink = np.concatenate([first.ink[:, :left], second.ink[:, right:]], 1)
-        return OwnLine(ink, first.digits[:before] + second.digits[after:])
+        return LabelledLine(ink, first.digits[:before] + second.digits[after:])
 
 
 def load_documents(folder: str | Path, reader: Reader) -> Documents:
@@ -109,7 +109,7 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
     return Documents(tuple(lines), left_out, tuple(pictures[i] for i in sorted(held)))
 
 
-def _labelled_line(picture: LabelledPicture, reader: Reader) -> OwnLine | None:
+def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | None:
     """The line of a picture in which its label is likeliest; None if it is in none."""
     if not picture.label.isdecimal():  # several lines, or none
         return None
@@ -124,10 +124,10 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> OwnLine | None:
         return None
     ink, probabilities = found
     known = best >= _KNOWN
-    return OwnLine(ink, digits, _gaps(ink, align(probabilities, digits)) if known else ())
+    return LabelledLine(ink, digits, _cuts(ink, align(probabilities, digits)) if known else ())
 
 
-def _gaps(
+def _cuts(
     ink: UInt8[np.ndarray, "32 width"], spans: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
     """Where a line can be cut, by the steps at which the network says each of its digits."""
@@ -142,10 +142,10 @@ def _gaps(
     return tuple(found)
 
 
-def join(parts: Sequence[Lines]) -> Lines:
+def concatenate(parts: Sequence[LineBatch]) -> LineBatch:
     """Lines one after the other, padded to one width."""
     width = max(part.ink.shape[2] for part in parts)
-    return Lines(
+    return LineBatch(
         torch.cat([fn.pad(part.ink, (0, width - part.ink.shape[2])) for part in parts]),
         tuple(width for part in parts for width in part.widths),
         tuple(label for part in parts for label in part.labels),
@@ -178,7 +178,7 @@ def _varied(ink: Float32[Tensor, "n 32 width"], g: Generator) -> Float32[Tensor,
 
 
 def _normal(n: int, g: Generator) -> Float32[Tensor, " n"]:
-    """Normal, but within two deviations: `draw` leaves room for no more."""
+    """Normal, but within two deviations: `sample` leaves room for no more."""
     return torch.randn(n, generator=g).clamp(-2, 2)
 
 

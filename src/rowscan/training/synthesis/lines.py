@@ -32,7 +32,7 @@ from rowscan.training.synthesis.augmentation import (
     uniform,
 )
 from rowscan.training.synthesis.distractors import GLYPH, Glyphs, left_over, mark
-from rowscan.training.synthesis.pen_digits import of_other_hands
+from rowscan.training.synthesis.pen_digits import redraw_as_allographs
 from rowscan.training.synthesis.pen_letters import word
 
 _FAR = 1e4  # columns
@@ -45,14 +45,14 @@ Edge = Float64[np.ndarray, "32"]
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineBatch:
     """Composed lines, padded with paper on the right to one width."""
 
     ink: Float32[Tensor, "n 32 width"]
     widths: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
 
-    def of_like_widths(self, parts: int = 4) -> Iterator["Lines"]:
+    def width_buckets(self, parts: int = 4) -> Iterator["LineBatch"]:
         """The same lines, the narrowest first, in parts that hold little but what is written."""
         order = sorted(range(len(self.widths)), key=lambda line: self.widths[line])
         size = math.ceil(len(order) / parts)
@@ -60,11 +60,11 @@ class Lines:
             part = order[start : start + size]
             widths = tuple(self.widths[line] for line in part)
             labels = tuple(self.labels[line] for line in part)
-            yield Lines(self.ink[part, :, : max(widths)], widths, labels)
+            yield LineBatch(self.ink[part, :, : max(widths)], widths, labels)
 
-    def share(self, lines: slice) -> "Lines":
+    def share(self, lines: slice) -> "LineBatch":
         """Some of the lines, no narrower than all of them were."""
-        return Lines(self.ink[lines], self.widths[lines], self.labels[lines])
+        return LineBatch(self.ink[lines], self.widths[lines], self.labels[lines])
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def compose(
     images: UInt8[Tensor, "m 28 28"],
     labels: Int64[Tensor, " m"],
     g: Generator,
-) -> Lines:
+) -> LineBatch:
     """N lines of about the same length, each by another writer.
 
     Args:
@@ -149,7 +149,7 @@ def compose(
     cluttered = torch.maximum(ink, left_over(n, max(widths), glyphs, g))
     papers = _paper(cluttered, g)
     inside = torch.arange(max(widths)) < torch.tensor(widths)[:, None]
-    return Lines(papers * inside[:, None], widths, tuple(texts))
+    return LineBatch(papers * inside[:, None], widths, tuple(texts))
 
 
 def _chosen(
@@ -195,7 +195,7 @@ def _written(
     ink = _long_flags(ink, (truth == 1) & (foreign < 0.22), g)
     key = 10 * line_of + truth
     drawn = uniform(10 * len(writers.drawn), 0.0, 1.0, g)[key] < writers.drawn[line_of]
-    ink = of_other_hands(ink, truth, line_of, drawn, g)
+    ink = redraw_as_allographs(ink, truth, line_of, drawn, g)
     own = uniform(n, 0.0, 0.45, g)
     warp = Warp.draw(n, own, g)
     stretch, zero, one = writers.stretch[line_of], torch.zeros(n), torch.ones(n)

@@ -28,7 +28,7 @@ _SAME_WHEN_TURNED = (0, 1, 8)
 _OTHER_WHEN_MIRRORED = (2, 5)
 
 
-def draw_no_digits(
+def draw_negatives(
     n: int, images: UInt8[torch.Tensor, "m 28 28"], labels: Int64[torch.Tensor, " m"], g: Generator
 ) -> Ink:
     """Ink (n, 28, 28) of no digit; `images` of digits serve as material.

@@ -180,7 +180,7 @@ _WAYS: tuple[tuple[int, Drawing], ...] = (
 # fmt: on
 
 
-def of_other_hands(
+def redraw_as_allographs(
     ink: Float32[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     hands: Int64[Tensor, " n"],

@@ -47,7 +47,7 @@ class DigitExam:
                 lambda: (
                     score_digits(predict_proba(engine, validation.images), validation.labels).nll
                 ),
-                rarer=_rarer(recipe),
+                prior_ratio=_prior_ratio(recipe),
             ) | {"images": len(validation)}
         probabilities = self._answers(test.images)
         scored = score_digits(probabilities, test.labels)
@@ -108,7 +108,7 @@ class DigitExam:
         }
 
 
-def _rarer(recipe: Recipe) -> float:
+def _prior_ratio(recipe: Recipe) -> float:
     """How much rarer what is no digit is in use than in training."""
     if not recipe.no_digits or not recipe.expect_no_digits:
         return 1.0

@@ -15,17 +15,17 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import Recipe
 from rowscan.recognition.ctc import likeliest_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
-from rowscan.training.engines.sweep import LineReader
-from rowscan.training.engines.torch import TorchTraining, generator_of
-from rowscan.training.synthesis.documents import Documents, join
-from rowscan.training.synthesis.lines import Lines, compose
+from rowscan.training.engines.sweep import SweepLineRecognizer
+from rowscan.training.engines.torch import TorchTrainer, seeded_generator
+from rowscan.training.synthesis.documents import Documents, concatenate
+from rowscan.training.synthesis.lines import LineBatch, compose
 
 COMPOSED = 1
 """The seeds of lines: this and the line's number for training, see `held_out` for others."""
 
 
-class LineEngine(TorchTraining):
-    """A `LineReader` in training; the verbs of `engines.interface`, of lines.
+class LineEngine(TorchTrainer):
+    """A `SweepLineRecognizer` in training; the verbs of `engines.interface`, of lines.
 
     An index in a batch is no image's: it is the number of a line, which decides how it is composed.
     """
@@ -33,7 +33,7 @@ class LineEngine(TorchTraining):
     def __init__(self, recipe: Recipe, device: str = "auto") -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = LineReader(
+            self.network = SweepLineRecognizer(
                 LINE_HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2
             )
         super().__init__(recipe, self.network, device)
@@ -60,14 +60,14 @@ class LineEngine(TorchTraining):
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
-        generator = generator_of(self.recipe.seed, COMPOSED, int(batch[0]))
+        generator = seeded_generator(self.recipe.seed, COMPOSED, int(batch[0]))
         own = len(batch) // 2 if self._documents else 0
         lines = compose(len(batch) - own, self._images, self._labels, generator)
         if self._documents and own:
-            lines = join([lines, self._documents.draw(own, generator)])
+            lines = concatenate([lines, self._documents.sample(own, generator)])
         losses, right = [torch.empty(0, device=self.device)], 0
-        for part in lines.of_like_widths():
-            mine = part.share(self.ranks.share(len(part.widths)))
+        for part in lines.width_buckets():
+            mine = part.share(self.group.shard(len(part.widths)))
             if not mine.widths:
                 continue
             logits = self._logits(mine.ink)
@@ -76,10 +76,10 @@ class LineEngine(TorchTraining):
         each = torch.cat(losses)
         loss = each.mean() if len(each) else torch.zeros((), device=self.device)
         share = len(each) / len(batch)
-        return self.descend(loss, loss.new_tensor(right), share, learning_rate)
+        return self.backward_and_step(loss, loss.new_tensor(right), share, learning_rate)
 
     @torch.inference_mode()
-    def read(self, lines: Lines) -> tuple[Float32[np.ndarray, "time n 11"], float]:
+    def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n 11"], float]:
         """Probabilities at each step, and the mean loss in nats."""
         logits = self._logits(lines.ink)
         probabilities: np.ndarray = logits.softmax(-1).cpu().numpy()
@@ -90,7 +90,7 @@ class LineEngine(TorchTraining):
         return self.network(padded.to(self.device))  # type: ignore[no-any-return]
 
 
-def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: Lines) -> Float32[Tensor, " n"]:
+def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: LineBatch) -> Float32[Tensor, " n"]:
     """Minus the log-probability of each line's text (Graves et al. 2006), in nats."""
     texts = [digit + 1 for label in lines.labels for digit in label]
     return fn.ctc_loss(
@@ -108,7 +108,7 @@ def steps(width: int) -> int:
     return STEPS_A_PATCH * -(-width // PATCH)
 
 
-def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: Lines) -> int:
+def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: LineBatch) -> int:
     """How many of the lines the likeliest path reads rightly."""
     return sum(
         likeliest_path(probabilities[: steps(width), line]) == label
@@ -118,10 +118,10 @@ def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: Lines) -> int:
 
 def held_out(
     images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"], *, seed: int
-) -> Iterator[Lines]:
+) -> Iterator[LineBatch]:
     """Batches of lines of digits that no training uses, without end; always the same ones."""
     digits, truth = torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
     batch = 0
     while True:
-        yield compose(32, digits, truth, generator_of(seed, COMPOSED + 1, batch))
+        yield compose(32, digits, truth, seeded_generator(seed, COMPOSED + 1, batch))
         batch += 1

@@ -18,7 +18,7 @@ from rowscan.training.export import export, named
 from rowscan.training.report import LineAnswer, write_line_report
 from rowscan.training.runs import Place, Run
 from rowscan.training.synthesis.documents import Documents
-from rowscan.training.synthesis.lines import Lines
+from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.interface import Measured
 from rowscan.training.tasks.line.engine import LineEngine, exact, held_out, steps
 
@@ -56,14 +56,14 @@ class LineExam:
         calibration: dict[str, Any] = {"method": "none"}
         if recipe.calibrate:
             answers = _read(engine, self._validation)
-            calibration = calibrate(engine, lambda: surprise(self._doubted(answers)))
+            calibration = calibrate(engine, lambda: log_loss(self._doubted(answers)))
             calibration |= {"lines": len(answers)}
         batches = _lines(self._test, _BATCHES_TO_TEST, seed=2)
         answers = _read(engine, batches)
         scored = score(answers)
         few = batches[0]
         padded = np.pad(_levels(few), ((0, 0), (0, 0), (0, -few.ink.shape[2] % 4)))
-        exact = Lines(torch.from_numpy(padded).float() / 255, few.widths, few.labels)
+        exact = LineBatch(torch.from_numpy(padded).float() / 255, few.widths, few.labels)
         export(
             run.model,
             recipe,
@@ -102,22 +102,22 @@ class LineExam:
 
 def _gain(documents: Documents, *, before: str, after: Path) -> dict[str, Any]:
     """How well the pictures that were held back are read, without the training and with it."""
-    gain: dict[str, Any] = {"n": len(documents.held_back), "left_out": documents.left_out}
+    gain: dict[str, Any] = {"n": len(documents.held_out), "left_out": documents.left_out}
     readers = {"after": Reader(after)}
     if before:
         readers["before"] = Reader(named(before))
     for when, reader in readers.items():
-        readings = [reader.read(picture.path) for picture in documents.held_back]
+        readings = [reader.read(picture.path) for picture in documents.held_out]
         scored = score_numbers(
             [reading.text for reading in readings],
-            [picture.label for picture in documents.held_back],
+            [picture.label for picture in documents.held_out],
             [reading.confidence for reading in readings],
         )
         gain[when] = scored.to_dict()
     return gain
 
 
-def surprise(answers: list[LineAnswer]) -> float:
+def log_loss(answers: list[LineAnswer]) -> float:
     """Mean loss in nats of saying how sure one is and then being right or wrong (log score)."""
     losses = []
     for answer in answers:
@@ -135,16 +135,16 @@ def score(answers: list[LineAnswer]) -> NumberResult:
     )
 
 
-def _lines(split: Split, batches: int, *, seed: int) -> list[Lines]:
+def _lines(split: Split, batches: int, *, seed: int) -> list[LineBatch]:
     return list(itertools.islice(held_out(split.images, split.labels, seed=seed), batches))
 
 
-def _levels(lines: Lines) -> np.ndarray:
+def _levels(lines: LineBatch) -> np.ndarray:
     levels: np.ndarray = (255 * lines.ink).round().to(torch.uint8).numpy()
     return levels
 
 
-def _read(engine: LineEngine, batches: list[Lines]) -> list[LineAnswer]:
+def _read(engine: LineEngine, batches: list[LineBatch]) -> list[LineAnswer]:
     answers = []
     for lines in batches:
         probabilities, _ = engine.read(lines)

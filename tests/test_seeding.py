@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.recipes import change, find
-from rowscan.training.engines.seeded import draw_order, first_weights
+from rowscan.training.engines.seeding import draw_batches, initial_weights
 
 
 @settings(max_examples=60, deadline=None)
@@ -23,7 +23,7 @@ def test_passes_run_on_into_each_other(
     """Epochs of whole batches, drawn in any order, in a row: one shuffle of all after another."""
     values = {"batch_size": size, "steps_per_epoch": steps, "seed": seed}
     recipe = change(find("lstm-rows-tf"), values)
-    drawn = {epoch: np.array(list(draw_order(recipe, n, epoch))) for epoch in epochs}
+    drawn = {epoch: np.array(list(draw_batches(recipe, n, epoch))) for epoch in epochs}
     assert all(batches.shape == (steps, size) for batches in drawn.values())
     row = np.concatenate([drawn[epoch].reshape(-1) for epoch in range(4)])
     for start in range(0, len(row) - n + 1, n):
@@ -34,22 +34,22 @@ def test_passes_run_on_into_each_other(
 
 def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -> None:
     recipe = change(find("lstm-rows-tf"), {"batch_size": 10, "steps_per_epoch": 20})
-    row = np.concatenate(list(draw_order(recipe, 100, 0)))
-    one = np.concatenate(list(draw_order(change(recipe, {"steps_per_epoch": 0}), 100, 0)))
+    row = np.concatenate(list(draw_batches(recipe, 100, 0)))
+    one = np.concatenate(list(draw_batches(change(recipe, {"steps_per_epoch": 0}), 100, 0)))
     np.testing.assert_array_equal(row[:100], one)
     assert (row[:100] != row[100:]).any()
 
 
 def test_rounds_with_replacement_have_as_many_steps_as_are_asked_for() -> None:
     recipe = change(find("mlp-numpy"), {"steps_per_epoch": 7})
-    assert [len(batch) for batch in draw_order(recipe, 50, 0)] == [100] * 7
+    assert [len(batch) for batch in draw_batches(recipe, 50, 0)] == [100] * 7
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
     """One uniform kernel (in + hidden, 4 hidden), zero biases but the forget bias, normal head."""
     recipe = change(find("lstm-rows-tf"), {"layers": layers})
-    weights = first_weights(recipe)
+    weights = initial_weights(recipe)
     for layer, width in enumerate([28 + 128, 128 + 128][:layers]):
         kernel = np.hstack([weights[f"lstm.weight_{part}_l{layer}"] for part in ("ih", "hh")])
         assert kernel.shape == (512, width)
@@ -67,8 +67,8 @@ def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
 
 def test_a_forget_bias_is_added_to_what_is_drawn_and_one_bias_of_two_stays_zero() -> None:
     recipe = change(find("lstm-rows"), {"engine": "numpy"})
-    plain = first_weights(recipe)
-    changed = first_weights(change(recipe, {"forget_bias": 0.5, "biases": 1}))
+    plain = initial_weights(recipe)
+    changed = initial_weights(change(recipe, {"forget_bias": 0.5, "biases": 1}))
     expected = plain["lstm.bias_ih_l0"].copy()
     expected[64:128] += 0.5
     np.testing.assert_array_equal(changed["lstm.bias_ih_l0"], expected)

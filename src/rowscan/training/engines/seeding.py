@@ -19,7 +19,7 @@ Weights = dict[str, Float32[np.ndarray, "..."]]
 _DIGITS = 10
 
 
-def first_weights(recipe: Recipe) -> Weights:
+def initial_weights(recipe: Recipe) -> Weights:
     """The weights before the first step, drawn one after the other.
 
     `glorot` is X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
@@ -44,25 +44,25 @@ def first_weights(recipe: Recipe) -> Weights:
         else:
             drawn = 0.01 * rng.standard_normal(shape)
         weights[name] = drawn.astype(np.float32)
-    set_biases(recipe, weights)
+    set_lstm_biases(recipe, weights)
     return weights
 
 
-def set_biases(recipe: Recipe, weights: Weights) -> None:
+def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
     """Change first weights, in place, by what the recipe says of the biases of an LSTM."""
     for name, value in weights.items():
         if name.startswith("lstm.bias_ih"):
             value[recipe.hidden : 2 * recipe.hidden] += recipe.forget_bias
-        if not is_trained(recipe, name):
+        if not is_trainable(recipe, name):
             value[...] = 0
 
 
-def is_trained(recipe: Recipe, name: str) -> bool:
+def is_trainable(recipe: Recipe, name: str) -> bool:
     """Whether a training changes the weights called so: one of two biases may stay zero."""
     return recipe.biases == 2 or not name.startswith("lstm.bias_hh")
 
 
-def draw_order(recipe: Recipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+def draw_batches(recipe: Recipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
     """The batches of one epoch (from 0) of `n` images, as indices."""
     size, steps = recipe.batch_size, recipe.steps_per_epoch
     rng = np.random.default_rng([recipe.seed, 1, epoch])
