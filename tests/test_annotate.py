@@ -169,7 +169,7 @@ def test_a_copy_is_saved_as_its_name_says(name: str, tmp_path: Path) -> None:
 
 
 def test_a_copy_that_cannot_be_saved_is_an_error_of_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RowscanError, match=r"long\.jpg: cannot be drawn: "):
+    with pytest.raises(RowscanError, match=r"long\.jpg: cannot be encoded: "):
         save(PIL.Image.new("L", (70_000, 1)), tmp_path / "long.jpg")  # JPEG ends at 65,535
     (tmp_path / "file").touch()
     with pytest.raises(RowscanError, match=r"x\.png: cannot be written: "):

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rowscan.batch.pool import End, Job, Page, Picture, Workers, read_all
-from rowscan.batch.read import find_pictures, read_to
+from rowscan.batch.find import find_pictures
+from rowscan.batch.items import End, Job, Page, Picture
+from rowscan.batch.local import read_all, read_to
+from rowscan.batch.pool import ReaderPool
 from rowscan.batch.tables import FORMATS, Format, Table
 from rowscan.errors import ModelError, RowscanError, UsageError
 from rowscan.reading import Digit, Line, Reading
@@ -38,8 +40,8 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-def _found(*paths: object, without: Path | None = None) -> list[str]:
-    items = list(find_pictures([str(path) for path in paths], without=without))
+def _found(*paths: object, exclude: Path | None = None) -> list[str]:
+    items = list(find_pictures([str(path) for path in paths], exclude=exclude))
     assert all(isinstance(item, Picture) for item in items), items
     return [item.path for item in items]
 
@@ -62,7 +64,7 @@ def test_what_is_named_itself_is_taken_whatever_its_name(tree: Path) -> None:
 
 
 def test_a_folder_for_results_is_left_out(tree: Path) -> None:
-    assert not [path for path in _found(tree, without=tree / "c") if "/c/" in path]
+    assert not [path for path in _found(tree, exclude=tree / "c") if "/c/" in path]
 
 
 def test_links_to_folders_are_not_followed_and_links_to_files_are(tree: Path) -> None:
@@ -109,20 +111,22 @@ names = st.text(
 texts = st.lists(st.text("0123456789?", min_size=1, max_size=12), max_size=4).map(" / ".join)
 
 
-@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @given(path=names, text=texts, page=st.integers(1, 999))
 @example(path="a: 12 / 3\n", text="", page=1)
 @settings(max_examples=60, deadline=None)
 def test_a_record_says_whose_it_is_whatever_the_name(
-    layout: str, path: str, text: str, page: int
+    output_format: str, path: str, text: str, page: int
 ) -> None:
-    style = FORMATS[layout]
+    style = FORMATS[output_format]
     records = style.records(path, _page(text, page))
-    assert len(records) == (_page(text).text.count("/") + bool(text) if layout == "csv" else 1)
+    assert len(records) == (
+        _page(text).text.count("/") + bool(text) if output_format == "csv" else 1
+    )
     for record in records:
         assert record.endswith("\n")
         assert style.path_of(record) == style.written_path(path)
-    if layout != "csv":
+    if output_format != "csv":
         assert records[0].count("\n") == 1
         assert (style.header + records[0]).startswith(style.opening(path))
 
@@ -181,28 +185,30 @@ def _fill(path: Path, style: Format) -> Table:
     return table
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-def test_a_table_cut_anywhere_is_completed_to_the_same_bytes(layout: str, tmp_path: Path) -> None:
-    style = FORMATS[layout]
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_table_cut_anywhere_is_completed_to_the_same_bytes(
+    output_format: str, tmp_path: Path
+) -> None:
+    style = FORMATS[output_format]
     path = tmp_path / "deep" / "table"
     _fill(path, style)
     whole = path.read_bytes()
     assert whole.startswith(style.header.encode())
-    for cut in range(0, len(whole) + 1, 7 if layout == "jsonl" else 1):  # objects are long
+    for cut in range(0, len(whole) + 1, 7 if output_format == "jsonl" else 1):  # objects are long
         path.write_bytes(whole[:cut])
         _fill(path, style)
         assert path.read_bytes() == whole, cut
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-def test_a_table_that_is_complete_is_not_touched(layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_table_that_is_complete_is_not_touched(output_format: str, tmp_path: Path) -> None:
     path = tmp_path / "table"
-    _fill(path, FORMATS[layout])
+    _fill(path, FORMATS[output_format])
     os.utime(path, ns=(1, 1))
-    table = _fill(path, FORMATS[layout])
+    table = _fill(path, FORMATS[output_format])
     assert (table.written, path.stat().st_mtime_ns) == (0, 1)
     # Without digits there is no row to count.
-    assert table.taken_up == {"csv": 5, "text": 7, "jsonl": 7}[layout]
+    assert table.resumed == {"csv": 5, "text": 7, "jsonl": 7}[output_format]
 
 
 def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
     assert [row["path"] for row in rows] == ["old.png"] * 2 + ["new.png"] * 2
 
 
-@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize(
     "content",
     [
@@ -230,21 +236,21 @@ def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_of_another_kind_is_refused_and_left(
-    layout: str, content: bytes, tmp_path: Path
+    output_format: str, content: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"file: not the \w+ of an interrupted run \(.*\)"):
-        _fill(path, FORMATS[layout])
+        _fill(path, FORMATS[output_format])
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-def test_the_formats_are_not_taken_for_each_other(layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_formats_are_not_taken_for_each_other(output_format: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    _fill(path, FORMATS[layout])
+    _fill(path, FORMATS[output_format])
     content = path.read_bytes()
-    for other in FORMATS.keys() - {layout}:
+    for other in FORMATS.keys() - {output_format}:
         with pytest.raises(UsageError, match=f"not the {other} of an interrupted run"):
             _fill(path, FORMATS[other])
     assert path.read_bytes() == content
@@ -308,10 +314,10 @@ def test_results_come_in_order_and_whole_while_a_worker_is_killed(tmp_path: Path
 
 def test_a_worker_that_is_killed_before_it_begins_costs_nothing(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 6)
-    with Workers(Job(), 2) as workers:
+    with ReaderPool(Job(), 2) as pool:
         for process in multiprocessing.active_children():
             process.kill()
-        events = list(workers.read(map(Picture, paths)))
+        events = list(pool.read(map(Picture, paths)))
     assert [event for event in events if isinstance(event, End)] == [End(path) for path in paths]
     assert [event.path for event in events if isinstance(event, Page)] == paths
 
@@ -326,8 +332,8 @@ def test_a_picture_that_a_dead_worker_did_not_take_is_read(tmp_path: Path) -> No
                 process.join()
             yield Picture(path)
 
-    with Workers(Job(), 1) as workers:
-        ends = [event for event in workers.read(deadly()) if isinstance(event, End)]
+    with ReaderPool(Job(), 1) as pool:
+        ends = [event for event in pool.read(deadly()) if isinstance(event, End)]
     assert ends == [End(path) for path in paths]
 
 
@@ -348,7 +354,7 @@ class _DeadlyContent(bytes):
 def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> None:
     job = Job(model=_DeadlyPath())
     paths = _sevens(tmp_path / "in", 3)
-    with pytest.raises(RowscanError, match=r"ended before it could begin \(exit status 3\)"):
+    with pytest.raises(RowscanError, match=r"end before they are ready \(exit status 3\)"):
         list(read_all(map(Picture, paths), job, jobs=2))
     assert multiprocessing.active_children() == []
 
@@ -356,9 +362,9 @@ def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> 
 def test_what_ends_two_processes_is_to_blame_itself(tmp_path: Path) -> None:
     first, second, third = _sevens(tmp_path / "in", 3)
     pictures = [Picture(first), Picture(second, _DeadlyContent()), Picture(third)]
-    with Workers(Job(), 1) as workers:
-        seen = list(workers.read(iter(pictures)))
-    reason = "reading it ended the process (exit status 3)"
+    with ReaderPool(Job(), 1) as pool:
+        seen = list(pool.read(iter(pictures)))
+    reason = "the process that read it ended (exit status 3)"
     assert [event for event in seen if isinstance(event, End)] == [
         End(first),
         End(second, reason),

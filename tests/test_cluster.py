@@ -69,14 +69,14 @@ def test_the_rows_are_those_of_one_machine(rowscan: Command, tmp_path: Path) -> 
     # Again: nothing is left to be done, and what could not be read is not forgotten.
     again = rowscan(*arguments, "--on", "ray", "--jobs", "2", "--output", "out")
     assert again.returncode == 1
-    assert "out: 1,100 pictures were there already" in again.stderr
+    assert "out: 1,100 pictures already read" in again.stderr
     assert _rows(tmp_path / "out") == alone.stdout.splitlines()
     # Other pictures than it was begun with.
     shutil.copy(EXAMPLES / "7-13.png", tmp_path / "in" / "00000a.png")
     other = rowscan(*arguments, "--on", "ray", "--jobs", "2", "--output", "out")
     assert other.returncode == 1
     assert other.stderr.endswith(
-        "rowscan: out: the pictures have changed since this run was begun; name another folder\n"
+        "rowscan: out: the pictures have changed since this run began; name another folder\n"
     )
 
 
@@ -86,12 +86,12 @@ def test_results_among_the_pictures_are_no_pictures(rowscan: Command, tmp_path: 
     arguments = ("read", "in", "--on", "ray", "--output", "in/0read")
     first, again = rowscan(*arguments), rowscan(*arguments)
     assert (first.returncode, again.returncode) == (0, 0)
-    assert "in/0read: 2 pictures were there already" in again.stderr
+    assert "in/0read: 2 pictures already read" in again.stderr
     assert len(list((tmp_path / "in" / "0read" / "readings").iterdir())) == 1
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_run_that_is_killed_is_taken_up(rowscan: Command, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_is_resumed(rowscan: Command, tmp_path: Path) -> None:
     _pictures(tmp_path / "in", 2200)
     command = [*READ, "in", "--on", "ray", "--format", "jsonl", "--output", "out"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -133,8 +133,11 @@ def test_a_worker_that_is_killed_costs_nothing(name: str, rowscan: Command, tmp_
         (["in", "--on", "spark", "--output", "o"], "--on takes ray or ray://HOST:PORT"),
         (["in", "--format", "parquet"], "--format parquet is written by --on ray"),
         (["in", "--on", "ray", "--output", "o", "--format", "text"], "parquet, csv, jsonl"),
-        (["-", "--on", "ray", "--output", "o"], "standard input is read on one machine"),
-        (["in", "--on", "ray", "--output", "o", "--annotate", "a"], "annotated copies"),
+        (["-", "--on", "ray", "--output", "o"], "--on does not support standard input"),
+        (
+            ["in", "--on", "ray", "--output", "o", "--annotate", "a"],
+            "--on does not support --annotate",
+        ),
         (["in", "--output", "memory://o"], "results are written to an address by --on ray"),
     ],
 )

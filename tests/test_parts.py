@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rowscan.batch.parts import BLOCK, LAYOUTS, Block, Parts, blocks, part_of
-from rowscan.batch.pool import End, Page, Picture
+from rowscan.batch.items import End, Page, Picture
+from rowscan.batch.parts import BLOCK, PART_FORMATS, Block, Parts, blocks, part_of
 from rowscan.errors import UsageError
 from rowscan.reading import Digit, Line, Reading
 
@@ -111,15 +111,15 @@ def test_parquet_has_the_rows_of_jsonl(tmp_path: Path) -> None:
     assert errors == [{"path": "bad,\n.png", "error": "not an image"}]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_part_without_pages_is_written_all_the_same(layout: str, tmp_path: Path) -> None:
-    if layout == "parquet":
+@pytest.mark.parametrize("output_format", PART_FORMATS)
+def test_a_part_without_pages_is_written_all_the_same(output_format: str, tmp_path: Path) -> None:
+    if output_format == "parquet":
         pytest.importorskip("pyarrow")
-    parts = Parts(str(tmp_path / "out"), layout, RUN)
+    parts = Parts(str(tmp_path / "out"), output_format, RUN)
     parts.begin()
-    parts.add(part_of(Block(3, ("x.png",)), [End("x.png", "empty file")], layout))
+    parts.add(part_of(Block(3, ("x.png",)), [End("x.png", "empty file")], output_format))
     assert (parts.pictures, parts.unreadable, list(parts.done)) == (1, 1, [3])
-    assert (tmp_path / "out" / "readings" / f"part-000003.{layout}").exists()
+    assert (tmp_path / "out" / "readings" / f"part-000003.{output_format}").exists()
 
 
 # Taking up
@@ -192,7 +192,7 @@ def test_errors_that_are_no_more_leave_no_file(tmp_path: Path) -> None:
 def test_a_folder_of_another_run_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     Parts(str(tmp_path), "csv", RUN).begin()
     (name,) = change
-    with pytest.raises(UsageError, match=f"of another run, which differs in {name}; name"):
+    with pytest.raises(UsageError, match=f"the run in this folder differs in {name}; name"):
         Parts(str(tmp_path), "csv", {**RUN, **change})
     with pytest.raises(UsageError, match="differs in format"):
         Parts(str(tmp_path), "jsonl", RUN)
@@ -200,9 +200,9 @@ def test_a_folder_of_another_run_is_refused(change: dict[str, object], tmp_path:
 
 def test_a_folder_of_something_else_is_refused_and_left(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
-    with pytest.raises(UsageError, match="it holds something else"):
+    with pytest.raises(UsageError, match="the folder holds other files"):
         Parts(str(tmp_path), "csv", RUN)
     (tmp_path / "run.json").write_text("[1, 2]")
-    with pytest.raises(UsageError, match="not of a run of Rowscan"):
+    with pytest.raises(UsageError, match="not a run of Rowscan"):
         Parts(str(tmp_path), "csv", RUN)
     assert len(list(tmp_path.iterdir())) == 2

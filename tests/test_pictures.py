@@ -302,7 +302,7 @@ except MissingExtraError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "image: reading PDF needs pypdfium2: pip install 'rowscan[pdf]'\n"
+    assert done.stdout == "reading PDF needs pypdfium2: pip install 'rowscan[pdf]'\n"
 
 
 @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 1), ("JPEG", 6), ("PNG", 1)])

@@ -22,10 +22,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from rowscan.batch.pool import Job
-from rowscan.batch.read import read_to
+from rowscan.batch.items import Job
+from rowscan.batch.local import read_to
 from rowscan.errors import UsageError
-from rowscan.io.progress import Progress
+from rowscan.io.progress import ReadingProgress
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -235,7 +235,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(
     *errors, summary = last.stderr.splitlines()
     assert errors == whole.stderr.splitlines()
     assert summary.startswith("parts: ")
-    assert " pictures were there already, " in summary
+    assert " pictures already read, " in summary
 
 
 def test_a_complete_file_is_left_as_it_is(rowscan: Command, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_complete_file_is_left_as_it_is(rowscan: Command, tmp_path: Path) -> N
     before = (tmp_path / "out").stat()
     done = rowscan(*call)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "out: 3 pictures were there already, nothing to add\n"
+    assert done.stderr == "out: 3 pictures already read, nothing to add\n"
     other = rowscan("read", "in", "--format", "text", "--output", "out")
     assert other.returncode == 2
     assert other.stderr.startswith("rowscan: out: not the text of an interrupted run")
@@ -367,7 +367,7 @@ def test_a_terminal_shows_a_bar(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[[int], str]
 ) -> None:
     with _terminal(monkeypatch) as terminal:
-        progress = Progress(results_shown=False, done=2, count=lambda: 4)
+        progress = ReadingProgress(results_shown=False, done=2, count=lambda: 4)
         time.sleep(0.6)
         progress.step()
         progress.say("rowscan: x.png: empty file")
@@ -382,7 +382,7 @@ def test_results_on_the_terminal_are_progress_enough(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[[int], str]
 ) -> None:
     with _terminal(monkeypatch) as terminal:
-        progress = Progress(results_shown=True, done=0, count=lambda: 4)
+        progress = ReadingProgress(results_shown=True, done=0, count=lambda: 4)
         progress.step()
         progress.say("end")
         progress.close()
@@ -392,7 +392,7 @@ def test_results_on_the_terminal_are_progress_enough(
 def test_elsewhere_a_long_reading_says_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress(results_shown=False, done=0, count=lambda: 4)
+    progress = ReadingProgress(results_shown=False, done=0, count=lambda: 4)
     progress.step()
     assert capsys.readouterr().err == ""  # too short to need one
     monkeypatch.setattr("rowscan.io.progress._INTERVAL", 0.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rowscan.batch.pool import End, Job, Picture
-from rowscan.batch.read import read_to
+from rowscan.batch.items import End, Job, Picture
+from rowscan.batch.local import read_to
 from rowscan.batch.shards import is_shard, pictures_in, unpacked
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
@@ -68,7 +68,7 @@ def test_a_tar_file_that_is_damaged_at_a_member_gives_what_is_before_and_says_so
     assert pictures == [Picture(f"{path}/{i}.png", SEVEN) for i in range(before)]
     assert isinstance(last, End)
     assert last.error is not None
-    assert last.error.endswith(", where a member or the end should be")
+    assert last.error.endswith(": expected a member or the end of the file")
 
 
 @pytest.mark.parametrize("struct", [False, True])
@@ -109,10 +109,10 @@ def test_a_parquet_file_of_something_else_gets_a_line(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     shard = str(tmp_path / "x.parquet")
     parquet.write_table(pyarrow.table({"price": [1.5]}), shard)
-    assert list(pictures_in(shard)) == [End(shard, "it has no column 'image'")]
+    assert list(pictures_in(shard)) == [End(shard, "no column 'image'")]
     parquet.write_table(pyarrow.table({"image": [1.5]}), shard)
     assert list(pictures_in(shard)) == [
-        End(shard, "its column 'image' holds double instead of files")
+        End(shard, "column 'image': expected the content of files, got double")
     ]
 
 
@@ -121,7 +121,7 @@ def test_shards_stand_where_they_are_found() -> None:
     assert list(unpacked(iter(given))) == given
 
 
-def test_a_folder_with_a_shard_is_read_and_taken_up(
+def test_a_folder_with_a_shard_is_read_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "in"

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from rowscan.batch.pool import End, Job, Picture
-from rowscan.batch.read import find_pictures, read_to
+from rowscan.batch.find import find_pictures
+from rowscan.batch.items import End, Job, Picture
+from rowscan.batch.local import read_to
 from rowscan.errors import DataError, UsageError
 from rowscan.io import storage
 
@@ -62,7 +63,7 @@ def test_a_folder_behind_an_address_is_searched_as_any_other(memory: str) -> Non
     ]
 
 
-def test_what_lies_there_is_read_in_its_order_and_taken_up(
+def test_what_lies_there_is_read_in_its_order_and_resumed(
     memory: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
@@ -89,7 +90,7 @@ def test_what_is_written_there_is_there(memory: str) -> None:
 
 
 def test_copies_are_made_only_of_pictures_on_this_machine(memory: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only of pictures on this machine"):
+    with pytest.raises(UsageError, match="supports only local pictures"):
         read_to(None, [memory], Job(annotate=tmp_path))
 
 

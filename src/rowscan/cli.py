@@ -92,7 +92,7 @@ def read(
     A path may also be an address, as s3://bucket/scans, and a shard, a tar or Parquet file that
     holds pictures.
     """
-    from rowscan.batch.pool import Job
+    from rowscan.batch.items import Job
 
     job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
     if cluster is not None:
@@ -102,17 +102,17 @@ def read(
             raise UsageError("--on writes many files: name a folder for them with --output")
         with requires("ray", "reading with Ray"):
             from rowscan.batch.cluster import read_on
-        well = read_on(cluster, output, paths, job, layout=layout or "parquet", jobs=jobs)
+        well = read_on(cluster, output, paths, job, output_format=layout or "parquet", jobs=jobs)
         return 0 if well else 1
     if layout == "parquet":
         raise UsageError("--format parquet is written by --on ray")
-    from rowscan.batch.read import read_to
+    from rowscan.batch.local import read_to
     from rowscan.io.storage import is_address
 
     if output is not None and is_address(output):
         raise UsageError(f"{output}: results are written to an address by --on ray")
     file = None if output is None else Path(output)
-    return 0 if read_to(file, paths, job, layout=layout or "text", jobs=jobs) else 1
+    return 0 if read_to(file, paths, job, output_format=layout or "text", jobs=jobs) else 1
 
 
 @cli.command()
@@ -317,7 +317,7 @@ def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[Numb
     """How well numbers were read, and how many pictures could not be."""
     from rowscan.datasets.digits import load_raw
     from rowscan.datasets.numbers import is_labelled, load_labels
-    from rowscan.io.progress import Progress
+    from rowscan.io.progress import ReadingProgress
     from rowscan.metrics import score_numbers
 
     pictures: Sequence[tuple[Source, str]]
@@ -327,7 +327,8 @@ def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[Numb
         digits = load_raw(data, offline=offline)
         pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
     answers, unread = [], 0
-    with closing(Progress(results_shown=False, done=0, count=lambda: len(pictures))) as progress:
+    count = len(pictures)
+    with closing(ReadingProgress(results_shown=False, done=0, count=lambda: count)) as progress:
         for picture, truth in pictures:
             try:
                 reading = reader.read(picture)

@@ -4,6 +4,7 @@ Any other exception that reaches the user is a bug. The command prints these wit
 Each error carries its parts, so that nobody takes a message apart again.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,12 +65,30 @@ class DataError(FileError):
     """Data or a picture that is missing, damaged, or of an unsupported kind."""
 
 
+class UnsupportedFormatError(DataError):
+    """A file that is not a picture of a supported format."""
+
+
+class TooLargeError(DataError):
+    """A picture with more pixels, or a document with more pages, than allowed."""
+
+
 class ModelError(FileError):
     """A file that is not a model file, is damaged, or holds a model of another kind."""
 
 
 class OutputError(FileError):
     """A file that cannot be written, or a run directory that cannot be used."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, on one line; of a system error its description without the path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    for kind, number in ((FileNotFoundError, 2), (PermissionError, 13)):  # as fsspec raises them
+        if isinstance(error, kind):
+            return os.strerror(number)
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager

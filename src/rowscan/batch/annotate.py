@@ -1,9 +1,9 @@
-"""Annotate: what was read, drawn on a copy of the picture. The picture itself stays as it is.
+"""Annotate: draws a reading on a copy of its picture. It never changes the picture itself.
 
-Above each line of writing, or beside it where another line is close above, stands what was read,
-digit by digit in the colour of its box: green where it is sure, amber where it is not, red where it
-is little more than a guess. The three are told apart without seeing red and green (Okabe and Ito:
-Color universal design, 2008), and what is less sure has the thicker box.
+The text of a line stands above it, or beside it where another line is close above. Each digit has
+the colour of its box: green for high confidence, amber for medium, red for low. The colours can be
+distinguished without red-green vision (Okabe and Ito: Color universal design, 2008). Boxes below
+high confidence are thicker.
 """
 
 import io
@@ -17,7 +17,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from rowscan.arrays import UInt8
-from rowscan.errors import OutputError
+from rowscan.errors import OutputError, reason_of
 from rowscan.io.atomic import write_atomically
 from rowscan.reading import Box, Line, Reading
 
@@ -26,45 +26,45 @@ AMBER = (230, 159, 0)
 RED = (213, 94, 0)
 BLUE = (0, 114, 178)  # boxes of lines
 
-SURE = 0.95
-"""From this confidence on a digit is green."""
+HIGH = 0.95
+"""Digits of at least this confidence are green."""
 
-GUESSED = 0.6
-"""Below this confidence a digit is red."""
+LOW = 0.6
+"""Digits below this confidence are red."""
 
-_DIGIT_HEIGHT = 40  # pixels; a copy with smaller digits is enlarged,
-_MAX_ENLARGED = 4_000_000  # but not beyond so many pixels
-_LEAST_FONT = 14  # pixels
-_QUALITY = 90
+_MIN_DIGIT_HEIGHT = 40  # pixels; a copy with smaller digits is enlarged,
+_MAX_ENLARGED = 4_000_000  # up to this number of pixels
+_MIN_FONT = 14  # pixels
+_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
 class _Label:
-    """What is written above or beside a line, and the plate that it stands on."""
+    """The text above or beside a line, and the plate behind it."""
 
     line: Line
     font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
     box: Box
-    text: tuple[float, float]  # where it begins
+    text: tuple[float, float]  # its origin
 
 
 def colour(confidence: float) -> tuple[int, int, int]:
-    """Red, green and blue for a digit of this confidence."""
-    if confidence >= SURE:
+    """Red, green and blue, 0 to 255, for a digit of this confidence."""
+    if confidence >= HIGH:
         return GREEN
-    return AMBER if confidence >= GUESSED else RED
+    return AMBER if confidence >= LOW else RED
 
 
 def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> PIL.Image.Image:
-    """A copy with boxes and text; larger than the picture if that is needed to read them.
+    """A copy with boxes and text, enlarged if the digits are too small.
 
     Args:
-        picture: grey, or red, green and blue; what was read.
+        picture: grey, or red, green and blue.
         reading: what was read in it.
 
     Returns:
         An RGB image: the picture, enlarged by a whole number, with a white margin above and on the
-        right if a text does not fit beside its line.
+        right where a text needs it.
     """
     factor = _enlargement(reading)
     labels = _labels(reading, factor)
@@ -83,17 +83,17 @@ def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> P
 
 
 def annotated_path(path: str, folder: Path, *, base: Path, page: int) -> Path:
-    """Where the annotated copy of a picture belongs.
+    """The path of the annotated copy of a picture.
 
     Args:
         path: the picture, or "-".
-        folder: holds the copies.
-        base: the picture's folder or one above it; what follows is kept.
-        page: the page's number.
+        folder: the folder for copies.
+        base: the picture's folder or one above it; the path below it is kept.
+        page: the number of the page.
 
     Returns:
-        The same name below `folder` for PNG and JPEG; for others with the page, where there can be
-        several, and ".png" added.
+        The same name below `folder` for PNG and JPEG; for others with ".png" added, after the
+        number of the page if the format can have several.
     """
     from rowscan.io.pictures import MANY_PAGES
 
@@ -108,17 +108,17 @@ def annotated_path(path: str, folder: Path, *, base: Path, page: int) -> Path:
 
 
 def save(image: PIL.Image.Image, path: Path) -> None:
-    """Write a PNG or, where the name says so, a JPEG; whole or not at all.
+    """Write a PNG or, by its name, a JPEG; whole or not at all.
 
     Raises:
-        RowscanError: it cannot be written.
+        OutputError: it cannot be encoded or written.
     """
     buffer = io.BytesIO()
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
     try:
-        image.save(buffer, kind, quality=_QUALITY)
-    except (OSError, ValueError) as error:  # too long for JPEG, say
-        raise OutputError(path, f"cannot be drawn: {error}") from None
+        image.save(buffer, kind, quality=_JPEG_QUALITY)
+    except (OSError, ValueError) as error:  # such as too wide for JPEG
+        raise OutputError(path, f"cannot be encoded: {reason_of(error)}") from None
     write_atomically(path, buffer.getvalue())
 
 
@@ -126,13 +126,13 @@ def _enlargement(reading: Reading) -> int:
     heights = sorted(digit.box[3] for line in reading.lines for digit in line.digits)
     if not heights:
         return 1
-    wanted = -(-_DIGIT_HEIGHT // heights[len(heights) // 2])
+    wanted = -(-_MIN_DIGIT_HEIGHT // heights[len(heights) // 2])
     possible = int((_MAX_ENLARGED / (reading.width * reading.height)) ** 0.5)
     return max(1, min(wanted, possible))
 
 
 def _labels(reading: Reading, factor: int) -> list[_Label]:
-    """One for each line, where no other line and no other label is, if there is such a place."""
+    """A label for each line, clear of other lines and labels if possible."""
     boxes = [_enlarged(line.box, factor) for line in reading.lines]
     labels: list[_Label] = []
     for number, line in enumerate(reading.lines):
@@ -144,7 +144,7 @@ def _labels(reading: Reading, factor: int) -> list[_Label]:
 def _label(line: Line, others: list[Box], factor: int) -> _Label:
     x, y, line_width, line_height = _enlarged(line.box, factor)
     heights = sorted(digit.box[3] * factor for digit in line.digits)
-    size = max(_LEAST_FONT, round(0.6 * heights[len(heights) // 2]))
+    size = max(_MIN_FONT, round(0.6 * heights[len(heights) // 2]))
     font = PIL.ImageFont.load_default(size)
     pad = max(2, size // 6)
     left, top, right, bottom = font.getbbox(line.text)
@@ -158,15 +158,15 @@ def _label(line: Line, others: list[Box], factor: int) -> _Label:
     free = (
         (*corner, width, height)
         for corner in places
-        if corner[0] >= 0 and not any(_meet((*corner, width, height), other) for other in others)
+        if corner[0] >= 0 and not any(_overlap((*corner, width, height), other) for other in others)
     )
     box = next(free, (*places[0], width, height))
     text = float(box[0] + pad - left), float(box[1] + pad - top)
     return _Label(line, font, box, text)
 
 
-def _meet(one: Box, other: Box) -> bool:
-    """Whether two boxes have a pixel in common."""
+def _overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes overlap."""
     return all(
         one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2]
         for axis in (0, 1)
@@ -178,14 +178,14 @@ def _draw_line(canvas: PIL.ImageDraw.ImageDraw, label: _Label, factor: int, abov
     line = _frame(_enlarged(label.line.box, factor), above, 2 * pen)
     canvas.rectangle(line, outline=BLUE, width=pen)
     for digit in label.line.digits:
-        thick = pen if digit.confidence >= SURE else 2 * pen
+        thick = pen if digit.confidence >= HIGH else 2 * pen
         box = _frame(_enlarged(digit.box, factor), above, thick)
         canvas.rectangle(box, outline=colour(digit.confidence), width=thick)
     canvas.rectangle(_frame(label.box, above, 0), fill="white", outline=BLUE, width=pen)
     x, y = label.text
     for digit in label.line.digits:
         red, green, blue = colour(digit.confidence)
-        dark = round(0.8 * red), round(0.8 * green), round(0.8 * blue)  # it stands on white
+        dark = round(0.8 * red), round(0.8 * green), round(0.8 * blue)  # on white
         canvas.text((x, y + above), digit.digit, fill=dark, font=label.font)
         x += label.font.getlength(digit.digit)
 
@@ -196,6 +196,6 @@ def _enlarged(box: Box, factor: int) -> Box:
 
 
 def _frame(box: Box, above: int, around: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a frame that leaves what is in the box free."""
+    """Left, top, right and bottom of a frame around the box."""
     x, y, width, height = box
     return x - around, y + above - around, x + width - 1 + around, y + above + height - 1 + around

@@ -1,8 +1,8 @@
-"""Cluster: pictures read on a Ray cluster, into a folder of parts. What Ray is asked is only here.
+"""Cluster: reads pictures on a Ray cluster, into a folder of parts. Only this module imports Ray.
 
-Ray Data lists the pictures on one node and gives them out, a block at a time, to a pool of actors,
-each of which has one process that reads, as `rowscan read` has on one machine (`workers`). What
-they read comes back here and is written by this process alone.
+Ray Data lists the pictures on one node and distributes them in blocks to a pool of actors. Each
+actor has one worker process, as `rowscan read` has on one machine (`batch.pool`). Only the process
+that calls `read_on` writes results.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow
 
-# Ray looks at these when it is imported. A client of Ray's would not look for the token that all
-# else in Ray uses if it is there.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody of it
+# Ray reads these when it is imported. Ray's client, unlike the rest of Ray, does not look for the
+# token file.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
 if Path("~/.ray/auth_token").expanduser().exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -32,18 +32,20 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 import rowscan
-from rowscan.batch.parts import LAYOUTS, Block, Part, Parts, blocks, changed, part_of
-from rowscan.batch.pool import STANDARD_INPUT, End, Job, Picture, Workers, fetched
-from rowscan.batch.read import find_pictures
+from rowscan.batch.find import find_pictures
+from rowscan.batch.items import STANDARD_INPUT, End, Job, Picture
+from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, changed, part_of
+from rowscan.batch.pool import ReaderPool
+from rowscan.batch.prefetch import prefetch
 from rowscan.batch.shards import unpacked
 from rowscan.batch.tables import escaped
 from rowscan.errors import OutputError, UsageError
-from rowscan.io.progress import Progress
+from rowscan.io.progress import ReadingProgress
 from rowscan.io.storage import is_address
 from rowscan.recognition.model import Model, load_content
 
-_RETRIES = 10  # times that a block is given out again when the actor that has it dies
-_AHEAD = 2  # blocks that an actor has: the one that it reads, and the next
+_MAX_RETRIES = 10  # of a block whose actor died
+_AHEAD = 2  # blocks at an actor: the one that it reads, and the next
 
 
 def read_on(
@@ -52,38 +54,39 @@ def read_on(
     paths: Sequence[str],
     job: Job,
     *,
-    layout: str = "parquet",
+    output_format: str = "parquet",
     jobs: int | None = None,
 ) -> bool:
-    """Read pictures on a cluster, into parts in a folder; a run that was interrupted goes on.
+    """Read pictures on a cluster, into parts in a folder; an interrupted run is resumed.
 
     Args:
-        cluster: `ray`, the cluster that this machine belongs to, or else one of its own cores;
-            or `ray://HOST:PORT`, the address of another one.
-        output: the folder, a path of this machine or an address.
-        paths: files and folders that each node of the cluster can reach, or addresses.
-        job: what is to be done with each picture.
-        layout: one of `parts.LAYOUTS`.
-        jobs: actors to read with, by default one for each core of the cluster.
+        cluster: `ray`, the cluster that this machine belongs to, or else a new one of its cores; or
+            `ray://HOST:PORT`, the address of another cluster.
+        output: the folder, a local path or an address.
+        paths: files and folders that every node of the cluster can reach, or addresses.
+        job: what to do with each picture.
+        output_format: one of `parts.PART_FORMATS`.
+        jobs: actors, by default one for each core of the cluster.
 
     Returns:
         Whether everything could be read.
 
     Raises:
-        UsageError: the folder is of another run, or what is asked for cannot be had of a cluster.
-        RowscanError: the cluster cannot be reached or fails, or the folder cannot be written.
+        UsageError: the folder belongs to another run, or a cluster does not support an option.
+        ModelError: the model cannot be opened, or does not read lines.
+        OutputError: the cluster cannot be reached or fails, or the folder cannot be written.
     """
     if job.annotate is not None:
-        raise UsageError("annotated copies are made on one machine; leave out --annotate or --on")
+        raise UsageError("--on does not support --annotate")
     if STANDARD_INPUT in paths:
-        raise UsageError("standard input is read on one machine; leave out - or --on")
-    if layout not in LAYOUTS:
-        raise UsageError(f"--on writes {', '.join(LAYOUTS)}, not {layout}")
-    Model(job.model, "line")  # what is no model is said here, not by each actor
+        raise UsageError("--on does not support standard input (-)")
+    if output_format not in PART_FORMATS:
+        raise UsageError(f"--on supports --format {', '.join(PART_FORMATS)}, not {output_format}")
+    Model(job.model, "line")  # fail here, not in each actor
     model = load_content(job.model, "line")[1]
     parts = Parts(
         output,
-        layout,
+        output_format,
         {
             "version": rowscan.__version__,
             "model": sha256(model).hexdigest(),
@@ -91,27 +94,29 @@ def read_on(
             "paths": [path if is_address(path) else os.path.abspath(path) for path in paths],  # noqa: PTH100
         },
     )
-    taken_up = parts.pictures
+    resumed = parts.pictures
     missing: list[End] = []
-    progress = Progress(results_shown=False, done=taken_up, count=lambda: None)
+    progress = ReadingProgress(results_shown=False, done=resumed, count=lambda: None)
     with closing(progress), _connected(cluster):
         parts.begin()
-        if taken_up:
-            progress.say(f"{output}: {taken_up:,} pictures were there already")
-        actor = ray.remote(num_cpus=0)(_Reading).remote(
+        if resumed:
+            progress.say(f"{output}: {resumed:,} pictures already read")
+        actor = ray.remote(num_cpus=0)(_Coordinator).remote(
             paths=list(paths),
             job=job,
             model=None if job.model is None else model,
-            layout=layout,
+            output_format=output_format,
             done=parts.done,
             output=output,
             jobs=jobs,
-            here=str(Path.cwd()),
+            working_directory=str(Path.cwd()),
         )
         while (item := ray.get(actor.next.remote())) is not None:
             if item == _CHANGED:
                 if missing:
-                    raise OutputError(output, f"{missing[0].path} is needed to go on with it")
+                    raise OutputError(
+                        output, f"cannot be resumed: {missing[0].path}: {missing[0].error}"
+                    )
                 raise changed(output)
             ends: Sequence[End]
             if isinstance(item, Part):
@@ -132,27 +137,27 @@ def read_on(
 
 @contextlib.contextmanager
 def _connected(cluster: str) -> Iterator[None]:
-    """A connection to the cluster; whatever goes wrong there becomes one line."""
-    with contextlib.redirect_stdout(sys.stderr):  # Ray prints it when a worker has died
+    """A connection to the cluster; any error of Ray becomes one line."""
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints there when a worker dies
         try:
-            with warnings.catch_warnings(action="ignore"):  # what matters comes as an error
+            with warnings.catch_warnings(action="ignore"):  # what matters is raised as an error
                 ray.init(
                     address=None if cluster == "ray" else cluster,
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
         except Exception as error:  # of Ray, of gRPC, of the operating system
-            raise OutputError(cluster, f"cannot be reached: {_first_line(error)}") from None
+            raise OutputError(cluster, f"cannot be reached: {_root_cause(error)}") from None
         try:
             yield
         except (ray.exceptions.RayError, ConnectionError) as error:
-            raise OutputError(cluster, _first_line(error)) from None
+            raise OutputError(cluster, _root_cause(error)) from None
         finally:
             ray.shutdown()
 
 
-def _first_line(error: BaseException) -> str:
-    """The reason that is at the root of an error of Ray's, on one line."""
+def _root_cause(error: BaseException) -> str:
+    """The root cause of an error of Ray, on one line: the last line of its text."""
     seen = {id(error)}
     while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
         if id(cause) in seen:
@@ -163,12 +168,12 @@ def _first_line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-_NONE = -1  # the number of a row that is no block
+_NO_BLOCK = -1  # the number of a row that is not a block
 _CHANGED = "changed"
 
 
-class _Reading:
-    """An actor that asks Ray Data, on the cluster: a client from outside cannot stream from it."""
+class _Coordinator:
+    """An actor that consumes Ray Data on the cluster: a client outside cannot stream from it."""
 
     def __init__(
         self,
@@ -176,120 +181,120 @@ class _Reading:
         paths: list[str],
         job: Job,
         model: bytes | None,
-        layout: str,
+        output_format: str,
         done: Mapping[int, str],
         output: str,
         jobs: int | None,
-        here: str,
+        working_directory: str,
     ) -> None:
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        context.target_max_block_size = 1  # bytes: each row is given out as soon as it is there
+        context.target_max_block_size = 1  # bytes: each row is passed on at once
         jobs = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        # The listing takes no core, or with all cores the actors' it would never begin. That they
-        # differ in it also keeps Ray Data from doing both in one place.
+        # The listing reserves no core: the actors take all, so it would never begin. The difference
+        # also keeps Ray Data from fusing both steps.
         listing = ray.data.read_datasource(
-            _Listing(paths, done, output, here), override_num_blocks=1, num_cpus=0
+            _Listing(paths, done, output, working_directory), override_num_blocks=1, num_cpus=0
         )
         self._rows = iter(
             listing.map(
-                _Reader,
-                fn_constructor_args=(job, model, layout, here),
+                _BlockReader,
+                fn_constructor_args=(job, model, output_format, working_directory),
                 compute=ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=_AHEAD),
                 num_cpus=1,
-                max_task_retries=_RETRIES,
+                max_task_retries=_MAX_RETRIES,
             ).iter_rows()
         )
 
     def next(self) -> Part | End | str | None:
-        """The next part, or the end of a path without pictures; None when all is read."""
+        """The next part, or the end of a path without pictures; None at the end."""
         row = next(self._rows, None)
         if row is None:
             return None
         errors = tuple(End(path, error) for path, error in json.loads(row["errors"]))
-        if row["number"] == _NONE:
+        if row["number"] == _NO_BLOCK:
             return errors[0] if errors else _CHANGED
         number, pictures = int(row["number"]), int(row["pictures"])
         return Part(number, row["digest"], pictures, bytes(row["readings"]), errors)
 
 
 class _Listing(Datasource):  # type: ignore[misc]
-    """The blocks of a run that are not done, as a source that Ray Data takes rows from."""
+    """The blocks of a run that are not done, as a data source of Ray Data."""
 
     def __init__(
-        self, paths: Sequence[str], done: Mapping[int, str], output: str, here: str
+        self, paths: Sequence[str], done: Mapping[int, str], output: str, working_directory: str
     ) -> None:
         super().__init__()
         self._output = output
-        self._here = here
+        self._working_directory = working_directory
         self._paths = paths
         self._done = done
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown, until all is listed."""
+        """Unknown until everything is listed."""
         return None
 
     def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
-        """One, for names are listed in their order."""
-        nothing_known = BlockMetadata(
-            num_rows=None, size_bytes=None, input_files=None, exec_stats=None
-        )
-        return [ReadTask(self._rows, nothing_known)]
+        """A single task, because names are listed in order."""
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ReadTask(self._rows, unknown)]
 
     def _rows(self) -> Iterator[pyarrow.Table]:
-        _go_to(self._here)
+        _change_directory(self._working_directory)
         last = -1
-        for item in blocks(find_pictures(self._paths, without=self._output)):
+        for item in blocks(find_pictures(self._paths, exclude=self._output)):
             if isinstance(item, End):
-                yield _row(_NONE, [], [item])
+                yield _row(_NO_BLOCK, [], [item])
                 continue
             last = item.number
-            there = self._done.get(item.number)
-            if there is None:
+            digest = self._done.get(item.number)
+            if digest is None:
                 yield _row(item.number, list(item.paths), [])
-            elif there != item.digest:
-                yield _row(_NONE, [], [])
+            elif digest != item.digest:
+                yield _row(_NO_BLOCK, [], [])
                 return
         if any(number > last for number in self._done):
-            yield _row(_NONE, [], [])
+            yield _row(_NO_BLOCK, [], [])
 
 
-def _go_to(folder: str) -> None:
-    """Let relative paths mean what they mean to the command, where there is such a folder."""
+def _change_directory(folder: str) -> None:
+    """Resolve relative paths as the command does, if this node has the folder."""
     with contextlib.suppress(OSError):
         os.chdir(folder)
 
 
 def _row(number: int, paths: list[str], ends: list[End]) -> pyarrow.Table:
-    """A row of what is listed. JSON, because a name need not be Unicode."""
+    """A row of the listing, with JSON because names need not be Unicode."""
     errors = [(end.path, end.error) for end in ends]
     return pyarrow.table(
         {"number": [number], "paths": [json.dumps(paths)], "errors": [json.dumps(errors)]}
     )
 
 
-class _Reader:
-    """What an actor of the pool holds: a process with a Reader."""
+class _BlockReader:
+    """An actor of Ray Data: one worker process that reads blocks."""
 
-    def __init__(self, job: Job, model: bytes | None, layout: str, here: str) -> None:
-        _go_to(here)
+    def __init__(
+        self, job: Job, model: bytes | None, output_format: str, working_directory: str
+    ) -> None:
+        _change_directory(working_directory)
         if model is not None:
             self._folder = tempfile.TemporaryDirectory()
             path = Path(self._folder.name) / "model.onnx"
             path.write_bytes(model)
             job = replace(job, model=path)
-        self._layout = layout
-        self._workers = Workers(job, 1)
+        self._format = output_format
+        self._pool = ReaderPool(job, 1)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The part that a block becomes."""
-        if row["number"] == _NONE:
+        """Read the block of a row of the listing; a row with its part."""
+        if row["number"] == _NO_BLOCK:
             nothing = {"digest": "", "pictures": 0, "readings": b""}
-            return {"number": _NONE, **nothing, "errors": row["errors"]}
+            return {"number": _NO_BLOCK, **nothing, "errors": row["errors"]}
         block = Block(row["number"], tuple(json.loads(row["paths"])))
-        pictures = fetched(unpacked(map(Picture, block.paths)))
-        part = part_of(block, self._workers.read(pictures), self._layout)
+        pictures = prefetch(unpacked(map(Picture, block.paths)))
+        part = part_of(block, self._pool.read(pictures), self._format)
         return {
             "number": part.number,
             "digest": part.digest,

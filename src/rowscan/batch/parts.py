@@ -1,37 +1,34 @@
-"""Parts: a folder of readings in numbered files, each there as a whole or not at all.
+"""Parts: a folder of readings in numbered files, each complete or absent. It reads no pictures.
 
-The pictures of a run are cut into blocks, always the same. Of a block the folder gets
+The pictures of a run are divided into blocks, always in the same way. For a block, the folder gets
 
-    errors/part-000012.csv      what could not be read, if there is any
+    errors/part-000012.csv      the pictures that could not be read, if any
     readings/part-000012.csv    what was read
-    done/000012-…               last of all: its name says whose block it was, and how many pictures
+    done/000012-…               last: its name holds a digest of the block and its counts
 
-and a run that is taken up leaves out the blocks that are done. One process writes. It knows nothing
-of how pictures are read.
+A resumed run skips the blocks that are done. Only one process writes.
 """
 
 import csv
-import errno
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rowscan.batch.pool import End, Page, Picture
+from rowscan.batch.items import End, Page, Picture
 from rowscan.batch.shards import is_shard
 from rowscan.batch.tables import FORMATS
-from rowscan.errors import DataError, OutputError, RowscanError, UsageError
+from rowscan.errors import OutputError, RowscanError, UsageError
 from rowscan.io.storage import entries, join, read_bytes, remove, write
 
-LAYOUTS = ("parquet", "csv", "jsonl")
-"""What parts may be written as."""
+PART_FORMATS = ("parquet", "csv", "jsonl")
+"""The formats of parts."""
 
 BLOCK = 500
-"""Pictures in a block. A shard is a block of its own, whatever it holds."""
+"""Pictures in a block. A shard is always one block."""
 
 _RUN = "run.json"
 _MARK = re.compile(r"\d{6,}-[0-9a-f]{16}-\d+-\d+")
@@ -39,35 +36,35 @@ _MARK = re.compile(r"\d{6,}-[0-9a-f]{16}-\d+-\d+")
 
 @dataclass(frozen=True)
 class Block:
-    """Pictures that are read by one worker and whose readings are written together."""
+    """Pictures that one worker reads and whose readings are written together."""
 
     number: int
     paths: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        """Stands for the names of its pictures."""
+        """Identifies the names of the pictures: 16 hexadecimal digits of SHA-256."""
         return hashlib.sha256(json.dumps(self.paths).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What became of a block."""
+    """The results of a block."""
 
     number: int
     digest: str
     pictures: int
-    """How many it had, with those that could not be read."""
+    """The number of pictures, including those that could not be read."""
     readings: bytes
-    """The file."""
+    """The content of the file."""
     errors: tuple[End, ...]
 
 
 def blocks(items: Iterable[Picture | End]) -> Iterator[Block | End]:
-    """Cut what was found into blocks; the ends of paths without pictures pass through.
+    """Divide pictures into blocks; the ends of paths without pictures pass through.
 
     Args:
-        items: as `batch.find_pictures` gives them, none with content.
+        items: from `find_pictures`, without content.
     """
     number = 0
     paths: list[str] = []
@@ -89,13 +86,13 @@ def blocks(items: Iterable[Picture | End]) -> Iterator[Block | End]:
         yield Block(number, tuple(paths))
 
 
-def part_of(block: Block, events: Iterable[Page | End], layout: str) -> Part:
-    """What became of a block, from what the workers said of its pictures.
+def part_of(block: Block, events: Iterable[Page | End], output_format: str) -> Part:
+    """The results of a block, encoded.
 
     Args:
         block: the block.
-        events: the pages of its pictures, and their ends.
-        layout: one of `LAYOUTS`.
+        events: the pages and ends of its pictures.
+        output_format: one of `PART_FORMATS`.
     """
     pages: list[Page] = []
     errors: list[End] = []
@@ -107,94 +104,92 @@ def part_of(block: Block, events: Iterable[Page | End], layout: str) -> Part:
             pictures += 1
             if event.error is not None:
                 errors.append(event)
-    return Part(block.number, block.digest, pictures, _readings(pages, layout), tuple(errors))
+    return Part(
+        block.number, block.digest, pictures, _readings(pages, output_format), tuple(errors)
+    )
 
 
 class Parts:
-    """The folder of a run, which goes on where it was interrupted.
+    """The folder of a run, which can be resumed.
 
     Attributes:
         done: the digests of the blocks that are done, by their numbers.
-        pictures: how many are done, with those that could not be read.
-        unreadable: how many could not be read.
+        pictures: the number of pictures in them, including unreadable ones.
+        unreadable: the number of pictures that could not be read.
     """
 
-    def __init__(self, folder: str, layout: str, run: Mapping[str, object]) -> None:
-        """Look at the folder; `begin` makes it.
+    def __init__(self, folder: str, output_format: str, run: Mapping[str, object]) -> None:
+        """Inspect the folder; `begin` creates it.
 
         Args:
             folder: a path or an address.
-            layout: one of `LAYOUTS`.
-            run: all that decides what is read, and into which blocks: it must be the same when
-                the run is taken up.
+            output_format: one of `PART_FORMATS`.
+            run: the settings that determine the readings and blocks; a resumed run must have the
+                same.
 
         Raises:
-            UsageError: a folder of another run, or of something else.
-            RowscanError: it cannot be read.
+            UsageError: the folder belongs to another run or holds other files.
+            DataError: it cannot be read.
         """
         self._folder = folder
-        self._layout = layout
+        self._format = output_format
         self.done: dict[int, str] = {}
         self.pictures = 0
         self.unreadable = 0
-        try:
-            found = {name for name, _ in entries(folder) if not name.startswith(".")}
-        except DataError as error:
-            if error.reason != os.strerror(errno.ENOENT):
-                raise
-            found = set()
-        self._run = {**run, "format": layout, "block": BLOCK}
+        names = (name for name, _ in entries(folder, missing_ok=True))
+        found = {name for name in names if not name.startswith(".")}
+        self._run = {**run, "format": output_format, "block": BLOCK}
         self._begun = _RUN in found
         if self._begun:
             self._check()
         elif found:
-            raise UsageError(f"{folder}: it holds something else; name another folder")
+            raise UsageError(f"{folder}: the folder holds other files; name another folder")
         if "done" in found:
             for name, _ in entries(join(folder, "done")):
                 self._count(name)
 
     def begin(self) -> None:
-        """Write down what run it is, if that is not there.
+        """Write the settings of the run, if that has not been done.
 
         Raises:
-            RowscanError: it cannot be written.
+            OutputError: they cannot be written.
         """
         if not self._begun:
             write(join(self._folder, _RUN), json.dumps(self._run, indent=1).encode())
             self._begun = True
 
     def add(self, part: Part) -> None:
-        """Write a part. A run that ends in the middle of it will read its block again.
+        """Write a part. If the run is interrupted meanwhile, the next one reads its block again.
 
         Raises:
-            RowscanError: it cannot be written.
+            OutputError: it cannot be written.
         """
-        name = f"part-{part.number:06}.{self._layout}"
+        name = f"part-{part.number:06}.{self._format}"
         errors = join(join(self._folder, "errors"), name)
         if part.errors:
-            write(errors, _errors(part.errors, self._layout))
+            write(errors, _errors(part.errors, self._format))
         else:
-            remove(errors)  # of a run that ended before the block was done
+            remove(errors)  # of a run that was interrupted before the block was done
         write(join(join(self._folder, "readings"), name), part.readings)
         mark = f"{part.number:06}-{part.digest}-{part.pictures}-{len(part.errors)}"
         write(join(join(self._folder, "done"), mark), b"")
         self._count(mark)
 
     def add_missing(self, ends: Iterable[End]) -> None:
-        """Write what is said of paths without pictures, in the place of what was said before.
+        """Replace the list of paths without pictures.
 
         Raises:
-            RowscanError: it cannot be written.
+            OutputError: it cannot be written.
         """
-        place = join(join(self._folder, "errors"), f"paths.{self._layout}")
+        path = join(join(self._folder, "errors"), f"paths.{self._format}")
         ends = tuple(ends)
         if ends:
-            write(place, _errors(ends, self._layout))
+            write(path, _errors(ends, self._format))
         else:
-            remove(place)
+            remove(path)
 
     def _count(self, mark: str) -> None:
-        if not _MARK.fullmatch(mark):  # of a file that was being written when the machine stopped
+        if not _MARK.fullmatch(mark):  # a temporary file of a crash, or one of the system's
             return
         number, digest, pictures, unreadable = mark.split("-")
         self.done[int(number)] = digest
@@ -203,43 +198,43 @@ class Parts:
 
     def _check(self) -> None:
         run = self._run
-        place = join(self._folder, _RUN)
+        path = join(self._folder, _RUN)
         try:
-            there = json.loads(read_bytes(place))
-            other = [key for key in run.keys() | there.keys() if run.get(key) != there.get(key)]
+            found = json.loads(read_bytes(path))
+            other = [key for key in run.keys() | found.keys() if run.get(key) != found.get(key)]
         except (ValueError, AttributeError):
-            raise UsageError(f"{place}: not of a run of Rowscan; name another folder") from None
+            raise UsageError(f"{path}: not a run of Rowscan; name another folder") from None
         if other:
             raise UsageError(
-                f"{self._folder}: of another run, which differs in {', '.join(sorted(other))}; "
+                f"{self._folder}: the run in this folder differs in {', '.join(sorted(other))}; "
                 "name another folder"
             )
 
 
 def changed(folder: str) -> RowscanError:
-    """The pictures are not those that a run was begun with."""
+    """The error that the pictures are not those that the run began with."""
     return OutputError(
-        folder, "the pictures have changed since this run was begun; name another folder"
+        folder, "the pictures have changed since this run began; name another folder"
     )
 
 
-def _readings(pages: list[Page], layout: str) -> bytes:
-    if layout != "parquet":
-        style = FORMATS[layout]
+def _readings(pages: list[Page], output_format: str) -> bytes:
+    if output_format != "parquet":
+        style = FORMATS[output_format]
         rows = (row for page in pages for row in style.records(page.path, page.reading))
         return (style.header + "".join(rows)).encode("utf-8", "surrogateescape")
-    rows_ = [{"path": _unicode(page.path), **page.reading.to_dict()} for page in pages]
-    return _parquet(rows_, _readings_schema())
+    records = [{"path": _unicode(page.path), **page.reading.to_dict()} for page in pages]
+    return _parquet(records, _readings_schema())
 
 
-def _errors(ends: tuple[End, ...], layout: str) -> bytes:
-    if layout == "parquet":
+def _errors(ends: tuple[End, ...], output_format: str) -> bytes:
+    if output_format == "parquet":
         import pyarrow
 
         schema = pyarrow.schema({"path": pyarrow.string(), "error": pyarrow.string()})
         rows = [{"path": _unicode(end.path), "error": _unicode(end.error or "")} for end in ends]
         return _parquet(rows, schema)
-    if layout == "jsonl":
+    if output_format == "jsonl":
         text = "".join(json.dumps({"path": end.path, "error": end.error}) + "\n" for end in ends)
         return text.encode()
     buffer = io.StringIO()
@@ -250,7 +245,7 @@ def _errors(ends: tuple[End, ...], layout: str) -> bytes:
 
 
 def _readings_schema() -> Any:
-    """The object of JSON Lines, as Arrow has it."""
+    """The Arrow schema of an object of JSON Lines."""
     import pyarrow as pa
 
     box = pa.list_(pa.int32(), 4)
@@ -284,5 +279,5 @@ def _parquet(rows: list[dict[str, Any]], schema: Any) -> bytes:
 
 
 def _unicode(text: str) -> str:
-    """The text, with the bytes of a name that is no Unicode as backslash escapes."""
+    """The text, with bytes that are not Unicode as backslash escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,26 +1,25 @@
-"""Progress: what a person sees of a long reading, on standard error."""
+"""Progress: what a terminal or a log shows while pictures are read, on standard error."""
 
 import sys
 import time
 from collections.abc import Callable
 
-_INTERVAL = 30.0  # seconds between two lines, where there is no terminal
+_INTERVAL = 30.0  # seconds between two lines of a log
 
 
-class Progress:
-    """A bar on a terminal; elsewhere a line now and then, and none for a short reading.
+class ReadingProgress:
+    """A progress bar on a terminal; elsewhere a line every 30 seconds.
 
-    Where results go to the same terminal, they are progress enough.
+    Where the results go to the same terminal, there is no bar.
     """
 
     def __init__(self, *, results_shown: bool, done: int, count: Callable[[], int | None]) -> None:
         """Begin.
 
         Args:
-            results_shown: results go to the terminal, if there is one.
-            done: so many pictures were read earlier.
-            count: says how many there are with them, if that is known; asked only where it is
-                shown.
+            results_shown: results go to the terminal.
+            done: pictures that were read in an earlier run.
+            count: the number of all pictures, if it is known; called only for a progress bar.
         """
         terminal = sys.stderr.isatty()
         self._bar = None
@@ -35,7 +34,7 @@ class Progress:
             )
 
     def step(self, pictures: int = 1) -> None:
-        """So many more are done."""
+        """Count pictures that have been read."""
         self._read += pictures
         if self._bar is not None:
             self._bar.update(pictures)
@@ -46,13 +45,13 @@ class Progress:
             self.say(f"{self._read:,} pictures read, {speed:.1f} a second")
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line, above the bar if there is one."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leave the terminal as it is."""
+        """Finish the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,199 +1,188 @@
-"""Places: where pictures lie and results go, on this machine or behind an address. No formats.
+"""Storage: reads, lists and writes files, local or behind an address. It knows no file formats.
 
-An address is what fsspec understands, `s3://bucket/scans/7.png`. All else is a path, and fsspec is
-not imported for it.
+An address is what fsspec accepts, such as `s3://bucket/scans/7.png`. Everything else is a local
+path, for which fsspec is not imported.
 """
 
 import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rowscan.errors import DataError, OutputError, RowscanError, requires
+from rowscan.errors import DataError, OutputError, RowscanError, reason_of, requires
 from rowscan.io.atomic import write_atomically
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters: `C:/` is a drive
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: `C:/` is a drive
 _WEB = ("http://", "https://")
 
 
-def is_address(place: str) -> bool:
-    """Whether it is an address, not a path on this machine."""
-    return _ADDRESS.match(place) is not None
+def is_address(location: str) -> bool:
+    """Whether it is an address, not a local path."""
+    return _ADDRESS.match(location) is not None
 
 
-def read_bytes(place: str | Path) -> bytes:
+def read_bytes(location: str | Path) -> bytes:
     """The content of a file.
 
     Raises:
         DataError: it cannot be read.
         MissingExtraError: its address needs a package that is not installed.
     """
-    try:
-        if isinstance(place, Path) or not is_address(place):
-            return Path(place).read_bytes()
-        system, path = _system(place)
+    with _errors(location):
+        if isinstance(location, Path) or not is_address(location):
+            return Path(location).read_bytes()
+        system, path = _system(location)
         return bytes(system.cat_file(path))
-    except RowscanError:
-        raise
-    except Exception as error:  # each back end of fsspec has exceptions of its own
-        raise DataError(place, reason(error)) from None
 
 
-def open_binary(place: str | Path, *, streamed: bool = False) -> IO[bytes]:
+def open_binary(location: str | Path, *, streamed: bool = False) -> IO[bytes]:
     """The file, open for reading.
 
     Args:
-        place: a path or an address.
-        streamed: it will be read from its beginning to its end, never back: a web server then need
-            not be able to give parts of it.
+        location: a path or an address.
+        streamed: it will be read from start to end without seeking, so a web server need not
+            support range requests.
 
     Raises:
         DataError: it cannot be opened.
         MissingExtraError: its address needs a package that is not installed.
     """
-    try:
-        if isinstance(place, Path) or not is_address(place):
-            return Path(place).open("rb")
-        system, path = _system(place)
-        options = {"block_size": 0} if streamed and place.startswith(_WEB) else {}
+    with _errors(location):
+        if isinstance(location, Path) or not is_address(location):
+            return Path(location).open("rb")
+        system, path = _system(location)
+        options = {"block_size": 0} if streamed and location.startswith(_WEB) else {}
         file: IO[bytes] = system.open(path, "rb", **options)
         return file
-    except RowscanError:
-        raise
-    except Exception as error:
-        raise DataError(place, reason(error)) from None
 
 
-def is_folder(place: str) -> bool:
-    """Whether a folder is there. A page of the web is one if its address ends in a stroke.
+def is_folder(location: str) -> bool:
+    """Whether a folder is there. A web address is one if it ends in a slash.
 
     Raises:
-        DataError: nothing is there, or one may not look.
+        DataError: nothing is there, or access is denied.
         MissingExtraError: its address needs a package that is not installed.
     """
-    try:
-        if not is_address(place):
-            return stat.S_ISDIR(os.stat(place).st_mode)  # noqa: PTH116 - bytes that are no Unicode
-        if place.startswith(_WEB):
-            return place.endswith("/")
-        system, path = _system(place)
+    with _errors(location):
+        if not is_address(location):
+            return stat.S_ISDIR(os.stat(location).st_mode)  # noqa: PTH116 - names may be any bytes
+        if location.startswith(_WEB):
+            return location.endswith("/")
+        system, path = _system(location)
         if system.isdir(path):
             return True
         system.info(path)
         return False
-    except RowscanError:
-        raise
-    except Exception as error:
-        raise DataError(place, reason(error)) from None
 
 
-def entries(folder: str) -> list[tuple[str, bool]]:
+def entries(folder: str, *, missing_ok: bool = False) -> list[tuple[str, bool]]:
     """Names in a folder, sorted by code points, each with whether it is a folder.
 
-    On this machine a link to a folder is neither a folder nor a file, so it is left out.
+    A local link to a folder is left out.
+
+    Args:
+        folder: a path or an address.
+        missing_ok: a folder that does not exist has no entries.
 
     Raises:
-        DataError: one cannot look into it.
+        DataError: it cannot be listed.
     """
-    try:
-        if is_address(folder):
-            return sorted(_remote_entries(folder))
-        with os.scandir(folder) as found:
-            return sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False))
-                for entry in found
-                if entry.is_dir(follow_symlinks=False) or entry.is_file()
-            )
-    except RowscanError:
-        raise
-    except Exception as error:
-        raise DataError(folder, reason(error)) from None
+    with _errors(folder):
+        try:
+            if is_address(folder):
+                return sorted(_remote_entries(folder))
+            with os.scandir(folder) as found:
+                return sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in found
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file()
+                )
+        except FileNotFoundError:
+            if missing_ok:
+                return []
+            raise
 
 
 def join(folder: str, name: str) -> str:
-    """The place of this name in a folder, which begins as it was given."""
+    """The location of this name in a folder, which is left as it was given."""
     if is_address(folder):
         return f"{folder.rstrip('/')}/{name}"
-    return os.path.join(folder, name)  # noqa: PTH118 - a Path would change what was given
+    return os.path.join(folder, name)  # noqa: PTH118 - a Path would normalise the folder
 
 
-def write(place: str, content: bytes) -> None:
+def write(location: str, content: bytes) -> None:
     """Write a file, whole or not at all.
 
     Raises:
-        RowscanError: the place cannot be written.
+        OutputError: it cannot be written.
+        MissingExtraError: its address needs a package that is not installed.
     """
-    if not is_address(place):
-        write_atomically(Path(place), content)
+    if not is_address(location):
+        write_atomically(Path(location), content)
         return
-    try:
-        system, path = _system(place)
-        # An object store has no folders, and would make a bucket of a name that was misspelt.
-        if _scheme(place) not in _STORES and not system.exists(system._parent(path)):
+    with _errors(location, "written"):
+        system, path = _system(location)
+        # Object stores have no folders; creating one could create a misspelt bucket.
+        if _scheme(location) not in _STORES and not system.exists(system._parent(path)):
             system.makedirs(system._parent(path), exist_ok=True)
-        system.pipe_file(path, content)  # object stores show an object when all of it is there
-    except RowscanError:
-        raise
-    except Exception as error:
-        raise OutputError(place, f"cannot be written: {reason(error)}") from None
+        system.pipe_file(path, content)  # object stores show an object once it is complete
 
 
-def remove(place: str) -> None:
-    """Take a file away, if it is there.
+def remove(location: str) -> None:
+    """Remove a file if it exists.
 
     Raises:
-        RowscanError: it cannot be taken away.
+        OutputError: it cannot be removed.
+        MissingExtraError: its address needs a package that is not installed.
     """
-    try:
-        if not is_address(place):
-            Path(place).unlink(missing_ok=True)
+    with _errors(location, "removed"):
+        if not is_address(location):
+            Path(location).unlink(missing_ok=True)
             return
-        system, path = _system(place)
+        system, path = _system(location)
         if system.exists(path):
             system.rm_file(path)
+
+
+@contextmanager
+def _errors(location: str | Path, action: str | None = None) -> Iterator[None]:
+    """Turn any error into one of Rowscan: each back end of fsspec raises its own kinds."""
+    try:
+        yield
     except RowscanError:
         raise
     except Exception as error:
-        raise OutputError(place, f"cannot be removed: {reason(error)}") from None
+        if action is None:
+            raise DataError(location, reason_of(error)) from None
+        raise OutputError(location, f"cannot be {action}: {reason_of(error)}") from None
 
 
-def reason(error: Exception) -> str:
-    """Why something could not be done, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    for kind, number in ((FileNotFoundError, 2), (PermissionError, 13)):
-        if isinstance(error, kind):
-            return os.strerror(number)
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _system(place: str) -> tuple[Any, str]:
+def _system(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
-    with requires("remote", f"{place}: reading an address"):
+    with requires("remote", "reading from an address"):
         import fsspec
-    scheme = _scheme(place)
+    scheme = _scheme(address)
     try:
-        return fsspec.core.url_to_fs(place, use_listings_cache=False)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(address, use_listings_cache=False)  # type: ignore[no-any-return]
     except ImportError:
-        hint = _OTHERS.get(scheme, "'rowscan[remote]'")
+        package = _OTHERS.get(scheme, "'rowscan[remote]'")
         raise DataError(
-            place, f"{scheme}:// needs a package that is not installed: pip install {hint}"
+            address, f"{scheme}:// needs a package that is not installed: pip install {package}"
         ) from None
-    except ValueError as error:
-        raise DataError(place, reason(error)) from None
 
 
-def _scheme(place: str) -> str:
-    return place.partition("://")[0].lower()
+def _scheme(address: str) -> str:
+    return address.partition("://")[0].lower()
 
 
 _OTHERS = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
-"""What the extra `remote` does not bring, by the beginning of the address."""
+"""Packages that the extra `remote` does not install, by scheme."""
 
 _STORES = {"s3", "s3a", *_OTHERS}
-"""Object stores."""
+"""Schemes of object stores."""
 
 
 def _remote_entries(folder: str) -> Iterator[tuple[str, bool]]:

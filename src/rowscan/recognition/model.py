@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from rowscan.arrays import Float32, UInt8
-from rowscan.errors import ModelError
+from rowscan.errors import ModelError, reason_of
 from rowscan.scans import LINE_HEIGHT, SIDE
 
 SHIPPED = {"digit": "digit.onnx", "line": "line.onnx"}
@@ -106,8 +106,7 @@ def load_content(model: str | Path | None, kind: str) -> tuple[str, bytes]:
             path /= "model.onnx"
         return str(path), path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(path, reason) from None
+        raise ModelError(path, reason_of(error)) from None
 
 
 def _metadata(name: str, entries: dict[str, str]) -> _Metadata:

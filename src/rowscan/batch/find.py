@@ -1,0 +1,72 @@
+"""Find: the pictures that paths name, and those in folders. It opens no picture.
+
+Names are listed while pictures are read, so memory does not grow with the size of a folder tree.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from rowscan.batch.items import STANDARD_INPUT, End, Picture
+from rowscan.batch.shards import is_shard
+from rowscan.errors import RowscanError
+from rowscan.io.pictures import is_picture_name
+from rowscan.io.storage import entries, is_address, is_folder, join
+
+
+def find_pictures(
+    paths: Sequence[str], *, exclude: str | Path | None = None
+) -> Iterator[Picture | End]:
+    """The pictures that are named, and those in folders that are named.
+
+    Folders are searched recursively, in the order of their names. In a folder, files count whose
+    names end like those of pictures or shards; hidden files and links to folders do not. A path
+    that is given itself counts whatever its name.
+
+    Args:
+        paths: files and folders, local or addresses, or "-".
+        exclude: a folder to leave out, because results are written there.
+
+    Yields:
+        A `Picture` for each picture or shard; an `End` for a path that does not exist, cannot be
+        listed, or is a folder without pictures.
+    """
+    excluded = None if exclude is None else _canonical(str(exclude))
+    for path in paths:
+        try:
+            folder = path != STANDARD_INPUT and is_folder(path)
+        except RowscanError as error:
+            yield End(path, error.reason)
+            continue
+        if not folder:
+            yield Picture(path)
+            continue
+        found = _in_folder(path, excluded)
+        first = next(found, None)
+        yield from chain([first or End(path, "no pictures in this folder")], found)
+
+
+def _in_folder(folder: str, excluded: str | None) -> Iterator[Picture | End]:
+    if excluded is not None and _canonical(folder) == excluded:
+        return
+    try:
+        found = [
+            (name, is_below)
+            for name, is_below in entries(folder)
+            if not name.startswith(".") and (is_below or is_picture_name(name) or is_shard(name))
+        ]
+    except RowscanError as error:
+        yield End(folder, error.reason)
+        return
+    for name, is_below in found:
+        path = join(folder, name)
+        if is_below:
+            yield from _in_folder(path, excluded)
+        else:
+            yield Picture(path)
+
+
+def _canonical(folder: str) -> str:
+    """One name for a folder that can be written in several ways."""
+    return folder.rstrip("/") if is_address(folder) else os.path.realpath(folder)

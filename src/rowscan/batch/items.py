@@ -1,0 +1,58 @@
+"""Items: the values that travel between finding, reading and writing pictures. No input or output.
+
+A picture becomes its pages, in order, and then one `End`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rowscan.io.pictures import MANY_PAGES, SUFFIXES, suffix
+from rowscan.reading import Reading
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to read."""
+
+    path: str
+    """As it was given, or found below a given folder; "-" is standard input."""
+    content: bytes | None = None
+    """The content of the file, where it comes from standard input, an address or a shard."""
+
+    @property
+    def may_have_pages(self) -> bool:
+        """Whether a file of this name can hold more than one page."""
+        return suffix(self.path) in MANY_PAGES or suffix(self.path) not in SUFFIXES
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a picture has been read."""
+
+    path: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class End:
+    """A picture is finished, or a path holds no picture."""
+
+    path: str
+    error: str | None = None
+    """Why the picture, or the rest of it, could not be read: one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with each picture. Sent to worker processes, so it must be picklable."""
+
+    model: Path | None = None
+    """A model file or run directory; by default the line model that ships with Rowscan."""
+    min_confidence: float = 0.0
+    """Digits below this confidence are read as "?"."""
+    annotate: Path | None = None
+    """The folder for annotated copies; None for no copies."""
+    base: Path = Path()
+    """A folder above all pictures. Copies keep the part of the path below it."""
