@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from rowscan.errors import OutputError, reason_of
@@ -25,4 +26,5 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         raise OutputError(path, f"cannot be written: {reason_of(error)}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing may be there
+            temporary.unlink()
