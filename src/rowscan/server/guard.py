@@ -1,4 +1,4 @@
-"""Guard: stands around the application. Security headers, metrics, and an answer to any fault."""
+"""Guard: the outermost middleware: security headers, metrics, and an answer to any exception."""
 
 import logging
 import time
@@ -23,20 +23,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer. The page has no inline script or style, and loads nothing from elsewhere."""
+"""Headers of every answer. The page has no inline scripts or styles and loads no other hosts."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Guard:
-    """Middleware; the outermost but for Starlette's own."""
+    """ASGI middleware around everything but Starlette's own error middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -59,7 +59,7 @@ class Guard:
             return
         except Exception as error:
             _log.error("%s %s", scope["method"], scope["path"], exc_info=error)
-            if status:  # half an answer cannot be taken back
+            if status:  # the answer has begun already
                 raise
             await answer(500, "internal error")(scope, receive, send_guarded)
         self._metrics.count(

@@ -1,4 +1,4 @@
-"""Intake: from a request to the bytes of one picture, never more of them than the limits allow."""
+"""Intake: from a request to the bytes of one picture, within the limits. It decodes nothing."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -14,7 +14,7 @@ from rowscan.server.limits import Limits
 
 
 class Intake:
-    """Takes in bodies, and counts the bytes of all that are in memory.
+    """Receives request bodies and counts their bytes in memory.
 
     Attributes:
         held: bytes of the bodies that are being received or read.
@@ -26,13 +26,13 @@ class Intake:
 
     @asynccontextmanager
     async def picture(self, request: Request) -> AsyncIterator[bytes]:
-        """The picture that a request brings: its whole body, or the part `file` of a form.
+        """The picture in a request: its body, or the part `file` of a form.
 
         Its bytes count as held until the context ends.
 
         Raises:
-            HTTPException: 400 no picture, or a form that is none; 408 too slow; 413 too large;
-                503 too much in memory already.
+            HTTPException: 400 no picture or a malformed form; 408 too slow; 413 too large.
+            Busy: too many bytes in memory.
         """
         share = _Share(self, self._limits)
         try:
@@ -45,7 +45,7 @@ class Intake:
             async with asyncio.timeout(self._limits.body_seconds):
                 return await _receive(request, share.counted(request), self._limits)
         except TimeoutError:
-            # What is still to come would be taken for the next request.
+            # The rest of the body would be taken for the next request.
             raise HTTPException(
                 408,
                 f"the body took longer than {self._limits.body_seconds:g} seconds",
@@ -54,7 +54,7 @@ class Intake:
 
 
 class _Share:
-    """What one request adds to the bytes held."""
+    """The bytes that one request adds to those held."""
 
     def __init__(self, intake: Intake, limits: Limits) -> None:
         self.size = 0
@@ -62,7 +62,7 @@ class _Share:
         self._limits = limits
 
     async def counted(self, request: Request) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives, with an end when it is too much."""
+        """The body as it arrives; an error once it is too large."""
         limit = self._limits.body
         too_large = HTTPException(413, f"the body is larger than {limit:,} bytes")
         declared = request.headers.get("content-length", "")
@@ -84,7 +84,7 @@ async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: 
         content = b"".join([chunk async for chunk in body])
     else:
         parser = MultiPartParser(request.headers, body, max_files=1, max_fields=10)
-        parser.spool_max_size = limits.body + 1  # in memory: it is held no longer than it is read
+        parser.spool_max_size = limits.body + 1  # keep it in memory
         try:
             form = await parser.parse()
         except MultiPartException as error:

@@ -1,4 +1,4 @@
-"""Metrics: what the service has done, in Prometheus' text format."""
+"""Metrics: counters and gauges of the service, in the text format of Prometheus."""
 
 from collections.abc import Callable
 
@@ -16,16 +16,16 @@ _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Counters of one application; each has its own, so that two in a process do not clash."""
+    """The metrics of one application, in a registry of its own: a process can have several."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, *, pending: Callable[[], float], held: Callable[[], float]) -> None:
-        """Start at zero.
+        """Register the metrics.
 
         Args:
-            pending: how many pictures are being read or wait for it.
-            held: how many bytes of bodies are in memory.
+            pending: the number of pictures that are being read or wait.
+            held: bytes of request bodies in memory.
         """
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -43,23 +43,23 @@ class Metrics:
             buckets=_SECONDS,
         )
         for name, text, value in (
-            ("rowscan_pictures_pending", "Pictures being read or waiting for it", pending),
+            ("rowscan_pictures_pending", "Pictures being read or waiting", pending),
             ("rowscan_body_bytes_held", "Bytes of request bodies in memory", held),
         ):
             Gauge(name, text, registry=self._registry).set_function(value)
 
     def count(self, *, method: str, path: str, status: int, seconds: float) -> None:
-        """A request has been answered.
+        """Count a request that has been answered.
 
         Args:
-            method: what the client asked with.
-            path: the path of the route, never one that a client made up: each would be kept.
+            method: of the request.
+            path: of the route, not of the request: each new value takes memory.
             status: of the answer.
-            seconds: that it took.
+            seconds: from the head of the request to the end of the answer.
         """
         self._requests.labels(method, path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
     def text(self) -> bytes:
-        """All counters, to be scraped."""
+        """All metrics, for a scrape."""
         return generate_latest(self._registry)

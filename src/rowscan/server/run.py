@@ -1,4 +1,4 @@
-"""Run: the service as a process that listens, until it is told to end."""
+"""Run: the service as a process that listens on an address until it is told to stop."""
 
 import ipaddress
 import os
@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 
-from rowscan.errors import RowscanError
+from rowscan.errors import RowscanError, reason_of
 from rowscan.explanation import explain
 from rowscan.reader import Reader
 from rowscan.server.app import create_app
-from rowscan.server.connection import Connection
-
-_BACKLOG = 512  # connections that have been made and not yet been accepted
+from rowscan.server.connection import BACKLOG, limited_server
+from rowscan.server.limits import Limits, ServerLimits
 
 
 def serve(
@@ -24,57 +22,49 @@ def serve(
     port: int = 8000,
     *,
     model: str | Path | None = None,
+    limits: Limits | None = None,
+    server_limits: ServerLimits | None = None,
     allow_origins: Sequence[str] = (),
 ) -> None:
-    """Answer over HTTP until SIGINT or SIGTERM; then finish what is running, and end.
+    """Serve HTTP until SIGINT or SIGTERM; then finish the requests in progress and return.
 
-    The address goes to standard output as soon as a client may ask; a warning goes to standard
-    error when others than this machine may.
+    Prints the address on standard output once requests are accepted, and a warning on standard
+    error if other machines can reach it.
 
     Args:
         host: name or address to listen on.
-        port: 0 for any that is free.
-        model: a model file or run directory, for numbers or for single digits; the rest, or all,
-            is done by the models that ship with Rowscan.
-        allow_origins: origins of other pages that may ask, such as `https://example.org`.
+        port: 0 for any free port.
+        model: a model file or run directory, for numbers or for single digits. The shipped models
+            do what it cannot.
+        limits: of requests and pictures.
+        server_limits: of connections.
+        allow_origins: other origins whose pages may send requests, such as `https://example.org`.
 
     Raises:
-        RowscanError: the address cannot be listened on.
-        ModelError: no model file, or a damaged one.
+        RowscanError: it cannot listen on the address.
+        ModelError: the model cannot be opened.
     """
     numbers, digits = _readers(model)
     listening = _listen(host, port)
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         print(
-            f"rowscan: listening on {address}: whoever reaches this machine over the network can "
-            "use the service; it asks for no password and does not encrypt",
+            f"rowscan: listening on {address}: anyone who can reach this machine over the network "
+            "can use the service; it has no passwords and no encryption",
             file=sys.stderr,
             flush=True,
         )
-    limits = Connection.limits
-    config = uvicorn.Config(
-        create_app(numbers, digits, limits=limits, allow_origins=allow_origins),
-        http=Connection,
-        ws="none",
-        backlog=_BACKLOG,
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=limits.idle_seconds,
-        timeout_graceful_shutdown=limits.shutdown_seconds,
-    )
+    app = create_app(numbers, digits, limits=limits, allow_origins=allow_origins)
+    server = limited_server(app, server_limits or ServerLimits())
     shown = f"[{address}]" if ":" in address else address
     print(f"Rowscan reads at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
 
 
 def _readers(model: str | Path | None) -> tuple[Reader, Reader]:
-    """One for numbers and one for single digits; what the model cannot do, a shipped one does.
+    """One reader for numbers and one for single digits; a shipped model does what this cannot.
 
-    Both have read something already, so that the first client does not wait for models to open.
+    Both have read a picture already, so that the first client does not wait for their models.
     """
     named = Reader(model)
     numbers = Reader() if named.kind == "digit" else named
@@ -91,18 +81,17 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )[0]
-        # A socket that knows its protocol is one for which asyncio switches off Nagle's algorithm;
-        # without, each answer waits 40 ms for an acknowledgement.
+        # asyncio disables Nagle's algorithm only for sockets with a protocol; otherwise each answer
+        # waits 40 ms for an acknowledgement.
         listening = socket.socket(family, kind, protocol)
         try:
-            if os.name == "posix":  # elsewhere it would let two listen on one port
+            if os.name == "posix":  # elsewhere it lets two processes listen on one port
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
         except BaseException:
             listening.close()
             raise
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be a host's
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RowscanError(f"{host}:{port}: {reason}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
+        raise RowscanError(f"{host}:{port}: {reason_of(error)}") from None
     return listening

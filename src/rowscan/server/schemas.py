@@ -1,6 +1,6 @@
-"""Schemas: what the answers look like, for the description at `/openapi.json` and nothing else.
+"""Schemas: the form of the answers, only for the description at `/openapi.json`.
 
-The answers themselves come from the reader; a test holds them to these.
+The answers themselves come from `rowscan.reading`; a test compares both.
 """
 
 from typing import Annotated
@@ -10,19 +10,19 @@ from pydantic import BaseModel, Field
 Probability = Annotated[float, Field(ge=0, le=1)]
 Box = Annotated[
     tuple[int, int, int, int],
-    Field(description="x, y, width and height, in pixels of the picture as it is looked at"),
+    Field(description="x, y, width and height, in pixels of the upright picture"),
 ]
 
 
 class RunnerUp(BaseModel):
-    """The next likeliest digit, where it is close."""
+    """The second most probable digit, if it is close."""
 
     digit: str
     confidence: Probability
 
 
-class Digit(BaseModel):
-    """One digit and where it stands."""
+class DigitSchema(BaseModel):
+    """One digit and its place."""
 
     digit: Annotated[str, Field(description="0 to 9, or ? below min_confidence")]
     confidence: Probability
@@ -30,28 +30,28 @@ class Digit(BaseModel):
     runner_up: RunnerUp | None = None
 
 
-class Line(BaseModel):
+class LineSchema(BaseModel):
     """One line of writing."""
 
     text: str
     confidence: Probability
     box: Box
-    digits: list[Digit]
+    digits: list[DigitSchema]
 
 
-class Reading(BaseModel):
+class ReadingSchema(BaseModel):
     """A picture, read."""
 
-    path: Annotated[str, Field(description="'-': pictures come without a name")]
+    path: Annotated[str, Field(description="always '-': the request has no file name")]
     page: Annotated[int, Field(ge=1)]
     width: int
     height: int
-    text: Annotated[str, Field(description="lines joined by ' / '; empty if there is no digit")]
+    text: Annotated[str, Field(description="lines joined by ' / '; empty without digits")]
     confidence: Probability
-    lines: list[Line]
+    lines: list[LineSchema]
 
 
-class Explanation(BaseModel):
+class ExplanationSchema(BaseModel):
     """One digit, read step by step."""
 
     digit: Annotated[int, Field(ge=0, le=9)]
@@ -59,22 +59,22 @@ class Explanation(BaseModel):
     scan: Annotated[str, Field(description="the order in which the pixels are read: rows, …")]
     belief: Annotated[
         list[list[Probability]],
-        Field(description="for each step the probabilities of 0 to 9 once it has been read"),
+        Field(description="the probabilities of 0 to 9 after each step"),
     ]
     picture: Annotated[
         list[list[Annotated[int, Field(ge=0, le=255)]]],
-        Field(description="what the network saw: 28 rows of 28 pixels, 0 is paper, 255 ink"),
+        Field(description="the input of the network: 28 rows of 28 pixels, 0 paper, 255 ink"),
     ]
 
 
 class Health(BaseModel):
-    """The service answers."""
+    """The service runs."""
 
     status: str
     version: str
 
 
 class Error(BaseModel):
-    """What was wrong."""
+    """What went wrong."""
 
     detail: str
