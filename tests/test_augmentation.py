@@ -1,4 +1,4 @@
-"""Augmentation and pictures of no digit, on MNIST-like ink drawn here and on the own examples."""
+"""Augmentation and negatives, on ink drawn here and on the digits in examples/."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ from rowscan.training.synthesis import negatives
 from rowscan.training.synthesis.augmentation import (
     as_ink,
     augment,
-    extents,
-    into_frame,
-    segment,
-    thickness,
+    bounding_boxes,
+    deform_and_normalise,
+    draw_segments,
+    rectangle_mask,
+    stroke_width,
     uniform,
-    within,
 )
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
@@ -33,17 +33,17 @@ def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def line(x0: float, y0: float, x1: float, y1: float, width: float) -> Tensor:
-    return segment(*(torch.tensor([float(value)]) for value in (x0, y0, x1, y1, width)))
+def stroke(x0: float, y0: float, x1: float, y1: float, width: float) -> Tensor:
+    return draw_segments(*(torch.tensor([float(value)]) for value in (x0, y0, x1, y1, width)))
 
 
-def test_the_examples_are_named_after_their_digit() -> None:
+def test_examples_cover_all_digits() -> None:
     assert set(LABELS.tolist()) == set(range(10))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40))
-def test_an_augmented_image_is_ink_and_its_seed_decides_it(seed: int, n: int) -> None:
+def test_augmented_images_are_ink_and_reproducible(seed: int, n: int) -> None:
     few = torch.arange(n) % len(IMAGES)
     first = augment(IMAGES[few], LABELS[few], seeded(seed))
     assert first.shape == (n, 28, 28)
@@ -52,7 +52,7 @@ def test_an_augmented_image_is_ink_and_its_seed_decides_it(seed: int, n: int) ->
     assert torch.equal(first, augment(IMAGES[few], LABELS[few], seeded(seed)))
 
 
-def test_it_changes_nearly_every_image_and_leaves_some() -> None:
+def test_augmentation_changes_most_images_but_not_all() -> None:
     many = IMAGES.repeat(30, 1, 1)
     changed = augment(many, LABELS.repeat(30), seeded()) - as_ink(many)
     same = (changed.abs().amax((1, 2)) == 0).float().mean()
@@ -60,11 +60,11 @@ def test_it_changes_nearly_every_image_and_leaves_some() -> None:
     assert changed.abs().mean() > 0.03
 
 
-def test_no_strength_leaves_a_digit_in_the_frame_where_it_is() -> None:
+def test_strength_zero_keeps_a_normalised_digit() -> None:
     ink = as_ink(IMAGES)
-    framed = into_frame(ink, seeded(), strength=torch.zeros(len(ink)))
-    # Half a pixel, and the softness of a resampling, is all the difference there may be.
-    for before, after in zip(extents(ink), extents(framed), strict=True):
+    framed = deform_and_normalise(ink, seeded(), strength=torch.zeros(len(ink)))
+    # At most half a pixel and the blur of one resampling.
+    for before, after in zip(bounding_boxes(ink), bounding_boxes(framed), strict=True):
         assert (before - after).abs().max() <= 2
     nearest = torch.stack(
         [
@@ -77,13 +77,13 @@ def test_no_strength_leaves_a_digit_in_the_frame_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5])
-def test_a_small_digit_in_a_corner_comes_into_the_frame(strength: float) -> None:
+def test_a_small_digit_in_a_corner_is_normalised(strength: float) -> None:
     small = torch.zeros(len(IMAGES), 28, 28)
     small[:, 2:12, 15:25] = torch.nn.functional.avg_pool2d(as_ink(IMAGES)[:, 4:24, 4:24], 2)
-    framed = into_frame(small, seeded(), strength=torch.full((len(IMAGES),), strength))
-    top, bottom, left, right = extents(framed)
+    framed = deform_and_normalise(small, seeded(), strength=torch.full((len(IMAGES),), strength))
+    top, bottom, left, right = bounding_boxes(framed)
     side = torch.maximum(bottom - top, right - left) + 1
-    assert ((side > 15) & (side < 26)).all()  # an enlarged rim is soft
+    assert ((side > 15) & (side < 26)).all()  # enlarging blurs the edges
     place = torch.arange(28)
     mass = framed.sum((1, 2))
     for axis in (1, 2):
@@ -91,28 +91,28 @@ def test_a_small_digit_in_a_corner_comes_into_the_frame(strength: float) -> None
         assert (centre - 14).abs().max() < (0.6 if strength == 0 else 2.5)
 
 
-def test_a_segment_is_as_long_and_thick_as_asked() -> None:
-    stroke = line(5, 14, 22, 14, 3)
-    assert stroke[0, 13:16, 6:22].min() == 1
-    assert stroke[0, [10, 18]].max() == 0
-    assert stroke.sum() == pytest.approx(17 * 3 + 9 * np.pi / 4, rel=0.05)
-    assert line(5, 5, 22, 22, -2).max() == 0
+def test_a_segment_has_the_requested_length_and_width() -> None:
+    drawn = stroke(5, 14, 22, 14, 3)
+    assert drawn[0, 13:16, 6:22].min() == 1
+    assert drawn[0, [10, 18]].max() == 0
+    assert drawn.sum() == pytest.approx(17 * 3 + 9 * np.pi / 4, rel=0.05)
+    assert stroke(5, 5, 22, 22, -2).max() == 0
 
 
 @pytest.mark.parametrize("width", [1.5, 2.0, 3.0, 4.0])
-def test_the_thickness_of_a_line_is_measured(width: float) -> None:
-    assert thickness(line(14, 3, 14, 25, width)).item() == pytest.approx(width, rel=0.15)
+def test_stroke_width_of_a_segment_is_measured(width: float) -> None:
+    assert stroke_width(stroke(14, 3, 14, 25, width)).item() == pytest.approx(width, rel=0.15)
 
 
-def test_extents_and_within_agree() -> None:
+def test_bounding_boxes_and_rectangle_masks_agree() -> None:
     box = tuple(torch.tensor([float(edge)]) for edge in (3, 20, 7, 7))
-    ink = within(*box).float()
+    ink = rectangle_mask(*box).float()
     assert ink.sum() == 18
-    assert extents(ink) == box
-    assert [int(edge) for edge in extents(torch.zeros(1, 28, 28))] == [27, 0, 27, 0]
+    assert bounding_boxes(ink) == box
+    assert [int(edge) for edge in bounding_boxes(torch.zeros(1, 28, 28))] == [27, 0, 27, 0]
 
 
-def test_uniform_numbers_fill_their_range() -> None:
+def test_uniform_numbers_cover_their_range() -> None:
     values = uniform(4000, -2.0, 5.0, seeded())
     assert values.min() >= -2
     assert values.max() < 5
@@ -121,7 +121,7 @@ def test_uniform_numbers_fill_their_range() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, len(IMAGES)))
-def test_no_digits_are_ink_and_their_seed_decides_them(seed: int, n: int, material: int) -> None:
+def test_negatives_are_ink_and_reproducible(seed: int, n: int, material: int) -> None:
     pictures = negatives.draw_negatives(n, IMAGES[:material], LABELS[:material], seeded(seed))
     assert pictures.shape == (n, 28, 28)
     assert bool(((pictures >= 0) & (pictures <= 1)).all())
@@ -133,7 +133,7 @@ KINDS: list[Callable[..., Tensor]] = [draw for _, _, draw in negatives._KINDS]
 
 
 @pytest.mark.parametrize("draw", KINDS, ids=lambda draw: draw.__name__)
-def test_no_kind_of_no_digit_gives_a_digit_back(draw: Callable[..., Tensor]) -> None:
+def test_no_kind_of_negative_returns_its_source_digit(draw: Callable[..., Tensor]) -> None:
     ink = as_ink(IMAGES)
     drawn = draw(ink.clone(), LABELS, seeded(3))
     assert bool(((drawn >= 0) & (drawn <= 1)).all())
@@ -141,15 +141,15 @@ def test_no_kind_of_no_digit_gives_a_digit_back(draw: Callable[..., Tensor]) -> 
     assert distance.min() > 0.01
 
 
-def test_pieces_are_all_there_and_in_another_place() -> None:
+def test_shuffled_tiles_keep_all_pixels() -> None:
     ink = as_ink(IMAGES)
-    mixed = negatives._in_pieces(ink, LABELS, seeded())
+    mixed = negatives._shuffled_tiles(ink, LABELS, seeded())
     assert torch.equal(mixed.flatten(1).sort()[0], ink.flatten(1).sort()[0])
 
 
-def test_a_half_is_about_half_of_a_digit() -> None:
+def test_a_partial_digit_has_about_half_of_the_ink() -> None:
     ink = as_ink(IMAGES)[LABELS != 1]
-    half = negatives._half(ink, LABELS[LABELS != 1], seeded())
+    half = negatives._partial(ink, LABELS[LABELS != 1], seeded())
     assert bool((half <= ink).all())
     left = half.sum((1, 2)) / ink.sum((1, 2))
     assert ((left > 0.15) & (left < 0.85)).all()

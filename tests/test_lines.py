@@ -1,4 +1,4 @@
-"""Composed lines, and the network that reads them."""
+"""Synthetic text lines, and the network that recognizes them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def composed(n: int, seed: int) -> LineBatch:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 2**32))
-def test_lines_are_ink_and_their_seed_decides_them(n: int, seed: int) -> None:
+def test_lines_are_ink_and_reproducible(n: int, seed: int) -> None:
     lines = composed(n, seed)
     assert lines.ink.shape == (n, LINE_HEIGHT, max(lines.widths))
     assert bool(((lines.ink >= 0) & (lines.ink <= 1)).all())
@@ -39,13 +39,13 @@ def test_lines_are_ink_and_their_seed_decides_them(n: int, seed: int) -> None:
     assert torch.equal(again.ink, lines.ink)
 
 
-def test_lines_of_all_lengths_are_composed_of_all_digits() -> None:
+def test_lines_have_all_lengths_and_all_digits() -> None:
     labels = [label for seed in range(40) for label in composed(8, seed).labels]
     assert {len(label) for label in labels} >= set(range(11))
     assert {digit for label in labels for digit in label} == set(range(10))
 
 
-def test_words_are_beside_numbers_and_alone() -> None:
+def test_words_stand_alone_and_beside_numbers() -> None:
     alone = beside = 0
     for seed in range(24):
         lines = composed(32, seed)
@@ -57,7 +57,7 @@ def test_words_are_beside_numbers_and_alone() -> None:
     assert beside > 0
 
 
-def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
+def test_longer_numbers_make_wider_lines() -> None:
     lines = [composed(8, seed) for seed in range(60)]
     widths: dict[int, list[int]] = {}
     for part in lines:
@@ -70,14 +70,14 @@ def test_a_longer_number_is_a_longer_line_with_more_ink() -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 5, 40])
-def test_the_network_gives_two_answers_for_each_column_of_patches(columns: int) -> None:
+def test_the_network_has_two_steps_per_column_of_patches(columns: int) -> None:
     torch.manual_seed(0)
     network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12)
     logits = network(torch.rand(3, LINE_HEIGHT, 4 * columns))
     assert logits.shape == (2 * columns, 3, 11)
 
 
-def test_lines_are_read_independently_of_each_other() -> None:
+def test_lines_of_a_batch_are_recognized_independently() -> None:
     torch.manual_seed(0)
     network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=2, joined=12).eval()
     ink = torch.rand(4, LINE_HEIGHT, 80)
@@ -85,12 +85,12 @@ def test_lines_are_read_independently_of_each_other() -> None:
         torch.testing.assert_close(network(ink)[:, 2:3], network(ink[2:3]), atol=1e-5, rtol=1e-4)
 
 
-def test_a_line_that_is_moved_by_a_patch_is_read_one_patch_later() -> None:
+def test_shifting_a_line_by_a_patch_shifts_the_logits() -> None:
     torch.manual_seed(0)
     network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12).eval()
     ink = torch.zeros(1, LINE_HEIGHT, 400)
     ink[:, 4:28, 180:200] = 1
     with torch.no_grad():
         here, there = network(ink), network(ink.roll(4, 2))
-    # The ends of the line are far enough to be forgotten.
+    # The ends of the line are too far away to matter.
     torch.testing.assert_close(here[80:120], there[82:122], atol=1e-3, rtol=1e-3)

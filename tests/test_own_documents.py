@@ -119,7 +119,7 @@ def test_too_few_pictures(folder: Path, start: Run, tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "labels.csv").write_text("filename,label\n" + "".join(f"{n},12\n" for n in names))
-    with pytest.raises(DataError, match="at least 10 are needed"):
+    with pytest.raises(DataError, match="expected at least 10 pictures"):
         load_documents(tmp_path, Reader(start.model))
 
 

@@ -1,7 +1,7 @@
-"""Clutter: what is in a line of ink and is not to be read.
+"""Distractors: ink in a line that is not part of the number and must not be read.
 
-Marks of the same pen between digits, and what the search for ink leaves of rulings, frames and
-neighbouring writing. All random numbers come from the generator given.
+Marks by the same pen between digits, and what page segmentation leaves of ruled lines, frames and
+neighbouring writing. Words are in `pen_letters`. All random numbers come from the given generator.
 """
 
 import torch
@@ -10,16 +10,16 @@ from torch.nn import functional as fn
 
 from rowscan.arrays import Float32
 from rowscan.scans import LINE_HEIGHT
-from rowscan.training.synthesis.augmentation import pixelwise, segment, uniform
+from rowscan.training.synthesis.augmentation import draw_segments, pixelwise, uniform
 
-GLYPH = 44
-"""Columns that a single digit or mark is drawn in."""
+GLYPH_WIDTH = 44
+"""Columns of the image that a single digit or mark is drawn in."""
 
 Glyphs = Float32[Tensor, "glyphs 32 44"]
 
 
-def mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
-    """A dot, comma, dash, pair of dashes, cross, scrawl, or bit of a word: not to be read."""
+def draw_mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
+    """A dot, comma, dash, pair of dashes, cross, word fragment or zigzag, next to such digits."""
     bottom, middle = LINE_HEIGHT / 2 + height / 2, LINE_HEIGHT / 2
     kind = float(torch.rand((), generator=g))
     a, b, c = (float(value) for value in torch.rand(3, generator=g))
@@ -37,61 +37,60 @@ def mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
             (15, middle + 3, 26, middle + 3 + c),
         ]
     elif kind < 0.72:
-        reach, lean = (0.2 + 0.2 * a) * height, (b - 0.5) * height
+        arm, lean = (0.2 + 0.2 * a) * height, (b - 0.5) * height
         strokes = [
-            (20 - reach, middle - lean, 20 + reach, middle + lean),
-            (20 + lean, middle - reach, 20 - lean, middle + reach),
+            (20 - arm, middle - lean, 20 + arm, middle + lean),
+            (20 + lean, middle - arm, 20 - lean, middle + arm),
         ]
     elif kind < 0.86:
-        # The humps of small letters, as in "num": up and down, leaning, all about as high.
-        humps = 4 + int(5 * a)
+        # The arches of small letters, as in "num": alternating, slanted, of similar height.
+        arches = 4 + int(5 * a)
         tall, wide = (0.25 + 0.3 * b) * height, 2.0 + 3.0 * c
-        points = uniform(2 * humps, -0.15, 0.15, g).view(humps, 2)
+        points = uniform(2 * arches, -0.15, 0.15, g).view(arches, 2)
         low = bottom - 1 - 3 * float(points[0, 0])
-        xs = [4 + i * wide + wide * float(points[i, 0]) for i in range(humps)]
-        ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(humps)]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(humps - 1)]
+        xs = [4 + i * wide + wide * float(points[i, 0]) for i in range(arches)]
+        ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(arches)]
+        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(arches - 1)]
     else:
-        # To and fro more often than any digit does.
+        # A zigzag with more turns than any digit.
         points = uniform(18, 0.15, 0.85, g).view(9, 2)
         xs = [10 + 22 * float(x) for x in points[:, 0]]
         ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
         strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(5 + int(4 * c))]
         width *= 1 + 2 * max(0.0, a - 0.6)
     x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
-    pens = torch.full((len(strokes),), width)
-    drawn = segment(x0, y0, x1, y1, pens, size=(LINE_HEIGHT, GLYPH))
+    widths = torch.full((len(strokes),), width)
+    drawn = draw_segments(x0, y0, x1, y1, widths, size=(LINE_HEIGHT, GLYPH_WIDTH))
     return drawn.amax(0)
 
 
-def left_over(n: int, width: int, glyphs: Glyphs, g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """What the search for ink leaves of rulings, frames and neighbouring writing."""
+def draw_residue(n: int, width: int, glyphs: Glyphs, g: Generator) -> Float32[Tensor, "n 32 width"]:
+    """What page segmentation leaves of ruled lines, frames and neighbouring writing."""
     size = (LINE_HEIGHT, width)
-    over = torch.zeros(n, *size)
+    residue = torch.zeros(n, *size)
     ends, zero = torch.full((n,), float(width)), torch.zeros(n)
-    thick = uniform(n, 0.6, 2.2, g)
+    thickness = uniform(n, 0.6, 2.2, g)
     level = pixelwise(uniform(n, 0.3, 1.0, g))
-    worn = _worn(n, size, g)
+    remains = _remains_mask(n, size, g)
     for share, low, high in ((0.25, 24.0, 31.0), (0.1, 0.0, 6.0), (0.05, 8.0, 24.0)):
-        there = pixelwise((uniform(n, 0.0, 1.0, g) < share).float())
+        present = pixelwise((uniform(n, 0.0, 1.0, g) < share).float())
         y, rise = uniform(n, low, high, g), torch.randn(n, generator=g) * 0.7
-        over = torch.maximum(
-            over, there * level * worn * segment(zero, y - rise, ends, y + rise, thick, size=size)
-        )
-    # An upright rule, all the way from top to bottom, and before the line alone: elsewhere it
-    # would teach the network to overlook a 1.
-    there = pixelwise((uniform(n, 0.0, 1.0, g) < 0.05).float())
+        ruling = draw_segments(zero, y - rise, ends, y + rise, thickness, size=size)
+        residue = torch.maximum(residue, present * level * remains * ruling)
+    # A vertical frame line runs from top to bottom and stands before the number only: elsewhere it
+    # would teach the network to ignore a 1.
+    present = pixelwise((uniform(n, 0.0, 1.0, g) < 0.05).float())
     x, lean = uniform(n, 0.0, 1.5, g), torch.randn(n, generator=g) * 0.5
-    stroke = segment(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thick, size=size)
-    over = torch.maximum(over, there * level * worn * stroke)
+    bar = draw_segments(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thickness, size=size)
+    residue = torch.maximum(residue, present * level * remains * bar)
     if len(glyphs):
-        _neighbours(over, glyphs, g)
-    return over
+        _add_neighbours(residue, glyphs, g)
+    return residue
 
 
-def _neighbours(over: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generator) -> None:
-    """Tips of the writing above and below, and slices of what stands beside."""
-    n, _, width = over.shape
+def _add_neighbours(residue: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generator) -> None:
+    """Add the ends of strokes from the text lines above and below, in place."""
+    n, _, width = residue.shape
     for line in torch.nonzero(uniform(n, 0.0, 1.0, g) < 0.2).flatten().tolist():
         for _ in range(int(torch.randint(1, 4, (), generator=g))):
             glyph = glyphs[int(torch.randint(0, len(glyphs), (), generator=g))]
@@ -100,21 +99,21 @@ def _neighbours(over: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generato
             if not len(rows):
                 continue
             left = int(torch.randint(-20, max(width - 20, -19), (), generator=g))
-            a, b = max(left, 0), min(left + GLYPH, width)
+            a, b = max(left, 0), min(left + GLYPH_WIDTH, width)
             if b <= a:
                 continue
             part = glyph[:, a - left : b - left]
             if float(torch.rand((), generator=g)) < 0.5:
                 part = part[int(rows[-1]) + 1 - shown : int(rows[-1]) + 1]
-                target = over[line, : len(part), a:b]
+                target = residue[line, : len(part), a:b]
             else:
                 part = part[int(rows[0]) : int(rows[0]) + shown]
-                target = over[line, LINE_HEIGHT - len(part) :, a:b]
+                target = residue[line, LINE_HEIGHT - len(part) :, a:b]
             target.copy_(torch.maximum(target, part))
 
 
-def _worn(n: int, size: tuple[int, int], g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """1 where a ruling is left, 0 where it was found and removed: in runs along the line."""
+def _remains_mask(n: int, size: tuple[int, int], g: Generator) -> Float32[Tensor, "n 32 width"]:
+    """1 where a ruled line remains, 0 where it was detected and removed: in runs along the line."""
     runs = torch.randn(n, 1, 1, max(4, size[1] // 12), generator=g)
     along = fn.interpolate(runs, size=(1, size[1]), mode="bicubic")[:, 0]
     return (2 * along + pixelwise(uniform(n, -2.0, 3.0, g))).clamp(0, 1).expand(n, *size)

@@ -67,7 +67,7 @@ class LineEngine(TorchTrainer):
             lines = concatenate([lines, self._documents.sample(own, generator)])
         losses, right = [torch.empty(0, device=self.device)], 0
         for part in lines.width_buckets():
-            mine = part.share(self.group.shard(len(part.widths)))
+            mine = part.subset(self.group.shard(len(part.widths)))
             if not mine.widths:
                 continue
             logits = self._logits(mine.ink)
