@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from rowscan.datasets.digits import Digits, Split, load_digits, load_labelled
+from rowscan.datasets.digits import Digits, Split, load_digits, load_test_digits
 from rowscan.metrics import score_digits
 from rowscan.recipes import Recipe, change, find
 from rowscan.training.calibration import calibrate
@@ -98,7 +98,7 @@ def main() -> None:
     rows = change(recipe, {"scan": "rows", "network": "lstm"})
     digits = load_digits("mnist")
     named = [entry.partition("=")[::2] for entry in arguments.data]
-    sets = {"MNIST test": digits.test} | {name: load_labelled(path) for name, path in named}
+    sets = {"MNIST test": digits.test} | {name: load_test_digits(path) for name, path in named}
 
     print(environment())
     print(f"{arguments.epochs} epochs, seed {arguments.seed}\n")

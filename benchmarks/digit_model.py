@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 import rowscan
-from rowscan.datasets.digits import load_digits, load_labelled
+from rowscan.datasets.digits import load_digits, load_test_digits
 from rowscan.metrics import score_digits
 from rowscan.training.runs import environment
 from rowscan.training.synthesis.negatives import draw_negatives
@@ -38,7 +38,7 @@ def main() -> None:
     sets = {"MNIST test": mnist, "MNIST validation": data.validation}
     for entry in arguments.data:
         name, _, path = entry.partition("=")
-        sets[name] = load_labelled(path)
+        sets[name] = load_test_digits(path)
     digits = reader.predict_proba(mnist.images)
 
     print(

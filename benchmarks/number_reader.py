@@ -22,8 +22,8 @@ import PIL.Image
 import torch
 
 import rowscan
-from rowscan.datasets.digits import load_raw
-from rowscan.datasets.numbers import is_labelled, load_labels
+from rowscan.datasets.digits import load_test_digits
+from rowscan.datasets.labelled import has_labels, load_labels
 from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
 from rowscan.training.runs import environment
@@ -57,10 +57,10 @@ def main() -> None:
 
 def score(reader: Reader, path: str) -> NumberResult:
     """Read what lies at a path and compare."""
-    if is_labelled(path):
+    if has_labels(path):
         readings = [(reader.read(picture.path), picture.label) for picture in load_labels(path)]
     else:
-        split = load_raw(path)
+        split = load_test_digits(path, normalise=False)
         readings = [
             (reader.read(image), str(label))
             for image, label in zip(split.images, split.labels, strict=True)

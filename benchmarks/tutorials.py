@@ -180,7 +180,7 @@ def main() -> None:
     found = environment()
     machine = f"{found['machine']}, {found['cores']} cores"
     print(f"{machine}, torch {found['torch']}, {found['date'][:10]}")
-    split = load_digits("mnist").training
+    split = load_digits("mnist").trainval
     matrix = torch.randn(2048, 2048)
     peak = machine_flops(lambda: matrix @ matrix, 2048)
     print(f"matrix product 2048 x 2048 in float32: {peak / 1e9:.0f} GFLOP/s\n")

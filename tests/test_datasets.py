@@ -26,8 +26,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rowscan.datasets.digits import Digits, Split, find, load_digits, load_labelled
-from rowscan.datasets.downloads import Package, Source, obtain
+from rowscan.datasets.digits import Digits, Split, find, load_digits, load_test_digits
+from rowscan.datasets.downloads import NamedDataset, Package, obtain
 from rowscan.errors import DataError
 from rowscan.segmentation.digit import normalise_digit
 
@@ -60,9 +60,9 @@ TINY = {
 }
 
 
-def tiny(*mirrors: str, package: Package | None = None) -> Source:
+def tiny(*mirrors: str, package: Package | None = None) -> NamedDataset:
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in TINY.items()}
-    return Source("tiny", "TINY", checksums, mirrors, package)
+    return NamedDataset("tiny", "TINY", checksums, mirrors, package)
 
 
 def put(folder: Path, files: dict[str, bytes], *, gz: bool = False) -> Path:
@@ -146,14 +146,14 @@ GZ = {f"{name}.gz": gzip.compress(data) for name, data in TINY.items()}
 def test_mnist_is_what_was_published(mnist: Path) -> None:
     digits = load_digits("mnist")
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(digits.training.labels).tolist() == counts
-    assert digits.training.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(digits.trainval.labels).tolist() == counts
+    assert digits.trainval.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert digits.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     # The mean and deviation that every tutorial normalises by, and one row of the first 5.
-    assert digits.training.images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
-    assert digits.training.images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+    assert digits.trainval.images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+    assert digits.trainval.images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
     row = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 18, 18, 18, 126, 136, 175, 26, 166, 255, 247, 127]
-    assert digits.training.images[0, 5].tolist() == [*row, 0, 0, 0, 0]
+    assert digits.trainval.images[0, 5].tolist() == [*row, 0, 0, 0, 0]
     assert (len(digits.train), len(digits.validation), len(digits.test)) == (55000, 5000, 10000)
     md5 = (
         "6bbc9ace898e44ae57da46a324031adb",
@@ -179,12 +179,12 @@ def obtain_mnist(folder: Path) -> dict[str, bytes]:
 
 def test_validation_is_the_first_5000_and_nothing_is_copied() -> None:
     digits = load_digits("mnist")
-    np.testing.assert_array_equal(digits.validation.images, digits.training.images[:5000])
-    np.testing.assert_array_equal(digits.train.images, digits.training.images[5000:])
-    np.testing.assert_array_equal(digits.train.labels, digits.training.labels[5000:])
+    np.testing.assert_array_equal(digits.validation.images, digits.trainval.images[:5000])
+    np.testing.assert_array_equal(digits.train.images, digits.trainval.images[5000:])
+    np.testing.assert_array_equal(digits.train.labels, digits.trainval.labels[5000:])
     for part in (digits.train, digits.validation):
-        assert np.shares_memory(part.images, digits.training.images)
-        assert np.shares_memory(part.labels, digits.training.labels)
+        assert np.shares_memory(part.images, digits.trainval.images)
+        assert np.shares_memory(part.labels, digits.trainval.labels)
 
 
 def test_torch_takes_the_arrays_without_a_warning() -> None:
@@ -219,10 +219,10 @@ def test_fashion_mnist_is_what_was_published() -> None:
         if "apt-get download" in str(error) and "E: " in str(error):
             pytest.skip(f"no mirror, and this system's package lists do not have it: {error}")
         raise
-    assert np.bincount(digits.training.labels).tolist() == [6000] * 10
+    assert np.bincount(digits.trainval.labels).tolist() == [6000] * 10
     assert np.bincount(digits.test.labels).tolist() == [1000] * 10
-    assert digits.training.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
-    assert digits.training.images.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
+    assert digits.trainval.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+    assert digits.trainval.images.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
 
 
 # Where files are looked for.
@@ -265,11 +265,11 @@ def test_good_files_are_read_while_another_process_holds_the_lock(root: Path) ->
 READ_ONLY = """
 import json, os, sys
 import filelock, platformdirs
-from rowscan.datasets.downloads import Source, obtain
+from rowscan.datasets.downloads import NamedDataset, obtain
 from rowscan.errors import DataError
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere; nobody may not
-source = Source("tiny", "TINY", json.loads(sys.argv[1]))
+source = NamedDataset("tiny", "TINY", json.loads(sys.argv[1]))
 try:
     print(sorted(obtain(source)[1]))
 except DataError as error:
@@ -358,7 +358,7 @@ def test_each_supplier_is_named_with_its_reason(root: Path, serve: type[Mirror])
 
 
 def test_an_unknown_data_set_is_refused() -> None:
-    with pytest.raises(DataError, match="emnist: no such data set; there are: mnist, fashion"):
+    with pytest.raises(DataError, match="emnist: unknown data set, expected one of mnist, fashion"):
         find("emnist")
 
 
@@ -448,13 +448,13 @@ def test_a_cache_that_cannot_be_made_is_one_line(
 
 FETCH = """
 import json, sys
-from rowscan.datasets.downloads import Source, obtain
+from rowscan.datasets.downloads import NamedDataset, obtain
 from rowscan.errors import DataError
 if sys.argv[2]:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
-    obtain(Source("tiny", "TINY", json.loads(sys.argv[3]), (sys.argv[1],)))
+    obtain(NamedDataset("tiny", "TINY", json.loads(sys.argv[3]), (sys.argv[1],)))
 except DataError as error:
     sys.exit(f"DataError: {error}")
 """
@@ -519,7 +519,7 @@ def test_any_pair_of_idx_files_comes_back_as_written(
         for name, content in files.items():
             put(folder, {name: content}, gz=data.draw(st.booleans()))
         for path in (folder, next(folder.glob("my-images*"))):
-            split = load_labelled(path)
+            split = load_test_digits(path)
             np.testing.assert_array_equal(split.images, normalised(images))
             np.testing.assert_array_equal(split.labels, labels)
 
@@ -529,20 +529,24 @@ def test_any_pair_of_idx_files_comes_back_as_written(
 def test_every_truncation_of_an_idx_file_is_refused(at: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = put(Path(temporary), TINY | {NAMES[0]: TINY[NAMES[0]][:at]})
-        with pytest.raises(DataError, match=rf"{NAMES[0]}: (damaged|truncated|no idx file)"):
+        with pytest.raises(DataError, match=rf"{NAMES[0]}: (damaged|truncated|not an idx file)"):
             load_digits(folder)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        (NAMES[0], idx(some(12, 3, 2)[1]), "no idx file of images: begins 00 00 08 01"),
-        (NAMES[1], idx(some(12, 3, 2)[0]), "no idx file of labels: begins 00 00 08 03"),
-        (NAMES[0], b"", "begins nothing"),
-        (NAMES[0], TINY[NAMES[0]] + b"x", "damaged or truncated: 73 bytes where 12 x 3 x 2"),
-        (NAMES[1], idx(some(11)[1]), "12 images but 11 labels"),
+        (NAMES[0], idx(some(12, 3, 2)[1]), "not an idx file of images: begins with 00 00 08 01"),
+        (NAMES[1], idx(some(12, 3, 2)[0]), "not an idx file of labels: begins with 00 00 08 03"),
+        (NAMES[0], b"", "begins with nothing"),
+        (
+            NAMES[0],
+            TINY[NAMES[0]] + b"x",
+            "damaged or truncated: expected 12 x 3 x 2 bytes, got 73",
+        ),
+        (NAMES[1], idx(some(11)[1]), "got 12 images and 11 labels"),
         (NAMES[0], idx(some(0, 3, 2)[0]), "no images in it"),
-        (NAMES[1], idx(np.arange(12, dtype=np.uint8)), "number 10 (from 0) is 10"),
+        (NAMES[1], idx(np.arange(12, dtype=np.uint8)), "got 10 at index 10"),
         (NAMES[1], gzip.compress(TINY[NAMES[1]])[:-4], "damaged gzip"),
     ],
 )
@@ -561,11 +565,11 @@ def test_a_folder_of_idx_files_keeps_its_order_and_its_test_part(tmp_path: Path)
     arrays = dict(zip(NAMES, map(idx, (*train, *test)), strict=True))
     digits = load_digits(put(tmp_path, arrays, gz=True))
     assert digits.name == str(tmp_path)
-    np.testing.assert_array_equal(digits.training.images, train[0])
+    np.testing.assert_array_equal(digits.trainval.images, train[0])
     np.testing.assert_array_equal(digits.validation.images, train[0][:2])
     np.testing.assert_array_equal(digits.train.images, train[0][2:])
     np.testing.assert_array_equal(digits.test.images, test[0])
-    np.testing.assert_array_equal(load_labelled(tmp_path).images, normalised(test[0]))
+    np.testing.assert_array_equal(load_test_digits(tmp_path).images, normalised(test[0]))
     (tmp_path / f"{NAMES[1]}.gz").unlink()
     with pytest.raises(DataError, match=rf"{NAMES[1]}.*No such file"):
         load_digits(tmp_path)
@@ -580,7 +584,7 @@ def test_images_without_a_test_part_are_split_the_same_way_for_ever(tmp_path: Pa
     everything = [pair for part in parts for pair in pairs(part)]
     assert sorted(everything) == [(i, i % 10) for i in range(60)]
     assert [index for index, _ in pairs(digits.test)] == TEST_OF_60
-    np.testing.assert_array_equal(load_labelled(tmp_path / "a.npz").images, normalised(images))
+    np.testing.assert_array_equal(load_test_digits(tmp_path / "a.npz").images, normalised(images))
 
 
 TEST_OF_60 = [12, 16, 52, 37, 45, 5, 38, 9, 27, 26]
@@ -592,9 +596,9 @@ def test_the_four_arrays_of_keras(tmp_path: Path) -> None:
         tmp_path / "a.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1]
     )
     digits = load_digits(tmp_path / "a.npz")
-    assert pairs(digits.training) == [(i, i % 10) for i in range(20)]
+    assert pairs(digits.trainval) == [(i, i % 10) for i in range(20)]
     assert pairs(digits.test) == [(i, i) for i in range(6)]
-    assert len(load_labelled(tmp_path / "a.npz")) == 6
+    assert len(load_test_digits(tmp_path / "a.npz")) == 6
 
 
 IMAGES, LABELS = some(6)
@@ -603,21 +607,27 @@ IMAGES, LABELS = some(6)
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"images": IMAGES}, "no 'labels' in it; it holds: images"),
-        ({"pixels": IMAGES}, "no 'images' in it; it holds: pixels"),
+        ({"images": IMAGES}, "no 'labels' in it, only images"),
+        ({"pixels": IMAGES}, "no 'images' in it, only pixels"),
         ({"x_train": IMAGES, "y_train": LABELS}, "no 'x_test' in it"),
-        ({"images": IMAGES / 255, "labels": LABELS}, "images are float64 (6, 28, 28), not uint8"),
-        ({"images": IMAGES[..., None], "labels": LABELS}, "images are uint8 (6, 28, 28, 1)"),
+        (
+            {"images": IMAGES / 255, "labels": LABELS},
+            "images: expected uint8 (n, height, width), got float64 (6, 28, 28)",
+        ),
+        ({"images": IMAGES[..., None], "labels": LABELS}, "got uint8 (6, 28, 28, 1)"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no images in it"),
         ({"images": IMAGES[:, :0], "labels": LABELS}, "no images in it"),
-        ({"images": IMAGES, "labels": LABELS[:5]}, "6 images but 5 labels"),
-        ({"images": IMAGES, "labels": LABELS.astype(float)}, "labels are float64 (6,)"),
-        ({"images": IMAGES, "labels": LABELS.astype("m8[s]")}, "labels are timedelta64[s] (6,)"),
-        ({"images": IMAGES, "labels": LABELS.astype(str)}, "not whole numbers"),
-        ({"images": IMAGES, "labels": np.eye(10)[LABELS].astype(int)}, "labels are int64 (6, 10)"),
-        ({"images": IMAGES, "labels": LABELS.astype(int) - 2}, "number 0 (from 0) is -2"),
-        ({"images": IMAGES, "labels": LABELS.astype("u8") + 5}, "number 5 (from 0) is 10"),
-        ({"images": IMAGES, "labels": np.uint8(3)}, "labels are uint8 (), not"),
+        ({"images": IMAGES, "labels": LABELS[:5]}, "got 6 images and 5 labels"),
+        (
+            {"images": IMAGES, "labels": LABELS.astype(float)},
+            "labels: expected integers (n,), got float64 (6,)",
+        ),
+        ({"images": IMAGES, "labels": LABELS.astype("m8[s]")}, "got timedelta64[s] (6,)"),
+        ({"images": IMAGES, "labels": LABELS.astype(str)}, "labels: expected integers"),
+        ({"images": IMAGES, "labels": np.eye(10)[LABELS].astype(int)}, "got int64 (6, 10)"),
+        ({"images": IMAGES, "labels": LABELS.astype(int) - 2}, "got -2 at index 0"),
+        ({"images": IMAGES, "labels": LABELS.astype("u8") + 5}, "got 10 at index 5"),
+        ({"images": IMAGES, "labels": np.uint8(3)}, "got uint8 ()"),
         ({"images": IMAGES.astype(object), "labels": LABELS}, "Object arrays cannot be loaded"),
         ({"images": IMAGES[:2], "labels": LABELS[:2]}, "too few images"),
     ],
@@ -652,7 +662,7 @@ def test_a_damaged_npz_is_refused_or_harmless(at: int, flip: int, cut: bool) -> 
         path = Path(temporary, "a.npz")
         path.write_bytes(content)
         try:
-            split = load_labelled(path)
+            split = load_test_digits(path)
         except DataError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017 - most damage is refused, not all
         else:
@@ -672,14 +682,14 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "tested", {name: TINY[name] for name in NAMES[2:]})
     for name, reason in {
         "text.npz": "cannot be read: File is not a zip file",
-        "zip.npz": "images are |S100 (), not uint8",
-        "notes.txt": "no idx file of images: begins 68 65 6c 6c, not 00 00 08 03",
+        "zip.npz": "got |S100 ()",
+        "notes.txt": "not an idx file of images: begins with 68 65 6c 6c, expected 00 00 08 03",
         "empty": "no idx files and no images by class in folders 0 to 9",
-        "missing": "no such file or folder, nor one of the data sets mnist, fashion-mnist",
-        "lone/digits": "neither 'images' nor 'idx3' in its name",
+        "missing": "not found, and not one of the data sets mnist, fashion-mnist",
+        "lone/digits": "expected 'images' or 'idx3' in its name",
         "lone/a-images": "a-labels: No such file",
         "two": "both a-images-idx3 and b-images-idx3",
-        "tested": "a test part only",
+        "tested": "only a test part",
     }.items():
         with pytest.raises(DataError) as caught:
             load_digits(tmp_path / name)
@@ -702,10 +712,10 @@ def test_a_folder_by_class(tmp_path: Path) -> None:
     digits = load_digits(tmp_path)
     assert isinstance(digits, Digits)
     assert [len(part) for part in (digits.validation, digits.train, digits.test)] == [4, 46, 10]
-    everything = [*pairs(digits.training), *pairs(digits.test)]
+    everything = [*pairs(digits.trainval), *pairs(digits.test)]
     assert sorted(everything) == [(i, i % 10) for i in range(60)]
-    assert len(set(digits.training.labels[:20].tolist())) > 5  # classes are mixed
-    assert sorted(load_labelled(tmp_path).labels.tolist()) == sorted(i % 10 for i in range(60))
+    assert len(set(digits.trainval.labels[:20].tolist())) > 5  # classes are mixed
+    assert sorted(load_test_digits(tmp_path).labels.tolist()) == sorted(i % 10 for i in range(60))
 
 
 def test_folders_by_class_under_train_and_test(tmp_path: Path) -> None:
@@ -713,17 +723,17 @@ def test_folders_by_class_under_train_and_test(tmp_path: Path) -> None:
     classes(tmp_path / "train", *train)
     classes(tmp_path / "test", *test)
     digits = load_digits(tmp_path)
-    assert sorted(pairs(digits.training)) == [(i, i % 10) for i in range(24)]
+    assert sorted(pairs(digits.trainval)) == [(i, i % 10) for i in range(24)]
     assert sorted(pairs(digits.test)) == [(i, i) for i in range(7)]
     assert len(set(digits.validation.labels.tolist())) == 2
-    assert sorted(load_labelled(tmp_path).labels.tolist()) == list(range(7))
+    assert sorted(load_test_digits(tmp_path).labels.tolist()) == list(range(7))
 
 
 def test_pictures_of_another_size_are_normalised(tmp_path: Path, mnist: Path) -> None:
     originals = load_digits("mnist").test
     photos = [255 - np.kron(image, np.ones((3, 3), np.uint8)) for image in originals.images[:12]]
     classes(tmp_path, np.stack(photos), originals.labels[:12])
-    split = load_labelled(tmp_path)
+    split = load_test_digits(tmp_path)
     expected = {
         normalise_digit(photo).tobytes(): label
         for photo, label in zip(photos, originals.labels[:12], strict=True)
@@ -733,16 +743,16 @@ def test_pictures_of_another_size_are_normalised(tmp_path: Path, mnist: Path) ->
     } == expected
 
     np.savez(tmp_path / "a.npz", images=np.stack(photos), labels=originals.labels[:12])
-    np.testing.assert_array_equal(load_labelled(tmp_path / "a.npz").images, normalised(photos))
+    np.testing.assert_array_equal(load_test_digits(tmp_path / "a.npz").images, normalised(photos))
     digits = load_digits(tmp_path / "a.npz")
-    together = np.concatenate([digits.training.images, digits.test.images])
+    together = np.concatenate([digits.trainval.images, digits.test.images])
     assert {image.tobytes() for image in together} == set(expected)
 
 
 def test_wrong_folders_by_class_are_refused(tmp_path: Path) -> None:
     classes(tmp_path / "a", *some(12))
     (tmp_path / "a" / "10").mkdir()
-    with pytest.raises(DataError, match=r"a/10: folders of images by class are called 0 to 9"):
+    with pytest.raises(DataError, match=r"a/10: expected only folders named 0 to 9"):
         load_digits(tmp_path / "a")
     classes(tmp_path / "b", *some(12))
     (tmp_path / "b" / "0" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -212,7 +212,7 @@ def test_the_published_perceptron_learns_real_digits() -> None:
     """One of its five rounds, 600 steps; the whole of it reaches 96%."""
     digits, recipe = load_digits("mnist"), find("mlp-numpy")
     engine = NumpyEngine(recipe)
-    engine.load_images(digits.training.images, digits.training.labels)
+    engine.load_images(digits.trainval.images, digits.trainval.labels)
     losses = [engine.step(batch, recipe.learning_rate)[0] for batch in engine.order(0)]
     assert len(losses) == 600
     assert np.mean(losses[:10]) > 1.5
@@ -232,7 +232,7 @@ def test_the_whole_published_perceptron_reaches_its_figure_unless_a_digit_dies()
     for seed in range(5):
         recipe = change(find("mlp-numpy"), {"seed": seed})
         engine = NumpyEngine(recipe)
-        engine.load_images(digits.training.images, digits.training.labels)
+        engine.load_images(digits.trainval.images, digits.trainval.labels)
         for epoch in range(recipe.epochs):
             for batch in engine.order(epoch):
                 engine.step(batch, recipe.learning_rate)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from rowscan.datasets.digits import load_digits
-from rowscan.datasets.numbers import load_labels
+from rowscan.datasets.labelled import load_labels
 from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, line_probabilities
@@ -172,9 +172,9 @@ def test_joined_lines_are_all_there(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("file,label\n1.png,12\n", "the first line is not filename,label"),
-        ("filename,label\n", "it names no picture"),
-        ("filename,label\n1.png\n", "line 2 has no file name and label"),
+        ("file,label\n1.png,12\n", "expected filename,label in the first line, got file,label"),
+        ("filename,label\n", "no pictures in it"),
+        ("filename,label\n1.png\n", "line 2: expected a file name and a label"),
     ],
 )
 def test_labels_that_are_wrong(content: str, reason: str, tmp_path: Path) -> None:

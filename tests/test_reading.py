@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rowscan
-from rowscan.datasets.numbers import LabelledPicture, load_labels
+from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, _columns, _writing
 from rowscan.reading import Digit, Line, Reading

@@ -59,7 +59,7 @@ def test_a_run_holds_what_the_design_says_and_its_figures_agree(
     assert kinds.count("monitor") >= 2
     seen = sum(r["images"] for r in run.records if r["kind"] == "step")
     size = run.recipe.batch_size
-    used = len(digits.training) if run.recipe.train_on == "all" else len(digits.train)
+    used = len(digits.trainval) if run.recipe.train_on == "all" else len(digits.train)
     assert seen == 2 * (used // size * size if run.recipe.sampling == "replacement" else used)
 
 
@@ -239,7 +239,7 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
     digits = load_digits("mnist")
     recipe = find(name)
     engine = create(recipe)
-    engine.load_images(digits.training.images, digits.training.labels)
+    engine.load_images(digits.trainval.images, digits.trainval.labels)
     for _, batch in zip(range(150), engine.order(0), strict=False):
         engine.step(batch, recipe.learning_rate)
     other = create(change(recipe, {"engine": "numpy" if recipe.engine == "torch" else "torch"}))

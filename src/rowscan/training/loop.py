@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rowscan.datasets.digits import load_digits
-from rowscan.datasets.numbers import is_labelled, load_labels
+from rowscan.datasets.labelled import has_labels, load_labels
 from rowscan.errors import DataError, UsageError, requires
 from rowscan.reader import Reader
 from rowscan.recipes import Recipe, change, find, load
@@ -62,7 +62,7 @@ def train(
             recipe = load(Path(recipe)) if recipe.endswith(".toml") else find(recipe)
         elif isinstance(recipe, Path):
             recipe = load(recipe)
-        if data is not None and is_labelled(data) and recipe.network == "line":
+        if data is not None and has_labels(data) and recipe.network == "line":
             changes = _SHORT | {"steps_per_epoch": 10 + len(load_labels(data)) // 16} | changes
         named = {"data": data, "start": start}
         recipe = change(recipe, changes | {k: str(v) for k, v in named.items() if v is not None})
@@ -136,12 +136,12 @@ def _prepare(
     recipe: Recipe, engine: Trainer, group: ProcessGroup, offline: bool
 ) -> tuple[Exam, int]:
     """Give the engine its images; what the training will be measured by, and its steps."""
-    labelled = recipe.network == "line" and is_labelled(recipe.data)
+    labelled = recipe.network == "line" and has_labels(recipe.data)
     name = "mnist" if labelled else recipe.data
     if group.world_size > 1:  # what is fetched is fetched once
         group.broadcast(lambda: _ready(name, offline))
     digits = load_digits(name, offline=offline)
-    images = digits.training if recipe.train_on == "all" else digits.train
+    images = digits.trainval if recipe.train_on == "all" else digits.train
     steps = recipe.epochs * _steps_per_epoch(recipe, len(images))
     if steps == 0:
         raise DataError(recipe.data, f"{len(images)} training images make no batch")

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as fn
 
 from rowscan.arrays import Float32, UInt8
-from rowscan.datasets.numbers import LabelledPicture, load_labels
+from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, line_probabilities

@@ -70,8 +70,8 @@ class DigitExam:
             probabilities=probabilities,
             images=test.images,
             labels=test.labels,
-            example=self._digits.training.images[0],
-            example_label=int(self._digits.training.labels[0]),
+            example=self._digits.trainval.images[0],
+            example_label=int(self._digits.trainval.labels[0]),
             seconds=place.seconds,
         )
         return scored.to_dict() | self._of_the_claim(probabilities) | self._samples(probabilities)

@@ -1,11 +1,11 @@
-"""A folder of pictures of numbers whose `labels.csv` says what stands in each."""
+"""Labelled: a folder of pictures with a `labels.csv`. It opens no picture."""
 
 import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowscan.errors import DataError
+from rowscan.errors import DataError, reason_of
 
 LABELS = "labels.csv"
 _COLUMNS = ["filename", "label"]
@@ -13,47 +13,48 @@ _COLUMNS = ["filename", "label"]
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A picture and what is written in it."""
+    """A picture and its text."""
 
     path: Path
     label: str
-    """Digits alone, those of several lines joined by " / "; empty where there are none."""
+    """Only digits, those of several lines joined by " / "; empty for a picture without digits."""
 
 
-def is_labelled(path: str | Path) -> bool:
-    """Whether there is a folder with a `labels.csv` in it."""
+def has_labels(path: str | Path) -> bool:
+    """Whether the path is a folder with a `labels.csv`."""
     return (Path(path) / LABELS).is_file()
 
 
 def load_labels(folder: str | Path) -> list[LabelledPicture]:
-    """The pictures that a folder's `labels.csv` names, in its order.
+    """The pictures in a folder's `labels.csv`, in its order.
 
-    It begins with the header `filename,label`, more columns may follow, and names are relative to
-    the folder. Of a label only the digits count: "1,250.-" is read "1250", "12/05" is read "1205".
-    A slash between spaces parts the lines of a page.
+    The file has the header `filename,label`, perhaps with more columns; file names are relative to
+    the folder. Of a label only the digits count: "1,250.-" becomes "1250", "12/05" becomes "1205".
+    A slash between spaces separates lines.
 
     Raises:
-        DataError: no such file, not a table like this, or no row in it.
+        DataError: the file does not exist, is not such a table, or has no rows.
     """
     path = Path(folder) / LABELS
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
     except OSError as error:
-        raise DataError(path, error.strerror or str(error)) from None
+        raise DataError(path, reason_of(error)) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(path, f"not a table in UTF-8: {error}") from None
     if not rows or [name.strip().lower() for name in rows[0][:2]] != _COLUMNS:
-        raise DataError(path, f"the first line is not {','.join(_COLUMNS)}")
+        found = ",".join(rows[0][:2]) if rows else "an empty file"
+        raise DataError(path, f"expected {','.join(_COLUMNS)} in the first line, got {found}")
     pictures = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
         if len(row) < 2 or not row[0]:
-            raise DataError(path, f"line {number} has no file name and label")
+            raise DataError(path, f"line {number}: expected a file name and a label")
         pictures.append(LabelledPicture(path.parent / row[0], _digits(row[1])))
     if not pictures:
-        raise DataError(path, "it names no picture")
+        raise DataError(path, "no pictures in it")
     return pictures
 
 
