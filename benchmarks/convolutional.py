@@ -13,12 +13,13 @@ import itertools
 import time
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from torch import Tensor, nn
 
 from rowscan.datasets.digits import Digits, Split, load_digits, load_test_digits
 from rowscan.metrics import score_digits
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LSTMRecipe, Recipe, SweepRecipe, change, find
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.interface import predict_proba
 from rowscan.training.engines.networks import Classifier
@@ -94,8 +95,10 @@ def main() -> None:
     parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    recipe = change(find("sweep"), {"epochs": arguments.epochs, "seed": arguments.seed})
-    rows = change(recipe, {"scan": "rows", "network": "lstm"})
+    recipe = change(
+        find("sweep", SweepRecipe), {"epochs": arguments.epochs, "seed": arguments.seed}
+    )
+    rows = change(find("lstm-rows", LSTMRecipe), as_trained(recipe))
     digits = load_digits("mnist")
     named = [entry.partition("=")[::2] for entry in arguments.data]
     sets = {"MNIST test": digits.test} | {name: load_test_digits(path) for name, path in named}
@@ -118,6 +121,13 @@ def main() -> None:
         ]
         row = "".join(f"{score.accuracy:14.2%}" for score in scores)
         print(f"{name:20}{parameters:12,}{1000 * seconds:7.0f} ms{row}", flush=True)
+
+
+def as_trained(recipe: Recipe) -> dict[str, object]:
+    """What of a recipe says how, and not which network, to train."""
+    values = msgspec.structs.asdict(recipe)
+    own = {"name", "summary", "published", "scan", "layers", "hidden"}
+    return {key: value for key, value in values.items() if key not in own}
 
 
 def loss_on(split: Split, engine: TorchEngine) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import rowscan
-from rowscan.recipes import find
+from rowscan.recipes import DigitRecipe, find
 from rowscan.training.engines.distributed import process_group
 from rowscan.training.engines.factory import create
 from rowscan.training.loop import learning_rate
@@ -41,7 +41,7 @@ def train(target: str) -> None:
     with process_group("cpu") as group:
         train = rowscan.load_digits("mnist").train
         for name in RECIPES:
-            recipe = find(name)
+            recipe = find(name, DigitRecipe)
             engine = create(recipe, "cpu")
             engine.load_images(train.images, train.labels)
             steps = recipe.epochs * (len(train.images) // recipe.batch_size)

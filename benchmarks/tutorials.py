@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rowscan.datasets.digits import Split, load_digits
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import mlp_gradients
 from rowscan.training.engines.factory import create
@@ -63,7 +63,7 @@ class OneAtATime(Dataset[tuple[Tensor, int]]):
 class TutorialLSTM(nn.Module):
     """The network of the published LSTM scripts: batch first for rows, time first for columns."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: LSTMRecipe) -> None:
         super().__init__()
         self.columns = recipe.scan == "columns"
         self.lstm = nn.LSTM(28, recipe.hidden, recipe.layers, batch_first=not self.columns)
@@ -78,7 +78,7 @@ class TutorialLSTM(nn.Module):
         return self.out(output[:, -1, :])  # type: ignore[no-any-return]
 
 
-def tutorial_lstm(recipe: Recipe, split: Split) -> Iterator[None]:
+def tutorial_lstm(recipe: LSTMRecipe, split: Split) -> Iterator[None]:
     """Train as the tutorial does; each `next` is one step."""
     torch.manual_seed(recipe.seed)
     network = TutorialLSTM(recipe)
@@ -95,7 +95,7 @@ def tutorial_lstm(recipe: Recipe, split: Split) -> Iterator[None]:
             yield
 
 
-def tutorial_mlp(recipe: Recipe, split: Split) -> Iterator[None]:
+def tutorial_mlp(recipe: MLPRecipe, split: Split) -> Iterator[None]:
     """The from-scratch network in NumPy's default precision, as published."""
     rng = np.random.default_rng(recipe.seed)
     pixels = split.images.reshape(1, len(split), -1).astype(np.float64)
@@ -108,7 +108,7 @@ def tutorial_mlp(recipe: Recipe, split: Split) -> Iterator[None]:
         yield
 
 
-def ours(recipe: Recipe, split: Split) -> Iterator[None]:
+def ours(recipe: DigitRecipe, split: Split) -> Iterator[None]:
     """Train as Rowscan does; each `next` is one step."""
     engine = create(recipe, "cpu")
     engine.load_images(split.images, split.labels)
@@ -126,14 +126,14 @@ def time_steps(way: Iterator[None], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def step_flops(recipe: Recipe) -> float:
+def step_flops(recipe: LSTMRecipe | MLPRecipe) -> float:
     """Floating-point operations of the matrix products of one training step.
 
     Two for each weight and input forward, and twice as many backward: once for the gradient of
     the weights, once for that of the inputs.
     """
     steps, features = scan(recipe.scan).shape
-    if recipe.network == "mlp":
+    if isinstance(recipe, MLPRecipe):
         return float(6 * recipe.batch_size * recipe.hidden * (features + 10))
     inputs = [features] + [recipe.hidden] * (recipe.layers - 1)
     weights: int = sum(4 * recipe.hidden * (width + recipe.hidden) for width in inputs)
@@ -150,7 +150,7 @@ def machine_flops(product: Callable[[], object], size: int) -> float:
     return 2.0 * size**3 / min(times[1:])
 
 
-def engines_side_by_side(recipe: Recipe, split: Split, steps: int, peak: float) -> None:
+def engines_side_by_side(recipe: LSTMRecipe, split: Split, steps: int, peak: float) -> None:
     """Print a line an engine: milliseconds a step, of each round, and the machine's share."""
     ways = {name: ours(change(recipe, {"engine": name}), split) for name in ENGINES}
     for way in ways.values():
@@ -187,10 +187,14 @@ def main() -> None:
     print("recipe           tutorial     Rowscan   ratio (of each round)   an epoch   of the peak")
     tutorial_epoch = 0.0
     for name in arguments.recipes:
-        recipe = find(name)
+        recipe = find(name, DigitRecipe)
         if recipe.engine == "tensorflow":
             continue
-        theirs = (tutorial_mlp if recipe.network == "mlp" else tutorial_lstm)(recipe, split)
+        if isinstance(recipe, MLPRecipe):
+            theirs = tutorial_mlp(recipe, split)
+        else:
+            recipe = find(name, LSTMRecipe)
+            theirs = tutorial_lstm(recipe, split)
         mine = ours(recipe, split)
         time_steps(theirs, 10), time_steps(mine, 10)
         pairs = [
@@ -208,9 +212,9 @@ def main() -> None:
         if name == "lstm-rows-b64":
             tutorial_epoch = slow * 60_000 / recipe.batch_size
     if "lstm-rows-tf" in arguments.recipes:
-        engines_side_by_side(find("lstm-rows-tf"), split, arguments.steps, peak)
+        engines_side_by_side(find("lstm-rows-tf", LSTMRecipe), split, arguments.steps, peak)
     if tutorial_epoch:
-        recipe = find("lstm-rows")
+        recipe = find("lstm-rows", LSTMRecipe)
         mine = ours(recipe, split)
         time_steps(mine, 10)
         steps = recipe.epochs * 55_000 / recipe.batch_size

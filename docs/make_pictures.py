@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 import rowscan
 from rowscan.explanation import draw, explain
 from rowscan.io.atomic import write_atomically
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LSTMRecipe, MLPRecipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.by_hand import Weights
@@ -36,7 +36,9 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 
 
-NETWORK = change(find("lstm-rows"), {"batch_size": 128, "learning_rate": 0.01, "epochs": 4})
+NETWORK = change(
+    find("lstm-rows", LSTMRecipe), {"batch_size": 128, "learning_rate": 0.01, "epochs": 4}
+)
 """The network that is shown: `lstm-rows`, trained for longer."""
 
 
@@ -48,7 +50,7 @@ def main() -> None:
         recipes = {
             "rows": NETWORK,
             "columns": change(NETWORK, {"scan": "columns"}),
-            "mlp": find("mlp-numpy"),
+            "mlp": find("mlp-numpy", MLPRecipe),
         }
         runs = {
             name: rowscan.train(recipe, output=Path(folder) / name, quiet=True)
@@ -102,13 +104,15 @@ def moments(belief: np.ndarray) -> list[int]:
     return [*found, len(leader) - 1]
 
 
-def sequence(images: np.ndarray, recipe: Recipe) -> np.ndarray:
+def sequence(images: np.ndarray, recipe: LSTMRecipe) -> np.ndarray:
     """What the network of a recipe with pixels in 0..1 sees: (time, n, feature) float64."""
     flat = images.reshape(len(images), -1).astype(np.float64) / 255
     return np.ascontiguousarray(flat[:, scan(recipe.scan)].swapaxes(0, 1))
 
 
-def reach(images: np.ndarray, labels: np.ndarray, recipe: Recipe, weights: Weights) -> np.ndarray:
+def reach(
+    images: np.ndarray, labels: np.ndarray, recipe: LSTMRecipe, weights: Weights
+) -> np.ndarray:
     """How much of the loss's gradient arrives at each step: the length of d_z, mean over images."""
     weights = {name: array.astype(np.float64) for name, array in weights.items()}
     memory = by_hand._layer_forward(weights, 0, sequence(images, recipe))
@@ -298,7 +302,7 @@ def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None
 
 def draw_hidden_units(weights: Weights) -> None:
     """What each of the 50 hidden units of the perceptron has learnt: weights less first weights."""
-    first = initial_weights(find("mlp-numpy"))["hidden.weight"]
+    first = initial_weights(find("mlp-numpy", MLPRecipe))["hidden.weight"]
     units = (weights["hidden.weight"] - first).reshape(-1, 28, 28)
     # Units that speak for the same digit stand together.
     order = np.lexsort((-weights["head.weight"].max(0), weights["head.weight"].argmax(0)))

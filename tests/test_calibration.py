@@ -6,7 +6,7 @@ import pytest
 
 from rowscan.datasets.digits import Split, load_digits
 from rowscan.metrics import score_digits
-from rowscan.recipes import change, find
+from rowscan.recipes import LSTMRecipe, change, find
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import Engine, predict_proba
@@ -19,7 +19,9 @@ def held_out(tiny: Path) -> Split:
 
 def trained(tiny: Path, sharpness: float) -> Engine:
     """An LSTM after a few epochs, its logits times `sharpness`."""
-    engine = create(change(find("lstm-rows"), {"hidden": 16, "engine": "numpy", "batch_size": 20}))
+    engine = create(
+        change(find("lstm-rows", LSTMRecipe), {"hidden": 16, "engine": "numpy", "batch_size": 20})
+    )
     train = load_digits(tiny).train
     engine.load_images(train.images, train.labels)
     for epoch in range(3):
@@ -66,7 +68,7 @@ def test_the_last_answer_becomes_as_rare_as_it_is_in_use(tiny: Path, held_out: S
 
 
 def test_a_blind_guesser_becomes_unsure(held_out: Split) -> None:
-    engine = create(change(find("lstm-rows"), {"hidden": 8, "engine": "numpy"}))
+    engine = create(change(find("lstm-rows", LSTMRecipe), {"hidden": 8, "engine": "numpy"}))
     rng = np.random.default_rng(1)
     weights = engine.weights()
     noise = {"head.weight": rng.normal(0, 5, weights["head.weight"].shape).astype(np.float32)}

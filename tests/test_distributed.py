@@ -16,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 from torch import distributed
 
 from rowscan.datasets.digits import load_digits
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import DigitRecipe, LineRecipe, Recipe, change, find
 from rowscan.training.engines.distributed import ProcessGroup, current_group, process_group
 from rowscan.training.engines.factory import create
+from rowscan.training.engines.interface import Trainer
 from rowscan.training.tasks.line.engine import LineEngine
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -55,7 +56,12 @@ def recipe_of(name: str) -> Recipe:
 def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.ndarray]:
     """In one process, or with the others that have been joined."""
     recipe = recipe_of(name)
-    engine = LineEngine(recipe, "cpu") if recipe.network == "line" else create(recipe, "cpu")
+    engine: Trainer
+    if isinstance(recipe, LineRecipe):
+        engine = LineEngine(recipe, "cpu")
+    else:
+        assert isinstance(recipe, DigitRecipe)
+        engine = create(recipe, "cpu")
     train = load_digits(data).train
     engine.load_images(train.images, train.labels)
     said = [

@@ -7,35 +7,29 @@ import onnxruntime
 import pytest
 import torch
 
-from rowscan.errors import UsageError
 from rowscan.io.pictures import open_image
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import text_probability
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.training.engines.factory import create
 from rowscan.training.export import _model
 from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.line.engine import LineEngine, ctc_loss, exact, held_out, steps
+from rowscan.training.tasks.line.graph import line_graph
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
 IMAGES = np.stack([normalise_digit(open_image(path)) for path in EXAMPLES])
 LABELS = np.array([int(path.stem[0]) for path in EXAMPLES], np.uint8)
 
 
-def small() -> Recipe:
-    values = {"network": "line", "hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 5}
-    return change(find("sweep"), values)
+def small() -> LineRecipe:
+    values = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 5}
+    return change(find("line", LineRecipe), values)
 
 
 def engine() -> LineEngine:
     made = LineEngine(small(), "cpu")
     made.load_images(IMAGES, LABELS)
     return made
-
-
-def test_it_is_not_taken_for_a_network_of_single_digits() -> None:
-    with pytest.raises(UsageError, match="not single digits"):
-        create(small())
 
 
 def test_no_line_is_numbered_twice() -> None:
@@ -98,7 +92,9 @@ def test_it_learns_to_read_one_line() -> None:
 @pytest.mark.parametrize("width", [4, 36, 200, 1000, 4096])
 def test_the_graph_takes_lines_of_any_width(width: int) -> None:
     made = engine()
-    content = _model(small(), made.weights(), {}, {}).SerializeToString()
+    content = _model(
+        small(), line_graph(small(), made.weights()), "line", {}, {}
+    ).SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     images = np.random.default_rng(1).integers(0, 256, (2, 32, width), dtype=np.uint8)
     (answer,) = session.run(None, {"images": images})

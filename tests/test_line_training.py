@@ -10,13 +10,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from rowscan.datasets.digits import load_digits
-from rowscan.recipes import change, find
+from rowscan.recipes import LineRecipe, change, find
 from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.report import LineAnswer
-from rowscan.training.runs import Place, Run
-from rowscan.training.tasks.line import evaluator as line_exam
+from rowscan.training.results import LineRunResult
+from rowscan.training.runs import Run, TrainState
+from rowscan.training.tasks.line import task as line_task
 from rowscan.training.tasks.line.engine import LineEngine
-from rowscan.training.tasks.line.evaluator import log_loss
+from rowscan.training.tasks.line.task import log_loss
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
 
@@ -25,21 +26,22 @@ SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epo
 def few_lines() -> Iterator[None]:
     """An untrained network doubts everything, and decoding what is doubtful takes long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_exam, "_BATCHES_TO_MONITOR", 2)
-        patch.setattr(line_exam, "_BATCHES_TO_TEST", 2)
+        patch.setattr(line_task, "MONITOR_BATCHES", 2)
+        patch.setattr(line_task, "TEST_BATCHES", 2)
         yield
 
 
 @pytest.fixture(scope="module")
 def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     output = tmp_path_factory.mktemp("line") / "run"
-    return train(change(find("line"), SMALL), data=tiny, output=output, quiet=True)
+    return train(change(find("line", LineRecipe), SMALL), data=tiny, output=output, quiet=True)
 
 
 def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
-    assert run.result is not None
-    assert run.result["n"] == 64
-    assert {"exact", "cer", "ece", "interval"} <= set(run.result)
+    assert isinstance(run.result, LineRunResult)
+    assert run.result.n == 64
+    stored = json.loads((run.directory / "result.json").read_text())
+    assert {"n", "exact", "accuracy", "cer", "ece", "interval", "seconds"} <= set(stored)
     assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [64, 64]
     page = run.report.read_text(encoding="utf-8")
     assert page.count("<img") == 48
@@ -47,33 +49,31 @@ def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
 
 
 def test_its_model_file_says_what_it_is(run: Run) -> None:
+    assert isinstance(run.result, LineRunResult)
     session = onnxruntime.InferenceSession(run.model, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     assert said["kind"] == "line"
     assert json.loads(said["recipe"])["name"] == "line"
     assert json.loads(said["calibration"])["method"] == "temperature"
-    assert json.loads(said["report"])["cer"] == run.result["cer"]  # type: ignore[index]
+    assert json.loads(said["report"])["cer"] == run.result.cer
     (answer,) = session.run(None, {"images": np.zeros((1, 32, 60), np.uint8)})
     assert answer.shape == (1, 30, 11)
     np.testing.assert_allclose(answer.sum(-1), 1, rtol=1e-5)
 
 
 def test_a_stopped_training_ends_as_one_that_was_not(run: Run, tiny: Path, tmp_path: Path) -> None:
-    recipe = change(find("line"), SMALL)
+    recipe = change(find("line", LineRecipe), SMALL)
     partial = Run.create(tmp_path / "run", change(recipe, {"data": str(tiny)}))
-    engine = LineEngine(partial.recipe, "cpu")
+    engine = LineEngine(recipe, "cpu")
     digits = load_digits(tiny).train
     engine.load_images(digits.images, digits.labels)
-    place = Place()
+    state = TrainState()
     for batch in engine.order(0):
-        loss, correct = engine.step(batch, learning_rate(recipe, place.step, 24))
-        place.step += 1
-        place.loss_sum += loss * len(batch)
-        place.correct += correct
-        place.seen += len(batch)
-        if place.step == 5:
+        loss, correct = engine.step(batch, learning_rate(recipe, state.step, 24))
+        state.add(len(batch), loss, correct)
+        if state.step == 5:
             break
-    partial.save_checkpoint(engine.state(), place)
+    partial.save_checkpoint(engine.state(), state)
     done = resume(tmp_path / "run", quiet=True)
     ours, theirs = (load_file(r.directory / "weights.safetensors") for r in (run, done))
     for name, value in ours.items():

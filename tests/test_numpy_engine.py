@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rowscan.datasets.digits import load_digits
 from rowscan.errors import ModelError
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LSTMRecipe, MLPRecipe, change, find
 from rowscan.training.engines.interface import predict_proba
 from rowscan.training.engines.numpy import NumpyEngine
 from rowscan.training.engines.torch import TorchEngine
@@ -28,9 +28,15 @@ VARIED: list[dict[str, Any]] = [
 varied = pytest.mark.parametrize("values", VARIED, ids=lambda v: " ".join(map(str, v.values())))
 
 
-def recipe_of(values: dict[str, Any]) -> Recipe:
+def recipe_of(values: dict[str, Any]) -> LSTMRecipe | MLPRecipe:
     small = {"engine": "numpy", "hidden": 8, "batch_size": 32, "learning_rate": 0.003}
-    return change(find(values["base"]), small | {k: v for k, v in values.items() if k != "base"})
+    return change(base_of(values), small | {k: v for k, v in values.items() if k != "base"})
+
+
+def base_of(values: dict[str, Any]) -> LSTMRecipe | MLPRecipe:
+    recipe = find(values["base"])
+    assert isinstance(recipe, (LSTMRecipe, MLPRecipe))
+    return recipe
 
 
 def engine_of(**values: Any) -> NumpyEngine:
@@ -92,7 +98,7 @@ def test_the_state_of_adam_says_what_it_is() -> None:
 @pytest.mark.parametrize("base", ["lstm-columns", "mlp-numpy"])
 def test_first_weights_are_uniform_as_torch_draws_them(base: str) -> None:
     """Bounded by 1/√hidden in the LSTM, by 1/√fan-in in affine layers; and they fill the range."""
-    recipe = change(find(base), {"init": "uniform", "engine": "numpy"})
+    recipe = change(base_of({"base": base}), {"init": "uniform", "engine": "numpy"})
     for name, weight in NumpyEngine(recipe).weights().items():
         fan = 784 if name.startswith("hidden.") else recipe.hidden
         assert weight.dtype == np.float32
@@ -104,7 +110,7 @@ def test_first_weights_are_uniform_as_torch_draws_them(base: str) -> None:
 
 
 def test_first_weights_are_normal_as_published() -> None:
-    weights = NumpyEngine(find("mlp-numpy")).weights()
+    weights = NumpyEngine(find("mlp-numpy", MLPRecipe)).weights()
     assert {name: w.shape for name, w in weights.items()} == {
         "hidden.weight": (50, 784),
         "hidden.bias": (50,),
@@ -210,7 +216,7 @@ def test_foreign_weights_are_refused_and_change_nothing(
 
 def test_the_published_perceptron_learns_real_digits() -> None:
     """One of its five rounds, 600 steps; the whole of it reaches 96%."""
-    digits, recipe = load_digits("mnist"), find("mlp-numpy")
+    digits, recipe = load_digits("mnist"), find("mlp-numpy", MLPRecipe)
     engine = NumpyEngine(recipe)
     engine.load_images(digits.trainval.images, digits.trainval.labels)
     losses = [engine.step(batch, recipe.learning_rate)[0] for batch in engine.order(0)]
@@ -230,7 +236,7 @@ def test_the_whole_published_perceptron_reaches_its_figure_unless_a_digit_dies()
     digits = load_digits("mnist")
     alive = 0
     for seed in range(5):
-        recipe = change(find("mlp-numpy"), {"seed": seed})
+        recipe = change(find("mlp-numpy", MLPRecipe), {"seed": seed})
         engine = NumpyEngine(recipe)
         engine.load_images(digits.trainval.images, digits.trainval.labels)
         for epoch in range(recipe.epochs):

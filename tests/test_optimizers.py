@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rowscan.errors import UsageError
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LSTMRecipe, Recipe, change, find
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.optimizers import OPTIMIZERS, Adadelta, Adam, Sgd
 
@@ -23,7 +23,7 @@ def test_there_is_a_rule_for_each_name_a_recipe_may_give() -> None:
     assert set(OPTIMIZERS) == set(hint.__args__) - only_torchs == set(OURS_AND_TORCHS)
     for name in only_torchs:
         with pytest.raises(UsageError, match=f"optimizer={name} needs engine=torch"):
-            create(change(find("lstm-rows"), {"engine": "numpy", "optimizer": name}))
+            create(change(find("lstm-rows", LSTMRecipe), {"engine": "numpy", "optimizer": name}))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

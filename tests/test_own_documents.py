@@ -1,6 +1,7 @@
 """Training goes on from a model, on a user's own pictures, and says what it brought."""
 
 import csv
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from rowscan.recognition.ctc import likeliest_path
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import read_weights
 from rowscan.training.loop import resume, train
+from rowscan.training.results import LineRunResult
 from rowscan.training.runs import Run
 from rowscan.training.synthesis.documents import (
     Documents,
@@ -30,7 +32,7 @@ from rowscan.training.synthesis.documents import (
     load_documents,
 )
 from rowscan.training.synthesis.lines import compose
-from rowscan.training.tasks.line import evaluator as line_exam
+from rowscan.training.tasks.line import task as line_task
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
 
@@ -39,8 +41,8 @@ SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epoc
 def few_lines() -> Iterator[None]:
     """An untrained network doubts everything, and decoding what is doubtful takes long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_exam, "_BATCHES_TO_MONITOR", 1)
-        patch.setattr(line_exam, "_BATCHES_TO_TEST", 1)
+        patch.setattr(line_task, "MONITOR_BATCHES", 1)
+        patch.setattr(line_task, "TEST_BATCHES", 1)
         yield
 
 
@@ -76,14 +78,16 @@ def tuned(folder: Path, start: Run, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_what_was_held_back_is_read_before_and_after(tuned: Run, start: Run, folder: Path) -> None:
-    assert tuned.result is not None
-    said = tuned.result["documents"]
-    assert (said["n"], said["left_out"]) == (6, 0)
+    assert isinstance(tuned.result, LineRunResult)
+    gain = tuned.result.documents
+    assert gain is not None
+    assert (gain.n, gain.left_out) == (6, 0)
     held_back = load_documents(folder, Reader(start.model)).held_out
-    for when, run in (("before", start), ("after", tuned)):
+    for when, run in ((gain.before, start), (gain.after, tuned)):
         reader = Reader(run.model)
         right = sum(reader.read(picture.path).text == picture.label for picture in held_back)
-        assert said[when]["correct"] == right
+        assert when is not None
+        assert when.correct == right
     assert (tuned.recipe.data, tuned.recipe.start) == (str(folder), str(start.directory))
 
 
@@ -92,14 +96,14 @@ def test_a_training_begins_with_the_weights_that_it_is_given(start: Run, tmp_pat
     alone = tmp_path / "model.onnx"
     alone.write_bytes(start.model.read_bytes())
     for place in (start.directory, alone):
-        found = read_weights(str(place), weights)
+        found = read_weights(str(place), "line", weights)
         assert found.keys() == weights.keys()
         for name, value in weights.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def test_a_model_of_another_network_is_refused(start: Run, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="its network is another than the recipe's"):
+    with pytest.raises(ModelError, match=r"weights 'along.*expected \("):
         train(change(find("line"), SMALL | {"hidden": 8}), start=start.model, output=tmp_path / "a")
     with pytest.raises(ModelError, match="No such file"):
         train("line", start=tmp_path / "none.onnx", output=tmp_path / "b")
@@ -110,8 +114,22 @@ def test_it_goes_on_where_it_was_stopped(folder: Path, start: Run, tmp_path: Pat
     recipe = change(find("line"), SMALL | {"data": str(folder), "start": str(start.directory)})
     run = Run.create(tmp_path / "run", recipe)
     done = resume(run.directory, quiet=True)
-    assert done.result is not None
-    assert done.result["documents"]["n"] == 6
+    assert isinstance(done.result, LineRunResult)
+    assert done.result.documents is not None
+    assert done.result.documents.n == 6
+
+
+def test_a_damaged_picture_that_is_held_out_stops_the_training_before_it_begins(
+    folder: Path, start: Run, tmp_path: Path
+) -> None:
+    copy = tmp_path / "forms"
+    shutil.copytree(folder, copy)
+    held_out = load_documents(copy, Reader(start.model)).held_out[0].path
+    held_out.write_bytes(b"not a picture")
+    recipe = change(find("line"), SMALL)
+    with pytest.raises(DataError, match=held_out.name):
+        train(recipe, data=copy, start=start.directory, output=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_few_pictures(folder: Path, start: Run, tmp_path: Path) -> None:
@@ -129,7 +147,7 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
     g = torch.Generator().manual_seed(seed)
     ink = np.zeros((32, 90), np.uint8)
     ink[8:24, 4:86] = 255
-    documents = Documents((LabelledLine(ink, (1, 2)),), 0, ())
+    documents = Documents("mine", (LabelledLine(ink, (1, 2)),), 0, ())
     lines = documents.sample(n, g)
     assert lines.ink.shape == (n, 32, lines.widths[0])
     assert float(lines.ink.min()) >= 0

@@ -4,7 +4,6 @@ import itertools
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +12,7 @@ from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader, _columns, _writing
 from rowscan.reading import Digit, Line, Reading
-from rowscan.recipes import Recipe, find
+from rowscan.recipes import LineRecipe, decode, find
 from rowscan.training.export import read_weights
 from rowscan.training.tasks.line.engine import LineEngine
 
@@ -151,7 +150,7 @@ def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
     assert (model.kind, model.recipe["name"]) == ("line", "line")
     file = Path(rowscan.__file__).parent / "models" / "line.onnx"
     assert file.stat().st_size < 4_000_000
-    assert msgspec.convert(model.recipe, Recipe) == find("line")
-    wanted = LineEngine(find("line"), "cpu").weights()
-    found = read_weights("shipped", wanted)
+    assert decode(model.recipe) == find("line")
+    wanted = LineEngine(find("line", LineRecipe), "cpu").weights()
+    found = read_weights("shipped", "line", wanted)
     assert sum(array.size for array in found.values()) <= 2_000_000

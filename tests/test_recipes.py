@@ -5,13 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowscan import recipes
 from rowscan.errors import UsageError
-from rowscan.recipes import RECIPES, change, describe, find, load
+from rowscan.recipes import (
+    RECIPES,
+    LineRecipe,
+    LSTMRecipe,
+    MLPRecipe,
+    Recipe,
+    SweepRecipe,
+    change,
+    checked,
+    decode,
+    describe,
+    find,
+    load,
+)
 
 
 def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
-    b32, b64 = find("lstm-rows-b32"), find("lstm-rows-b64")
+    b32, b64 = find("lstm-rows-b32", LSTMRecipe), find("lstm-rows-b64", LSTMRecipe)
     assert (b32.hidden, b32.batch_size, b32.learning_rate, b32.epochs) == (64, 32, 0.01, 1)
     assert (b32.optimizer, b32.seed, b32.monitor_images, b32.monitor_every) == (
         "adam",
@@ -28,7 +40,7 @@ def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
         samples=10,
         published=b64.published,
     ) == b64  # fmt: skip
-    mlp = find("mlp-numpy")
+    mlp = find("mlp-numpy", MLPRecipe)
     assert (mlp.hidden, mlp.batch_size, mlp.learning_rate, mlp.epochs) == (50, 100, 0.001, 5)
     assert (mlp.pixels, mlp.init, mlp.sampling, mlp.optimizer) == (
         "raw",
@@ -36,11 +48,11 @@ def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
         "replacement",
         "sgd",
     )
-    columns = find("lstm-columns")
+    columns = find("lstm-columns", LSTMRecipe)
     assert (columns.layers, columns.hidden, columns.scan) == (2, 100, "columns")
     assert (columns.optimizer, columns.learning_rate, columns.epochs) == ("adadelta", 0.1, 10)
     assert columns.pixels == "signed"
-    tensorflow = find("lstm-rows-tf")
+    tensorflow = find("lstm-rows-tf", LSTMRecipe)
     assert (tensorflow.engine, tensorflow.hidden, tensorflow.scan, tensorflow.pixels) == (
         "tensorflow",
         128,
@@ -57,7 +69,7 @@ def test_the_published_hyper_parameters_are_those_of_the_publications() -> None:
 
 def test_text_values_become_the_field_s_type() -> None:
     values = {"epochs": "3", "learning_rate": "5e-3", "scan": "snake", "biases": "1"}
-    changed = change(find("lstm-rows"), values)
+    changed = change(find("lstm-rows", LSTMRecipe), values)
     assert (changed.epochs, changed.learning_rate, changed.scan) == (3, 0.005, "snake")
     assert changed.biases == 1
 
@@ -111,6 +123,7 @@ def test_a_toml_file_is_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "lstm-rows"\nhidden = 32\nscan = "patches"\n')
     recipe = load(path)
+    assert isinstance(recipe, LSTMRecipe)
     assert (recipe.name, recipe.hidden, recipe.scan) == ("mine", 32, "patches")
     assert recipe.batch_size == find("lstm-rows").batch_size
 
@@ -145,4 +158,78 @@ def test_what_is_described_loads_as_the_same_recipe(name: str, tmp_path: Path) -
 @given(st.sampled_from(sorted(RECIPES)))
 def test_a_recipe_survives_its_json(name: str) -> None:
     recipe = find(name)
-    assert msgspec.json.decode(msgspec.json.encode(recipe), type=recipes.Recipe) == recipe
+    assert decode(msgspec.json.encode(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("line", "scan=columns"),
+        ("line", "pixels=raw"),
+        ("line", "engine=numpy"),
+        ("line", "augmentation=handwriting"),
+        ("line", "negatives=1"),
+        ("line", "tta=true"),
+        ("line", "sampling=replacement"),
+        ("line", "init=glorot"),
+        ("sweep", "biases=1"),
+        ("sweep", "init=glorot"),
+        ("mlp-numpy", "layers=2"),
+        ("mlp-numpy", "forget_bias=1"),
+    ],
+)
+def test_a_key_that_the_network_has_no_use_for_does_not_exist(name: str, settings: str) -> None:
+    key, _, value = settings.partition("=")
+    network = find(name).network
+    with pytest.raises(UsageError, match=f"network {network!r} has no key {key!r}"):
+        change(find(name), {key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("line", {"steps_per_epoch": "0"}, "steps_per_epoch: '0'"),
+        ("mlp-numpy", {"scan": "rows"}, "scan: expected whole, got 'rows'"),
+        ("sweep", {"scan": "rows"}, "scan: expected patches or pixels, got 'rows'"),
+        ("sweep", {"engine": "numpy"}, "engine: expected torch, got 'numpy'"),
+        ("mlp-numpy", {"engine": "tensorflow"}, "engine: expected torch or numpy, got 'tensorf"),
+        ("lstm-rows", {"network": "mlp"}, "start from another recipe"),
+        ("sweep", {"look_again": "true"}, "it is called 'tta' now"),
+        ("lstm-rows", {"train_on": "all"}, "set monitor=test"),
+        ("sweep", {"train_on": "all", "monitor": "test"}, "set calibrate=false"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(
+    name: str, settings: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        change(find(name), settings)
+
+
+def test_a_recipe_made_in_python_is_checked_too() -> None:
+    assert checked(find("sweep")) == find("sweep")
+    with pytest.raises(UsageError, match="expected `int` >= 1"):
+        checked(msgspec.structs.replace(find("line", LineRecipe), steps_per_epoch=0))
+    with pytest.raises(UsageError, match="did you mean 'columns'"):
+        checked(msgspec.structs.replace(find("lstm-rows", LSTMRecipe), scan="colums"))
+
+
+def test_a_recipe_as_rowscan_0_1_stored_it_is_still_read() -> None:
+    sweep = msgspec.to_builtins(find("sweep", SweepRecipe))
+    old = {"look_again": "tta", "no_digits": "negatives", "expect_no_digits": "expected_negatives"}
+    for before, now in old.items():
+        sweep[before] = sweep.pop(now)
+    everywhere = {"init": "uniform", "forget_bias": 0.0, "biases": 2}
+    assert decode(sweep | everywhere) == find("sweep")
+    line: dict[str, object] = msgspec.to_builtins(find("line"))
+    everywhere |= {"engine": "torch", "scan": "rows", "pixels": "unit", "no_digits": 0.0}
+    assert decode(msgspec.json.encode(line | everywhere)) == find("line")
+    for wrong in ({}, {"network": "cnn"}, {"network": "line", "hiden": 3}):
+        with pytest.raises(UsageError, match="not a recipe"):
+            decode(line | wrong if wrong else wrong)
+
+
+def test_a_recipe_of_another_type_is_refused() -> None:
+    assert isinstance(find("line"), Recipe)
+    with pytest.raises(UsageError, match="expected a SweepRecipe, got 'line': LineRecipe"):
+        find("line", SweepRecipe)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.recipes import change, find
+from rowscan.recipes import LSTMRecipe, MLPRecipe, change, find
 from rowscan.training.engines.seeding import draw_batches, initial_weights
 
 
@@ -22,7 +22,7 @@ def test_passes_run_on_into_each_other(
 ) -> None:
     """Epochs of whole batches, drawn in any order, in a row: one shuffle of all after another."""
     values = {"batch_size": size, "steps_per_epoch": steps, "seed": seed}
-    recipe = change(find("lstm-rows-tf"), values)
+    recipe = change(find("lstm-rows-tf", LSTMRecipe), values)
     drawn = {epoch: np.array(list(draw_batches(recipe, n, epoch))) for epoch in epochs}
     assert all(batches.shape == (steps, size) for batches in drawn.values())
     row = np.concatenate([drawn[epoch].reshape(-1) for epoch in range(4)])
@@ -33,7 +33,7 @@ def test_passes_run_on_into_each_other(
 
 
 def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -> None:
-    recipe = change(find("lstm-rows-tf"), {"batch_size": 10, "steps_per_epoch": 20})
+    recipe = change(find("lstm-rows-tf", LSTMRecipe), {"batch_size": 10, "steps_per_epoch": 20})
     row = np.concatenate(list(draw_batches(recipe, 100, 0)))
     one = np.concatenate(list(draw_batches(change(recipe, {"steps_per_epoch": 0}), 100, 0)))
     np.testing.assert_array_equal(row[:100], one)
@@ -41,14 +41,14 @@ def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -
 
 
 def test_rounds_with_replacement_have_as_many_steps_as_are_asked_for() -> None:
-    recipe = change(find("mlp-numpy"), {"steps_per_epoch": 7})
+    recipe = change(find("mlp-numpy", MLPRecipe), {"steps_per_epoch": 7})
     assert [len(batch) for batch in draw_batches(recipe, 50, 0)] == [100] * 7
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
     """One uniform kernel (in + hidden, 4 hidden), zero biases but the forget bias, normal head."""
-    recipe = change(find("lstm-rows-tf"), {"layers": layers})
+    recipe = change(find("lstm-rows-tf", LSTMRecipe), {"layers": layers})
     weights = initial_weights(recipe)
     for layer, width in enumerate([28 + 128, 128 + 128][:layers]):
         kernel = np.hstack([weights[f"lstm.weight_{part}_l{layer}"] for part in ("ih", "hh")])
@@ -66,7 +66,7 @@ def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
 
 
 def test_a_forget_bias_is_added_to_what_is_drawn_and_one_bias_of_two_stays_zero() -> None:
-    recipe = change(find("lstm-rows"), {"engine": "numpy"})
+    recipe = change(find("lstm-rows", LSTMRecipe), {"engine": "numpy"})
     plain = initial_weights(recipe)
     changed = initial_weights(change(recipe, {"forget_bias": 0.5, "biases": 1}))
     expected = plain["lstm.bias_ih_l0"].copy()

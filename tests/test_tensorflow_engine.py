@@ -11,14 +11,15 @@ from safetensors.numpy import load_file
 import rowscan
 from rowscan.datasets.digits import Digits, load_digits
 from rowscan.errors import ModelError, UsageError
-from rowscan.recipes import Recipe, change, find
+from rowscan.recipes import LSTMRecipe, change, find
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import Engine, predict_proba
 from rowscan.training.engines.tensorflow import TensorflowEngine, basic_lstm_cell
 from rowscan.training.export import export
 from rowscan.training.loop import resume, train
-from rowscan.training.runs import Place, Run
+from rowscan.training.runs import Run, TrainState
+from rowscan.training.tasks.digit.graph import digit_graph
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)
@@ -26,11 +27,11 @@ LABELS = RNG.integers(0, 10, 150, dtype=np.uint8)
 SMALL: dict[str, Any] = {"hidden": 8, "batch_size": 20, "epochs": 2, "steps_per_epoch": 10}
 
 
-def small(**changes: Any) -> Recipe:
-    return change(find("lstm-rows-tf"), SMALL | changes)
+def small(**changes: Any) -> LSTMRecipe:
+    return change(find("lstm-rows-tf", LSTMRecipe), SMALL | changes)
 
 
-def loaded(recipe: Recipe) -> Engine:
+def loaded(recipe: LSTMRecipe) -> Engine:
     engine = create(recipe)
     engine.load_images(IMAGES, LABELS)
     return engine
@@ -115,7 +116,7 @@ def mnist() -> Digits:
 @pytest.fixture(scope="module")
 def trained(mnist: Digits) -> tuple[Engine, list[float]]:
     """The published training's first 200 steps, and their losses."""
-    engine = create(find("lstm-rows-tf"))
+    engine = create(find("lstm-rows-tf", LSTMRecipe))
     engine.load_images(mnist.train.images, mnist.train.labels)
     batches = zip(range(200), engine.order(0), strict=False)
     return engine, [engine.step(batch, 0.001)[0] for _, batch in batches]
@@ -125,7 +126,7 @@ def test_the_torch_engine_s_losses_are_the_same_for_200_steps(
     mnist: Digits, trained: tuple[Engine, list[float]]
 ) -> None:
     """By the recipe alone: both engines draw the same first weights and the same batches."""
-    engine = create(change(find("lstm-rows-tf"), {"engine": "torch"}))
+    engine = create(change(find("lstm-rows-tf", LSTMRecipe), {"engine": "torch"}))
     engine.load_images(mnist.train.images, mnist.train.labels)
     losses = [
         engine.step(batch, 0.001)[0] for _, batch in zip(range(200), engine.order(0), strict=False)
@@ -139,7 +140,7 @@ def test_the_torch_engine_s_losses_are_the_same_for_200_steps(
 def test_all_engines_and_the_model_file_agree_on_all_of_mnist_s_test_images(
     mnist: Digits, trained: tuple[Engine, list[float]], tmp_path: Path
 ) -> None:
-    engine, recipe, images = trained[0], find("lstm-rows-tf"), mnist.test.images
+    engine, recipe, images = trained[0], find("lstm-rows-tf", LSTMRecipe), mnist.test.images
     expected = predict_proba(engine, images)
     assert (expected.argmax(1) == mnist.test.labels).mean() > 0.8
     path = tmp_path / "model.onnx"
@@ -147,7 +148,8 @@ def test_all_engines_and_the_model_file_agree_on_all_of_mnist_s_test_images(
     export(
         path,
         recipe,
-        engine.weights(),
+        digit_graph(recipe, engine.weights()),
+        kind="digit",
         images=few,
         answers={"probabilities": engine.belief(few)[:, -1], "belief": engine.belief(few)},
         calibration={"method": "none"},
@@ -190,7 +192,9 @@ def test_a_training_is_that_of_the_other_engines(changes: dict[str, Any]) -> Non
 
 def test_weights_travel_both_ways() -> None:
     """From torch's two biases to TensorFlow's one, and back as the sum, forget bias included."""
-    torch = loaded(change(find("lstm-columns"), {"hidden": 8, "scan": "rows", "pixels": "unit"}))
+    torch = loaded(
+        change(find("lstm-columns", LSTMRecipe), {"hidden": 8, "scan": "rows", "pixels": "unit"})
+    )
     ours, back = loaded(small(layers=2)), loaded(small(layers=2, engine="torch"))
     given = torch.weights()
     ours.load_weights(given)
@@ -285,22 +289,20 @@ def test_foreign_weights_are_refused_and_change_nothing(
         ("lstm-rows-tf", {"augmentation": "handwriting"}, "augmentation=handwriting needs engine="),
         ("lstm-rows-tf", {"clip": 1.0}, "clip needs engine=torch"),
         ("lstm-rows", {"engine": "tensorflow"}, "needs biases=1, not 2"),
-        ("mlp-numpy", {"engine": "tensorflow"}, "needs network=lstm, not 'mlp'"),
-        ("mlp-numpy", {"init": "glorot"}, "init=glorot needs network=lstm, not 'mlp'"),
-        ("mlp-numpy", {"forget_bias": "1"}, "forget_bias needs network=lstm"),
-        ("sweep", {"biases": "1"}, "biases=1 needs network=lstm, not 'sweep'"),
+        ("mlp-numpy", {"engine": "tensorflow"}, "expected torch or numpy, got 'tensorflow'"),
+        ("mlp-numpy", {"init": "glorot"}, "expected uniform or normal, got 'glorot'"),
     ],
 )
 def test_what_an_engine_or_a_network_does_not_have_is_refused(
     base: str, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        create(change(find(base), changes))
+        change(find(base), changes)
 
 
 def test_it_runs_on_the_cpu() -> None:
     with pytest.raises(UsageError, match="the tensorflow engine runs on the CPU, not on 'cuda'"):
-        create(find("lstm-rows-tf"), "cuda")
+        create(find("lstm-rows-tf", LSTMRecipe), "cuda")
 
 
 # --- Whole trainings ----------------------------------------------------------------------------
@@ -324,7 +326,7 @@ def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_weights(
     rates = [r["learning_rate"] for r in whole.records if r["kind"] == "step"]
     for batch, rate in list(zip(batches, rates, strict=True))[:13]:
         engine.step(batch, rate)
-    interrupted.save_checkpoint(engine.state(), Place(step=13))
+    interrupted.save_checkpoint(engine.state(), TrainState(step=13))
     ended = resume(interrupted.directory, quiet=True)
     weights = (load_file(run.directory / "weights.safetensors") for run in (whole, ended))
     first, second = weights
@@ -344,14 +346,14 @@ def test_the_command_trains_it_without_torch_and_without_noise(tiny: Path, tmp_p
     assert "step   120/120" in done.stderr
     run = Run.open(tmp_path / "run")
     assert run.result is not None
-    assert run.result["accuracy"] > 0.9
-    assert f"accuracy   {run.result['accuracy']:.2%}" in done.stdout
+    assert run.result.accuracy > 0.9
+    assert f"accuracy   {run.result.accuracy:.2%}" in done.stdout
     assert run.model.exists()
     assert run.report.exists()
     reader = rowscan.Reader(run.directory)
     test = load_digits(tiny).test
     right = (reader.classify(test.images)[0] == test.labels).sum()
-    assert int(right) == run.result["correct"]
+    assert int(right) == run.result.correct
 
 
 @pytest.mark.parametrize(

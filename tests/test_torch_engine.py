@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rowscan.errors import ModelError, UsageError
-from rowscan.recipes import change, find
+from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, change, find
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.torch import TorchEngine
 
@@ -15,7 +15,7 @@ LABELS = RNG.integers(0, 10, 150, dtype=np.uint8)
 
 
 def small(name: str = "lstm-rows-b64", **changes: object) -> TorchEngine:
-    engine = TorchEngine(change(find(name), {"hidden": 8} | changes), "cpu")
+    engine = TorchEngine(change(find(name, DigitRecipe), {"hidden": 8} | changes), "cpu")
     engine.load_images(IMAGES, LABELS)
     return engine
 
@@ -27,7 +27,7 @@ def test_weights_and_order_are_those_of_the_published_script() -> None:
     loader = DataLoader(TensorDataset(torch.arange(150)), batch_size=64, shuffle=True)
     epochs = [[batch.tolist() for (batch,) in loader] for _ in range(3)]
 
-    engine = TorchEngine(find("lstm-rows-b64"), "cpu")
+    engine = TorchEngine(find("lstm-rows-b64", LSTMRecipe), "cpu")
     engine.load_images(IMAGES, LABELS)
     weights = engine.weights()
     for name, value in lstm.named_parameters():
@@ -40,7 +40,7 @@ def test_weights_and_order_are_those_of_the_published_script() -> None:
 
 def test_a_training_is_that_of_the_published_columns_script() -> None:
     """Time first over columns, pixels to -1..1, two layers, Adadelta: losses step by step."""
-    recipe = find("lstm-columns")
+    recipe = find("lstm-columns", LSTMRecipe)
     engine = TorchEngine(recipe, "cpu")
     engine.load_images(IMAGES, LABELS)
     torch.manual_seed(recipe.seed)
@@ -129,12 +129,12 @@ def test_foreign_weights_are_refused_by_name() -> None:
 
 def test_a_device_that_is_not_here_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match=r"there is: .*cpu"):
-        create(find("lstm-rows"), "mps")
+        create(find("lstm-rows", LSTMRecipe), "mps")
 
 
 def test_an_mlp_over_steps_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="whole"):
-        create(change(find("mlp-numpy"), {"scan": "rows"}))
+        create(change(find("mlp-numpy", MLPRecipe), {"scan": "rows"}))
 
 
 def test_muon_moves_hidden_matrices_nearly_alike_in_every_direction() -> None:

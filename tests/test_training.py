@@ -8,29 +8,30 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 import rowscan
 from rowscan.datasets.digits import load_digits
-from rowscan.errors import ModelError, RowscanError, UsageError
-from rowscan.recipes import Recipe, change, find
+from rowscan.errors import ModelError, OutputError, RowscanError, UsageError
+from rowscan.recipes import DigitRecipe, LSTMRecipe, change, decode, find
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import predict_proba
-from rowscan.training.export import export
+from rowscan.training.export import export, read_weights
 from rowscan.training.loop import learning_rate, resume, train
-from rowscan.training.runs import Place, Run
+from rowscan.training.runs import Run, TrainState
+from rowscan.training.tasks.digit.graph import digit_graph
 
-UNSAID: dict[str, Any] = {"calibration": {}, "report": {}}
+UNSAID: dict[str, Any] = {"kind": "digit", "calibration": {}, "report": {}}
 
 
 def answers_of(belief: np.ndarray) -> dict[str, np.ndarray]:
     return {"probabilities": belief[:, -1], "belief": belief}
 
 
+QUICK: dict[str, Any] = {"steps_per_epoch": 2, "epochs": 1, "batch_size": 20}
 SMALL: dict[str, Any] = {"hidden": 16, "batch_size": 20, "record_every": 7, "monitor_images": 50}
 
 
@@ -53,12 +54,13 @@ def test_a_run_holds_what_the_design_says_and_its_figures_agree(
     labels, _ = rowscan.Reader(run.directory).classify(digits.test.images)
     right = int((labels == digits.test.labels).sum())
     assert run.result is not None
-    assert run.result["correct"] == right
-    assert run.result["accuracy"] == right / len(digits.test)
+    assert run.result.correct == right
+    assert run.result.accuracy == right / len(digits.test)
     kinds = [record["kind"] for record in run.records]
     assert kinds.count("monitor") >= 2
     seen = sum(r["images"] for r in run.records if r["kind"] == "step")
     size = run.recipe.batch_size
+    assert isinstance(run.recipe, DigitRecipe)
     used = len(digits.trainval) if run.recipe.train_on == "all" else len(digits.train)
     assert seen == 2 * (used // size * size if run.recipe.sampling == "replacement" else used)
 
@@ -68,7 +70,7 @@ def test_a_network_learns(tiny: Path, tmp_path: Path) -> None:
         "lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, epochs=12, batch_size=32
     )
     assert run.result is not None
-    assert run.result["accuracy"] > 0.9
+    assert run.result.accuracy > 0.9
 
 
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
@@ -143,9 +145,9 @@ def test_a_complete_run_is_left_as_it_is(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    run = Run.create(tmp_path / "run", find("lstm-rows", LSTMRecipe))
     run.record({"step": 1})
-    run.save_checkpoint({"a": np.arange(3)}, Place(step=1, loss_sum=0.1 + 0.2))
+    run.save_checkpoint({"a": np.arange(3)}, TrainState(step=1, loss_sum=0.1 + 0.2))
     run.record({"step": 2})
     with (run.directory / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # torn by a kill
@@ -156,7 +158,7 @@ def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> Non
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    run = Run.create(tmp_path / "run", find("lstm-rows", LSTMRecipe))
     (run.directory / "checkpoint.safetensors").write_bytes(b"\x80\x04pickle?")
     with pytest.raises(RowscanError, match=r"checkpoint\.safetensors: is no checkpoint"):
         run.load_checkpoint()
@@ -175,13 +177,14 @@ def test_torch_numpy_and_onnx_agree_on_the_same_weights(
     scan: str, tiny: Path, tmp_path: Path
 ) -> None:
     images = load_digits(tiny).test.images
-    recipe = change(find("lstm-columns"), {"scan": scan, "hidden": 12})
+    recipe = change(find("lstm-columns", LSTMRecipe), {"scan": scan, "hidden": 12})
     engine, by_hand = create(recipe), create(change(recipe, {"engine": "numpy"}))
     by_hand.load_weights(engine.weights())
     belief = engine.belief(images)
     np.testing.assert_allclose(by_hand.belief(images), belief, atol=1e-5)
     path = tmp_path / "model.onnx"
-    export(path, recipe, engine.weights(), images=images, answers=answers_of(belief), **UNSAID)
+    graph = digit_graph(recipe, engine.weights())
+    export(path, recipe, graph, images=images, answers=answers_of(belief), **UNSAID)
     reader = rowscan.Reader(path)
     np.testing.assert_allclose(reader.belief(images), belief, atol=1e-5)
     np.testing.assert_allclose(reader.predict_proba(images), belief[:, -1], atol=1e-5)
@@ -193,13 +196,15 @@ def test_a_model_file_that_disagrees_with_its_engine_is_not_written(
     tiny: Path, tmp_path: Path
 ) -> None:
     images = load_digits(tiny).test.images[:20]
-    engine = create(find("lstm-rows"))
+    recipe = find("lstm-rows", LSTMRecipe)
+    engine = create(recipe)
     belief = engine.belief(images)
     wrong = engine.weights()
     wrong["head.bias"][3] += 1
     path = tmp_path / "model.onnx"
+    graph = digit_graph(recipe, wrong)
     with pytest.raises(ModelError, match="differ from the engine's"):
-        export(path, find("lstm-rows"), wrong, images=images, answers=answers_of(belief), **UNSAID)
+        export(path, recipe, graph, images=images, answers=answers_of(belief), **UNSAID)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -211,14 +216,14 @@ def test_a_model_file_says_what_it_is(tiny: Path, tmp_path: Path) -> None:
     assert json.loads(said["labels"]) == list("0123456789")
     assert json.loads(said["recipe"])["hidden"] == 16
     assert run.result is not None
-    assert json.loads(said["report"])["accuracy"] == run.result["accuracy"]
+    assert json.loads(said["report"])["accuracy"] == run.result.accuracy
     assert said["version"] == rowscan.__version__
     (inputs,) = session.get_inputs()
     assert (inputs.name, inputs.type, inputs.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
 
 
 def test_one_cycle_climbs_then_falls_to_zero() -> None:
-    recipe = change(find("lstm-rows"), {"schedule": "one-cycle", "learning_rate": 1.0})
+    recipe = change(find("lstm-rows", LSTMRecipe), {"schedule": "one-cycle", "learning_rate": 1.0})
     rates = [learning_rate(recipe, step, 100) for step in range(100)]
     assert rates[10] == pytest.approx(0.525)  # linear: (10 + 1/2) / 20
     assert max(rates) == pytest.approx(1, abs=0.05)
@@ -237,7 +242,7 @@ def test_a_run_in_a_place_that_cannot_be_written_is_one_line(tiny: Path) -> None
 def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) -> None:
     """After a few steps on real digits: the same answer everywhere, within 1e-5."""
     digits = load_digits("mnist")
-    recipe = find(name)
+    recipe = find(name, DigitRecipe)
     engine = create(recipe)
     engine.load_images(digits.trainval.images, digits.trainval.labels)
     for _, batch in zip(range(150), engine.order(0), strict=False):
@@ -247,9 +252,8 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
     images = digits.test.images
     few = images[:64]
     path = tmp_path / "model.onnx"
-    export(
-        path, recipe, engine.weights(), images=few, answers=answers_of(engine.belief(few)), **UNSAID
-    )
+    graph = digit_graph(recipe, engine.weights())
+    export(path, recipe, graph, images=few, answers=answers_of(engine.belief(few)), **UNSAID)
     expected = predict_proba(engine, images)
     for answer in (predict_proba(other, images), rowscan.Reader(path).predict_proba(images)):
         np.testing.assert_allclose(answer, expected, atol=1e-5)
@@ -258,7 +262,7 @@ def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) 
 
 def test_the_shipped_model_is_the_recipe_s_and_does_what_it_says() -> None:
     shipped = rowscan.Reader().digit_model
-    assert msgspec.convert(shipped.recipe, Recipe) == find("sweep")
+    assert decode(shipped.recipe) == find("sweep")
     command = [sys.executable, "-m", "rowscan", "evaluate", "--format", "json"]
     printed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert printed["n"] == 10_000
@@ -267,3 +271,58 @@ def test_the_shipped_model_is_the_recipe_s_and_does_what_it_says() -> None:
         assert printed[figure] == pytest.approx(shipped.report[figure], abs=1e-6), figure
     file = Path(rowscan.__file__).parent / "models" / "digit.onnx"
     assert file.stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize("name", ["lstm-rows", "lstm-columns", "mlp-numpy", "sweep"])
+def test_a_training_starts_from_any_model_file_and_run(
+    name: str, tiny: Path, tmp_path: Path
+) -> None:
+    first = train(name, data=tiny, output=tmp_path / "first", quiet=True, **QUICK)
+    weights = load_file(first.directory / "weights.safetensors")
+    alone = tmp_path / "model.onnx"
+    alone.write_bytes(first.model.read_bytes())
+    for start in (first.directory, alone):
+        found = read_weights(str(start), "digit", weights)
+        assert found.keys() == weights.keys()
+        for key, value in weights.items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
+    second = train(name, data=tiny, start=alone, output=tmp_path / "second", quiet=True, **QUICK)
+    assert second.recipe.start == str(alone)
+    assert second.result is not None
+
+
+def test_from_shipped_starts_from_the_model_of_the_recipe_s_kind(
+    tiny: Path, tmp_path: Path
+) -> None:
+    shipped = {"start": "shipped", "learning_rate": 1e-9, "quiet": True}
+    run = train("sweep", data=tiny, output=tmp_path / "run", **QUICK, **shipped)
+    trained = load_file(run.directory / "weights.safetensors")
+    model = read_weights("shipped", "digit", trained)
+    np.testing.assert_allclose(trained["place"], model["place"], atol=1e-6)
+    with pytest.raises(ModelError, match=r"weights 'embed.bias': expected \(32,\), got \(64,\)"):
+        train("sweep", data=tiny, output=tmp_path / "no", hidden=32, **QUICK, **shipped)
+    with pytest.raises(ModelError, match="it has no 'lstm"):
+        train("lstm-rows", data=tiny, output=tmp_path / "no", **QUICK, **shipped)
+
+
+def test_metrics_that_cannot_be_opened_are_one_line(tiny: Path, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    (run.directory / "metrics.jsonl").unlink()
+    (run.directory / "metrics.jsonl").mkdir()
+    for use in (
+        lambda: run.record({"step": 1}),
+        lambda: run.save_checkpoint({}, TrainState()),
+        run.load_checkpoint,
+    ):
+        with pytest.raises(OutputError, match=r"metrics\.jsonl: cannot be opened"):
+            use()
+
+
+def test_a_checkpoint_as_rowscan_0_1_wrote_it_is_still_read(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", find("lstm-rows"))
+    state = TrainState(step=3, seconds=1.5, metrics_bytes=0)
+    content = save({"a": np.arange(3)}, metadata={"place": msgspec.json.encode(state).decode()})
+    (run.directory / "checkpoint.safetensors").write_bytes(content)
+    arrays, found = run.load_checkpoint()
+    assert found == state
+    np.testing.assert_array_equal(arrays["a"], [0, 1, 2])

@@ -1,4 +1,7 @@
-"""Rowscan reads handwritten digits as one reads text: in sequence, with recurrent networks."""
+"""Rowscan reads handwritten digits as one reads text: in sequence, with recurrent networks.
+
+All that a program needs is here: `import rowscan` loads nothing until a name is used.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -6,29 +9,72 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rowscan.datasets.digits import load_digits
+    from rowscan.errors import (
+        DataError,
+        MissingExtraError,
+        ModelError,
+        OutputError,
+        RowscanError,
+        UsageError,
+    )
+    from rowscan.evaluation import evaluate
+    from rowscan.explanation import explain
+    from rowscan.io.pictures import open_image
     from rowscan.reader import Reader, read
+    from rowscan.reading import Reading
+    from rowscan.segmentation.digit import normalise_digit
     from rowscan.training.loop import train
 
-__all__ = ["Reader", "__version__", "load_digits", "read", "train"]
-
 _HOMES = {
-    "Reader": "rowscan.reader",
-    "load_digits": "rowscan.datasets.digits",
-    "read": "rowscan.reader",
-    "train": "rowscan.training.loop",
+    "rowscan.datasets.digits": ("load_digits",),
+    "rowscan.errors": (
+        "DataError",
+        "MissingExtraError",
+        "ModelError",
+        "OutputError",
+        "RowscanError",
+        "UsageError",
+    ),
+    "rowscan.evaluation": ("evaluate",),
+    "rowscan.explanation": ("explain",),
+    "rowscan.io.pictures": ("open_image",),
+    "rowscan.reader": ("Reader", "read"),
+    "rowscan.reading": ("Reading",),
+    "rowscan.segmentation.digit": ("normalise_digit",),
+    "rowscan.training.loop": ("train",),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DataError",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
+    "Reader",
+    "Reading",
+    "RowscanError",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "explain",
+    "load_digits",
+    "normalise_digit",
+    "open_image",
+    "read",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: `import rowscan` itself costs nothing."""
-    if name not in _HOMES:
+    """Import a public name when it is first used."""
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'rowscan' has no attribute {name!r}")
     from importlib import import_module
 
     from rowscan.errors import requires
 
     with requires("train", f"rowscan.{name}"):
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

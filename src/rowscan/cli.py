@@ -1,4 +1,4 @@
-"""The command `rowscan`: parses, calls one public function, prints its result; it thinks not."""
+"""The command `rowscan`: parses, calls one public function, prints its result. No logic here."""
 
 import json
 import os
@@ -13,11 +13,6 @@ import rowscan
 from rowscan.errors import DataError, RowscanError, UsageError, requires
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rowscan.io.pictures import Source
-    from rowscan.metrics import DigitResult, NumberResult
-    from rowscan.reader import Reader
     from rowscan.training.runs import Run
 
 _DEVICE = click.option(
@@ -118,12 +113,12 @@ def read(
 @cli.command()
 @click.argument("recipe", required=False)
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change the recipe.")
-@click.option("--data", metavar="NAME|PATH", help="Train on other images than the recipe's.")
+@click.option("--data", metavar="NAME|PATH", help="Train on these images instead of the recipe's.")
 @click.option(
     "--from",
     "start",
     metavar="MODEL",
-    help="Begin with the weights of a model file or run, or of the one that ships: `shipped`.",
+    help="Start from the weights of a model file or run; `shipped`: the model in the package.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="As --set epochs=N.")
 @click.option("--seed", type=click.IntRange(0), help="As --set seed=N.")
@@ -133,7 +128,7 @@ def read(
     "resumed",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Go on with a run that was interrupted.",
+    help="Continue a run that was interrupted.",
 )
 @_DEVICE
 @_OFFLINE
@@ -153,14 +148,16 @@ def train(
     changes: dict[str, Any] = dict(_key_value(setting) for setting in settings)
     changes |= {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
     if resumed is not None and (recipe or changes or data or start or output):
-        raise UsageError("--resume goes on with the run as it was begun; it takes no recipe")
+        raise UsageError(
+            "--resume continues a run with its own recipe: leave out the other options"
+        )
     with requires("train", "training"):
         from rowscan.training import loop
     try:
         if resumed is not None:
             run = loop.resume(resumed, device=device, offline=offline)
         elif recipe is None:
-            raise UsageError("train what? see `rowscan recipes`")
+            raise UsageError("expected a recipe: a name from `rowscan recipes`, or a TOML file")
         else:
             run = loop.train(
                 recipe,
@@ -176,7 +173,7 @@ def train(
             click.echo(f"rowscan: {note}", err=True)
         raise
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one prints
-        click.echo(_trained(run))
+        click.echo(_summary(run))
 
 
 @cli.command()
@@ -186,27 +183,24 @@ def train(
 )
 @_FORMAT
 @_OFFLINE
-def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -> None:
+def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -> int:
     """Measure MODEL: a model file, a run directory, or the models that ship with Rowscan.
 
     PATH holds images of single digits, or is a folder of numbers with a labels.csv.
     """
-    from rowscan.datasets.labelled import has_labels
-    from rowscan.metrics import score_digits
-    from rowscan.reader import Reader
+    from rowscan.evaluation import evaluate as score
+    from rowscan.io.progress import ReadingProgress
 
-    reader = Reader(model)
-    result: DigitResult | NumberResult
-    if has_labels(data) or reader.kind == "line":
-        result, unread = _evaluate_numbers(reader, data, offline)
-    else:
-        from rowscan.datasets.digits import load_test_digits
+    with closing(ReadingProgress(results_shown=False, done=0, count=lambda: None)) as progress:
 
-        images = load_test_digits(data, offline=offline)
-        result, unread = score_digits(reader.predict_proba(images.images), images.labels), 0
+        def on_picture(problem: DataError | None) -> None:
+            if problem is not None:
+                progress.say(f"rowscan: {problem}")
+            progress.step()
+
+        result = score(model, data, offline=offline, on_picture=on_picture)
     click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
-    if unread:
-        sys.exit(1)
+    return 1 if getattr(result, "unreadable", 0) else 0
 
 
 @cli.command()
@@ -313,37 +307,6 @@ def main() -> NoReturn:
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
-def _evaluate_numbers(reader: "Reader", data: str, offline: bool) -> "tuple[NumberResult, int]":
-    """How well numbers were read, and how many pictures could not be."""
-    from rowscan.datasets.digits import load_test_digits
-    from rowscan.datasets.labelled import has_labels, load_labels
-    from rowscan.io.progress import ReadingProgress
-    from rowscan.metrics import score_numbers
-
-    pictures: Sequence[tuple[Source, str]]
-    if has_labels(data):
-        pictures = [(picture.path, picture.label) for picture in load_labels(data)]
-    else:
-        digits = load_test_digits(data, offline=offline, normalise=False)
-        pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
-    answers, unread = [], 0
-    count = len(pictures)
-    with closing(ReadingProgress(results_shown=False, done=0, count=lambda: count)) as progress:
-        for picture, truth in pictures:
-            try:
-                reading = reader.read(picture)
-            except DataError as error:
-                progress.say(f"rowscan: {error}")
-                unread += 1
-            else:
-                answers.append((reading.text, truth, reading.confidence))
-            progress.step()
-    if not answers:
-        raise DataError(data, "none of its pictures can be read")
-    texts, truths, confidences = zip(*answers, strict=True)
-    return score_numbers(texts, truths, confidences), unread
-
-
 def _key_value(setting: str) -> tuple[str, str]:
     key, equals, value = setting.partition("=")
     if not equals:
@@ -351,43 +314,15 @@ def _key_value(setting: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _trained(run: "Run") -> str:
-    result = run.result or {}
-    if "exact" in result:
-        return _trained_on_lines(run, result)
-    samples = result["samples"]
-    low, high = result["interval"]
-    lines = [
-        f"prediction {' '.join(str(sample['answer']) for sample in samples)}",
-        f"truth      {' '.join(str(sample['truth']) for sample in samples)}",
-        f"accuracy   {result['accuracy']:.2%} of {result['n']:,} test images "
-        f"(95% interval {low:.2%} to {high:.2%})",
-    ]
-    published = run.recipe.published
-    if published:
-        on = f"{result['published_accuracy']:.2%} of the first {result['published_n']:,}"
-        lines.append(f"published  {published.claim}; here {on}")
-    return "\n".join([*lines, *_places(run, result)])
+def _summary(run: "Run") -> str:
+    from rowscan.training.tasks import task_type
 
-
-def _trained_on_lines(run: "Run", result: dict[str, Any]) -> str:
-    low, high = result["interval"]
-    lines = [
-        f"exact      {result['exact']:.2%} of {result['n']:,} lines composed of test digits "
-        f"(95% interval {low:.2%} to {high:.2%})"
-    ]
-    if documents := result.get("documents"):
-        before, after = documents.get("before"), documents["after"]
-        was = f", before {before['exact']:.2%}" if before else ""
-        lines.append(
-            f"documents  {after['exact']:.2%} of {documents['n']:,} held back read exactly{was}"
-        )
-    return "\n".join([*lines, *_places(run, result)])
-
-
-def _places(run: "Run", result: dict[str, Any]) -> list[str]:
-    return [
-        f"time       {result['seconds']:.1f} s",
-        f"model      {run.model}",
-        f"report     {run.report}",
-    ]
+    assert run.result is not None
+    return "\n".join(
+        [
+            *task_type(run.recipe).summary(run),
+            f"time       {run.result.seconds:.1f} s",
+            f"model      {run.model}",
+            f"report     {run.report}",
+        ]
+    )

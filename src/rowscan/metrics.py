@@ -17,6 +17,9 @@ from rowscan.errors import DataError
 BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017."""
 
+SURE = 0.9
+"""A confidence from which a user would not look again: what is wrong above it is counted."""
+
 
 @dataclass(frozen=True)
 class Bin:
@@ -237,6 +240,10 @@ class NumberResult:
     """Character error rate: edits from the texts to the truths, by digits in the truths."""
     ece: float
     """Expected calibration error of the whole texts' confidences, 0 to 1 (Guo et al. 2017)."""
+    wrong_and_sure: float = 0.0
+    """Share of images whose text is wrong at a confidence of 0.9 and more, 0 to 1."""
+    unreadable: int = 0
+    """Images that could not be opened; they are not among the `n`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain numbers and lists that JSON can hold."""
@@ -250,7 +257,7 @@ class NumberResult:
                 f"exact        {self.exact:.2%}  (95% interval {low:.2%} to {high:.2%})",
                 f"wrong        {self.n - self.correct:,} of {self.n:,}",
                 f"digits       character error rate {self.cer:.2%}",
-                f"calibration  ECE {self.ece:.2%}",
+                f"calibration  ECE {self.ece:.2%}, wrong and sure {self.wrong_and_sure:.2%}",
             ]
         )
 
@@ -282,6 +289,7 @@ def score_numbers(
         interval=wilson(correct, n),
         cer=edits / max(1, sum(map(len, truths))),
         ece=_ece(bins),
+        wrong_and_sure=float((~right & (np.asarray(confidences) >= SURE)).mean()),
     )
 
 

@@ -1,8 +1,9 @@
-"""Recipes: frozen values that say all of a training. They hold no behaviour.
+"""Recipes: frozen typed values that say all of a training. They hold no behaviour.
 
-A recipe is the only place where a default of a training is written down. The command line, a TOML
-file and the Python call all end in [`change`][rowscan.recipes.change], which refuses a wrong key
-or a wrong type with the nearest right one.
+There is one type for each network, so that a key which makes no sense for a network does not exist
+on its recipe. A recipe is the only place where a default of a training is written down. The command
+line, a TOML file and the Python call all end in `change`, which refuses a wrong key or value and
+names the nearest right one.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
+Optimizer = Literal["adam", "adamw", "muon", "adadelta", "sgd"]
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +32,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accuracy: float | None
     """Share of correct answers, 0 to 1; None where the publication gives no number."""
     images: Positive
-    """The figure was measured on the first so many test images."""
+    """The figure was measured on this many of the first test images."""
     claim: str
     """The claim in words."""
     source: str
@@ -39,101 +41,191 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Published accuracy after each epoch, where there is a table."""
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a training depends on; two trainings of equal recipes give equal weights."""
+class Recipe(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="network"
+):
+    """What every training depends on; two trainings of equal recipes give equal weights."""
 
     name: str
     """What `rowscan train` calls it."""
     summary: str
     """One line for `rowscan recipes`."""
+    published: Published | None = None
+    """The claim that `rowscan reproduce` measures again."""
 
     data: str = "mnist"
     """`mnist`, `fashion-mnist`, or a path that `load_digits` understands."""
     start: str = ""
-    """A model file or run whose weights to begin with, `shipped` for those of the package's model;
-    nothing for first weights."""
-    train_on: Literal["all", "split"] = "split"
-    """`all` 60,000 training images as published, or the split's 55,000 with 5,000 held back."""
-    pixels: Literal["unit", "signed", "raw"] = "unit"
-    """What the network sees of a pixel: 0..1, -1..1 or 0..255."""
-    scan: str = "rows"
-    """The reading order, a name from `rowscan.scans`."""
+    """Model file or run whose weights the training starts from; `shipped` for the model in the
+    package, empty for new weights."""
 
-    network: Literal["lstm", "mlp", "sweep", "line"] = "lstm"
-    """An LSTM whose last output is classified; affine, ReLU, affine, ReLU; gated linear recurrences
-    that sweep over a square grid of patches from all four sides; or such over a line of writing."""
     hidden: Positive = 64
     """Width of each hidden layer."""
+
+    optimizer: Optimizer = "adam"
+    """The update rule, with the defaults of its paper apart from the learning rate; adamw uses
+    beta2 = 0.98; muon orthogonalises the update of each hidden matrix, and adamw updates the first
+    layer, the last one and everything that is not a matrix."""
+    weight_decay: Amount = 0.0
+    """Decoupled weight decay of adamw and muon, on matrices only."""
+    clip: Amount = 0.0
+    """Largest norm of the gradients; 0 does not clip."""
+    learning_rate: Rate = 0.01
+    """Step size; its peak where there is a schedule."""
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    """Learning rate over time; one-cycle rises over the first fifth, then falls to zero."""
+    batch_size: Positive = 64
+    """Examples in a step."""
+    epochs: Positive = 1
+    """Passes over the training images, or rounds of `steps_per_epoch` steps."""
+    steps_per_epoch: NotNegative = 0
+    """Steps in an epoch; 0 is one pass. With a number, shuffled passes follow each other without a
+    gap: a batch may hold the end of one pass and the beginning of the next."""
+    seed: NotNegative = 0
+    """Seed of the first weights, the order of the data and the augmentation."""
+
+    calibrate: bool = False
+    """At the end, scale the logits by the temperature that fits the validation data best."""
+    monitor_every: NotNegative = 0
+    """Measure on held-out data after this many steps; 0 is at the end of each epoch."""
+    record_every: Positive = 50
+    """Record training loss and accuracy after this many steps."""
+
+    @property
+    def network(self) -> str:
+        """The network that the recipe trains: `lstm`, `mlp`, `sweep` or `line`."""
+        return str(self.__struct_config__.tag)
+
+
+class DigitRecipe(Recipe, frozen=True, kw_only=True):
+    """A training of a network that reads single digits."""
+
+    engine: Literal["torch", "numpy", "tensorflow"] = "torch"
+    """What runs the training."""
+    train_on: Literal["all", "split"] = "split"
+    """`all` 60,000 training images, or the 55,000 of the split, with 5,000 held out."""
+    pixels: Literal["unit", "signed", "raw"] = "unit"
+    """How the network sees a pixel: 0..1, -1..1 or 0..255."""
+    scan: str = "rows"
+    """The reading order, a name from `rowscan.scans`."""
+    sampling: Literal["shuffle", "replacement"] = "shuffle"
+    """Batches from a new shuffle each epoch, or drawn with replacement."""
+    augmentation: Literal["none", "handwriting"] = "none"
+    """Training images as they are, or varied as other writers, pens and scanners would do."""
+    negatives: Amount = 0.0
+    """Pictures without a digit for each image of a batch. With any, the network has an eleventh
+    class, "no digit"; the model file shares its probability equally among the ten."""
+    expected_negatives: Amount = 0.0
+    """Negatives expected for each digit in use, to which confidences are adjusted; 0 is the share
+    of the training."""
+    tta: bool = False
+    """Test-time augmentation: where the trained model is unsure of an image, it also reads shifted
+    copies and takes the mean."""
+    monitor: Literal["test", "validation"] = "validation"
+    """Images on which accuracy is measured during training. Most published systems use `test`."""
+    monitor_images: NotNegative = 0
+    """Use only this many of the first ones; 0 is all."""
+    samples: NotNegative = 10
+    """Number of predictions to print beside the truth."""
+    sample_from: Literal["first", "random"] = "first"
+    """Whether these are the first test images or drawn with the seed."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that exclude each other.
+
+        Raises:
+            UsageError: two values do not go together.
+        """
+        if self.train_on == "all" and self.monitor == "validation":
+            raise UsageError("train_on=all leaves no validation images: set monitor=test as well")
+        if self.train_on == "all" and self.calibrate:
+            raise UsageError(
+                "train_on=all leaves no validation images: set calibrate=false as well"
+            )
+        if self.engine != "torch":
+            only_torch = {
+                f"optimizer={self.optimizer}": self.optimizer in ("adamw", "muon"),
+                "clip": self.clip > 0,
+                f"augmentation={self.augmentation}": self.augmentation != "none",
+                "negatives": self.negatives > 0,
+            }
+            for what, wanted in only_torch.items():
+                if wanted:
+                    raise UsageError(f"{what} needs engine=torch, not {self.engine!r}")
+
+
+class LSTMRecipe(DigitRecipe, frozen=True, kw_only=True, tag="lstm"):
+    """An LSTM (Hochreiter and Schmidhuber, 1997) whose last output is classified."""
+
     layers: Positive = 1
     """Recurrent layers on top of each other."""
     init: Literal["uniform", "normal", "glorot"] = "uniform"
     """First weights: U(-1/sqrt(fan), 1/sqrt(fan)) as torch draws them; 0.01 N(0,1) with zero
-    biases; or Glorot's uniform for the kernel of an LSTM, whose biases are zero, and N(0,1) for
-    its head."""
+    biases; or Glorot's uniform for the kernel, zero biases, and N(0,1) for the head."""
     forget_bias: float = 0.0
-    """So much is added to the bias of an LSTM's forget gate at the start."""
+    """Added to the bias of the forget gate at the start."""
     biases: Literal[1, 2] = 2
-    """Biases that each layer of an LSTM trains: the one of TensorFlow, or torch's two, of which
-    only the sum counts but each takes a step."""
+    """Biases that each layer trains: the one of TensorFlow, or torch's two, of which only the sum
+    counts but each takes a step."""
 
-    engine: Literal["torch", "numpy", "tensorflow"] = "torch"
-    """What runs the training."""
-    optimizer: Literal["adam", "adamw", "muon", "adadelta", "sgd"] = "adam"
-    """The update rule, with the defaults of its paper apart from the learning rate; adamw forgets
-    squares of gradients faster (beta2 = 0.98); muon moves each matrix as much in every direction,
-    and leaves the first layer, the last and what is no matrix to adamw."""
-    weight_decay: Amount = 0.0
-    """So much of each matrix adamw and muon take away at a step, times the learning rate."""
-    clip: Amount = 0.0
-    """Gradients are scaled down to this norm; 0 leaves them as they are."""
-    learning_rate: Rate = 0.01
-    """Step size; the highest one where there is a schedule."""
-    schedule: Literal["constant", "one-cycle"] = "constant"
-    """Learning rate over time; one-cycle climbs over the first fifth, then falls to zero."""
-    batch_size: Positive = 64
-    """Images a step."""
-    sampling: Literal["shuffle", "replacement"] = "shuffle"
-    """Batches from a new shuffle each epoch, or drawn with replacement."""
-    epochs: Positive = 1
-    """Passes over the training images (with replacement: rounds of as many steps)."""
-    steps_per_epoch: NotNegative = 0
-    """So many steps are an epoch instead; 0 is one pass. Shuffled passes then run on into each
-    other, so that a batch has the end of one and the beginning of the next."""
-    seed: NotNegative = 0
-    """Seed of the first weights, of the data order and of the augmentation."""
+    def __post_init__(self) -> None:
+        """As in `DigitRecipe`; and the engine `tensorflow` is the published system alone.
 
-    augmentation: Literal["none", "handwriting"] = "none"
-    """Training images as they are, or as other hands, pens and scanners would have given them."""
-    no_digits: Amount = 0.0
-    """Pictures of no digit for each image of a batch. With any, the network has an eleventh answer,
-    "no digit", whose probability is shared out evenly among the ten."""
-    expect_no_digits: Amount = 0.0
-    """So many are expected for each digit when the model is used, and confidences are made for
-    that; 0 is as many as in training."""
-    calibrate: bool = False
-    """Scale the logits at the end so that the validation images are as probable as can be."""
-
-    look_again: bool = False
-    """The model, once trained, looks again at an image of which it is not sure, a little moved."""
-
-    monitor: Literal["test", "validation"] = "validation"
-    """Images on which accuracy is measured while training. Most published systems use `test`."""
-    monitor_images: NotNegative = 0
-    """Only the first so many of them; 0 is all."""
-    monitor_every: NotNegative = 0
-    """Measure after every so many steps; 0 is at the end of each epoch."""
-    record_every: Positive = 50
-    """Write down the training loss and accuracy after every so many steps."""
-    samples: NotNegative = 10
-    """So many predictions are printed beside the truth,"""
-    sample_from: Literal["first", "random"] = "first"
-    """of the first test images or of some drawn with the seed."""
-
-    published: Published | None = None
-    """The claim that `rowscan reproduce` re-measures."""
+        Raises:
+            UsageError: two values do not go together.
+        """
+        super().__post_init__()
+        if self.engine == "tensorflow":
+            for key, value in {"optimizer": "adam", "biases": 1}.items():
+                if (found := getattr(self, key)) != value:
+                    raise UsageError(f"engine=tensorflow needs {key}={value}, not {found!r}")
 
 
-_ROWS_B64 = Recipe(
+class MLPRecipe(DigitRecipe, frozen=True, kw_only=True, tag="mlp"):
+    """Two affine layers, each with a ReLU behind it, that see all pixels at once."""
+
+    engine: Literal["torch", "numpy"] = "torch"
+    scan: Literal["whole"] = "whole"
+    init: Literal["uniform", "normal"] = "uniform"
+    """First weights: U(-1/sqrt(fan), 1/sqrt(fan)) as torch draws them, or 0.01 N(0,1) with zero
+    biases."""
+
+
+class SweepRecipe(DigitRecipe, frozen=True, kw_only=True, tag="sweep"):
+    """Gated linear recurrences that sweep over a grid of patches from all four sides."""
+
+    engine: Literal["torch"] = "torch"
+    scan: Literal["patches", "pixels"] = "patches"
+    layers: Positive = 4
+    """Layers of four sweeps each."""
+
+
+class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
+    """Such recurrences over a line of writing, trained by CTC on composed lines.
+
+    `data` may also be a folder of pictures with a `labels.csv`: then half of each batch is from it.
+    """
+
+    layers: Positive = 3
+    """Layers of four sweeps each, before the one that runs along the line."""
+    steps_per_epoch: Positive = 1000
+
+
+AnyRecipe = LSTMRecipe | MLPRecipe | SweepRecipe | LineRecipe
+"""The tagged union that stored recipes are decoded as."""
+
+R = TypeVar("R", bound=Recipe)
+_TYPES: tuple[type[Recipe], ...] = typing.get_args(AnyRecipe)
+_RENAMED = {
+    "look_again": "tta",
+    "no_digits": "negatives",
+    "expect_no_digits": "expected_negatives",
+}
+"""Keys as Rowscan 0.1 wrote them."""
+_KEEPS_CLAIM = {"name", "summary", "seed", "engine", "samples", "sample_from", "record_every"}
+
+
+_ROWS_B64 = LSTMRecipe(
     name="lstm-rows-b64",
     summary="LSTM 64 over the rows, batch 64, Adam 0.01, one epoch",
     train_on="all",
@@ -166,13 +258,11 @@ RECIPES: Mapping[str, Recipe] = {
                 source="PyTorch tutorial, LSTM over 28 rows, batch 32",
             ),
         ),
-        Recipe(
+        MLPRecipe(
             name="mlp-numpy",
             summary="784-50-10 written by hand in NumPy, plain gradient descent",
             train_on="all",
             pixels="raw",
-            scan="whole",
-            network="mlp",
             hidden=50,
             init="normal",
             engine="numpy",
@@ -193,7 +283,7 @@ RECIPES: Mapping[str, Recipe] = {
             ),
         ),
         _ROWS_B64,
-        Recipe(
+        LSTMRecipe(
             name="lstm-columns",
             summary="two-layer LSTM 100 over the columns, batch 64, Adadelta 0.1, ten epochs",
             train_on="all",
@@ -214,7 +304,7 @@ RECIPES: Mapping[str, Recipe] = {
                 by_epoch=(0.578, 0.913, 0.946, 0.954, 0.970, 0.973, 0.969, 0.977, 0.978, 0.981),
             ),
         ),
-        Recipe(
+        LSTMRecipe(
             name="lstm-rows-tf",
             summary="LSTM 128 over the rows, batch 128, Adam's defaults, 5,000 steps",
             hidden=128,
@@ -234,7 +324,7 @@ RECIPES: Mapping[str, Recipe] = {
                 source="TensorFlow tutorial, BasicLSTMCell over 28 rows, batch 128",
             ),
         ),
-        Recipe(
+        LSTMRecipe(
             name="lstm-rows",
             summary="the same 64-unit LSTM over the rows, trained as one would today",
             batch_size=96,
@@ -242,11 +332,9 @@ RECIPES: Mapping[str, Recipe] = {
             schedule="one-cycle",
             epochs=2,
         ),
-        Recipe(
+        SweepRecipe(
             name="sweep",
             summary="the digit model that ships: recurrences from all four sides of the image",
-            scan="patches",
-            network="sweep",
             hidden=64,
             layers=4,
             optimizer="adamw",
@@ -257,15 +345,14 @@ RECIPES: Mapping[str, Recipe] = {
             batch_size=256,
             epochs=72,
             augmentation="handwriting",
-            no_digits=0.125,
-            expect_no_digits=0.04,
+            negatives=0.125,
+            expected_negatives=0.04,
             calibrate=True,
-            look_again=True,
+            tta=True,
         ),
-        Recipe(
+        LineRecipe(
             name="line",
             summary="the number reader: recurrences over a line of writing, composed of digits",
-            network="line",
             hidden=80,
             layers=3,
             optimizer="muon",
@@ -277,28 +364,38 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=25,
             steps_per_epoch=1000,
             calibrate=True,
-            samples=0,
         ),
     )
 }
 
 
-def find(name: str) -> Recipe:
+@typing.overload
+def find(name: str) -> Recipe: ...
+@typing.overload
+def find(name: str, kind: type[R]) -> R: ...
+def find(name: str, kind: type[Recipe] = Recipe) -> Recipe:
     """The recipe called `name`.
 
+    Args:
+        name: as `rowscan recipes` lists it.
+        kind: the type that it must have.
+
     Raises:
-        UsageError: no recipe is called so; the message names the nearest.
+        UsageError: unknown recipe, with the nearest name; or one of another type.
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    raise UsageError(f"no recipe is called {name!r}{_nearest(name, RECIPES)}")
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe {name!r}{_nearest(name, RECIPES)}")
+    recipe = RECIPES[name]
+    if not isinstance(recipe, kind):
+        raise UsageError(f"expected a {kind.__name__}, got {name!r}: {type(recipe).__name__}")
+    return recipe
 
 
 def load(path: Path) -> Recipe:
     """A recipe from a TOML file: `base = "lstm-rows"`, then the keys that differ.
 
     Raises:
-        UsageError: the file is no TOML, its base is no recipe, or a key or type is wrong.
+        UsageError: not TOML, an unknown base, or a wrong key or value.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -313,32 +410,64 @@ def load(path: Path) -> Recipe:
         raise UsageError(f"{path}: {error}") from None
 
 
-def change(recipe: Recipe, values: Mapping[str, object]) -> Recipe:
+def change(recipe: R, values: Mapping[str, object]) -> R:
     """`recipe` with some values changed. Values may be text, as they come from a command line.
 
     A changed recipe makes no published claim: its `published` is dropped unless only the seed,
     the engine or the name changed.
 
     Raises:
-        UsageError: an unknown key or a value of the wrong type; names the nearest right one.
+        UsageError: an unknown key, or a wrong value; names the nearest right one.
     """
-    hints = typing.get_type_hints(Recipe, include_extras=True)
-    settable = [key for key in hints if key not in ("published",)]
-    for key in values:
-        if key not in settable:
-            raise UsageError(f"a recipe has no key {key!r}{_nearest(key, settable)}")
+    hints = typing.get_type_hints(type(recipe), include_extras=True)
     changed: dict[str, Any] = {}
     for key, value in values.items():
+        if key == "published" or key not in hints:
+            raise UsageError(_wrong_key(key, recipe))
         try:
             changed[key] = _converted(value, hints[key])
         except msgspec.ValidationError as error:
             raise UsageError(_wrong_value(key, value, hints[key], str(error))) from None
     if "scan" in changed and changed["scan"] not in SCANS:
         scan = changed["scan"]
-        raise UsageError(f"scan: there is no reading order {scan!r}{_nearest(scan, SCANS)}")
+        raise UsageError(f"scan: unknown reading order {scan!r}{_nearest(scan, SCANS)}")
     if any(getattr(recipe, key) != changed[key] for key in changed.keys() - _KEEPS_CLAIM):
         changed["published"] = None
     return msgspec.structs.replace(recipe, **changed)
+
+
+def checked(recipe: R) -> R:
+    """A recipe that was made in Python, with all its values checked against their types.
+
+    Raises:
+        UsageError: a wrong value.
+    """
+    values = msgspec.structs.asdict(recipe)
+    del values["published"]
+    same = change(recipe, values)
+    return msgspec.structs.replace(same, published=recipe.published)
+
+
+def decode(stored: bytes | Mapping[str, Any]) -> Recipe:
+    """A recipe from the JSON of a run directory, or from the metadata of a model file.
+
+    Rowscan 0.1 wrote every key for every network; what a network has no use for is left out.
+
+    Raises:
+        UsageError: not a recipe.
+    """
+    try:
+        if isinstance(stored, bytes):
+            stored = msgspec.json.decode(stored, type=dict[str, Any])
+        values = {_RENAMED.get(key, key): value for key, value in stored.items()}
+        elsewhere = {key for other in _TYPES for key in other.__struct_fields__}
+        own = next((t for t in _TYPES if t.__struct_config__.tag == values.get("network")), None)
+        for key in elsewhere - set(own.__struct_fields__ if own else elsewhere):
+            values.pop(key, None)
+        recipe: Recipe = msgspec.convert(values, AnyRecipe)
+        return recipe
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"not a recipe: {error}") from None
 
 
 def describe(recipe: Recipe) -> str:
@@ -355,9 +484,6 @@ def describe(recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
-_KEEPS_CLAIM = {"name", "summary", "seed", "engine", "samples", "sample_from", "record_every"}
-
-
 def _converted(value: object, hint: Any) -> object:
     if not isinstance(value, str):
         return msgspec.convert(value, hint)
@@ -367,14 +493,28 @@ def _converted(value: object, hint: Any) -> object:
     return msgspec.convert(value, hint, strict=False)
 
 
+def _wrong_key(key: str, recipe: Recipe) -> str:
+    if key in _RENAMED:
+        return f"a recipe has no key {key!r}: it is called {_RENAMED[key]!r} now"
+    if key == "network":
+        return f"{recipe.name} trains the network {recipe.network!r}: start from another recipe"
+    if any(key in other.__struct_fields__ for other in _TYPES):
+        return f"a recipe of the network {recipe.network!r} has no key {key!r}"
+    keys = [own for own in recipe.__struct_fields__ if own != "published"]
+    return f"a recipe has no key {key!r}{_nearest(key, keys)}"
+
+
 def _wrong_value(key: str, value: object, hint: object, reason: str) -> str:
     choices = [str(choice) for choice in typing.get_args(hint)]
     if typing.get_origin(hint) is Literal:
-        return f"{key}: {value!r} is none of {', '.join(choices)}{_nearest(str(value), choices)}"
+        expected = f"expected {' or '.join(choices)}, got {value!r}"
+        return f"{key}: {expected}{_nearest(str(value), choices, elsewise='')}"
     return f"{key}: {value!r}: {reason[0].lower()}{reason[1:]}"
 
 
-def _nearest(wrong: str, right: Iterable[str]) -> str:
+def _nearest(wrong: str, right: Iterable[str], elsewise: str | None = None) -> str:
     right = list(right)
     near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(right)}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; expected one of: {', '.join(right)}" if elsewise is None else elsewise

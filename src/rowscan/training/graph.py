@@ -1,7 +1,10 @@
-"""Pieces of an ONNX graph: affine maps, normalisation, and the layers of a sweep network.
+"""Pieces of an ONNX graph: affine maps, LSTM layers, normalisation, and layers of sweeps.
 
-The same computations as in `training.sweep`, written node by node, so that a model file needs
-operators that every ONNX Runtime has, and no framework's export.
+The same computations as in `engines.networks` and `engines.sweep`, written node by node: a model
+file then needs operators that every ONNX Runtime has, and no framework's export.
+
+Weights are constants under the names that the engines give them, matrices transposed, so that
+`weights_of` can take them out of any model file again.
 """
 
 import itertools
@@ -25,10 +28,21 @@ class Sweep(NamedTuple):
     backwards: bool
 
 
-class Graph:
-    """Nodes and constants of a graph under construction."""
+Shape = list[str | int]
+"""Sides of an array; those called by a name are of any length."""
 
-    def __init__(self) -> None:
+
+class Graph:
+    """Nodes and constants of a graph under construction.
+
+    Attributes:
+        inputs: shape of the images that it takes.
+        outputs: names and shapes of what it gives.
+    """
+
+    def __init__(self, inputs: Shape | None = None) -> None:
+        self.inputs = inputs or []
+        self.outputs: dict[str, Shape] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -58,6 +72,28 @@ class Graph:
         bias = self.constant(f"{name}.bias", weights[f"{name}.bias"])
         product = self.node("MatMul", [x, weight], f"{name}.product")
         return self.node("Add", [product, bias], f"{name}.affine")
+
+    def lstm_layer(self, x: str, weights: Arrays, layer: int, hidden: int) -> str:
+        """One layer of `torch.nn.LSTM` on a sequence (time, n, feature)."""
+        # torch's gates are input, forget, cell, output; ONNX's input, output, forget, cell.
+        rows = np.arange(4 * hidden).reshape(4, hidden)[[0, 3, 1, 2]].ravel()
+        order = self.constant(f"gates{layer}", rows)
+        parts = []
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            name = f"lstm.{part}_l{layer}"
+            value = self.constant(name, weights[name].T.copy())
+            if part.startswith("weight"):
+                value = self.node("Transpose", [value], f"{name}.rows", perm=[1, 0])
+            parts.append(self.node("Gather", [value, order], f"{name}.gates", axis=0))
+        one_direction = self.constant(f"direction{layer}", np.array([0]))
+        bias = self.node("Concat", parts[2:], f"lstm.bias_l{layer}", axis=0)
+        w, u, b = (
+            self.node("Unsqueeze", [part, one_direction], f"{part}.stacked")
+            for part in (*parts[:2], bias)
+        )
+        output = self.node("LSTM", [x, w, u, b], f"output{layer}", hidden_size=hidden)
+        direction_axis = self.constant(f"direction_axis{layer}", np.array([1]))
+        return self.node("Squeeze", [output, direction_axis], f"h{layer}")
 
     def normalised(self, x: str, weights: Arrays, name: str) -> str:
         """The last side of x normalised (Ba, Kiros, Hinton: "Layer Normalization", 2016)."""
@@ -135,3 +171,22 @@ class Graph:
 def _anything(name: str) -> onnx.ValueInfoProto:
     """A value inside a loop; what calls the loop decides its shape."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+
+
+def weights_of(model: onnx.ModelProto, wanted: Arrays) -> dict[str, np.ndarray]:
+    """The weights in a model file that has been written by a `Graph`.
+
+    Args:
+        model: the file.
+        wanted: the weights of the network that is to have them, for names and shapes. What the
+            file does not have is not in the result; other shapes are left as they are.
+    """
+    constants = {node.name: numpy_helper.to_array(node) for node in model.graph.initializer}
+    found = {}
+    for name in wanted.keys() & constants.keys():
+        value = constants[name].T if wanted[name].ndim == 2 else constants[name]
+        same_size = value.size == wanted[name].size and value.ndim != wanted[name].ndim
+        found[name] = np.ascontiguousarray(
+            value.reshape(wanted[name].shape) if same_size else value
+        )
+    return found

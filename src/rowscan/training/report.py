@@ -20,7 +20,7 @@ from PIL import Image
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.io.atomic import write_atomically
 from rowscan.metrics import DigitResult, NumberResult, score_digits
-from rowscan.recipes import Published, Recipe
+from rowscan.recipes import DigitRecipe, LineRecipe, Published, Recipe
 from rowscan.training import plots
 
 _MISTAKES = 24
@@ -94,7 +94,7 @@ class Claim:
 def write_report(
     path: Path,
     *,
-    recipe: Recipe,
+    recipe: DigitRecipe,
     records: Sequence[Mapping[str, Any]],
     environment: Mapping[str, Any],
     probabilities: Float32[np.ndarray, "n 10"],
@@ -167,7 +167,7 @@ def write_report(
 def write_line_report(
     path: Path,
     *,
-    recipe: Recipe,
+    recipe: LineRecipe,
     records: Sequence[Mapping[str, Any]],
     environment: Mapping[str, Any],
     result: NumberResult,

@@ -14,9 +14,10 @@ import numpy as np
 
 from rowscan.errors import UsageError
 from rowscan.metrics import Verdict, judge, low_fence, runs_reaching
-from rowscan.recipes import RECIPES, Published, find
+from rowscan.recipes import RECIPES, DigitRecipe, Published, find
 from rowscan.training.engines.factory import create
 from rowscan.training.loop import train
+from rowscan.training.results import DigitRunResult
 from rowscan.training.runs import environment
 
 
@@ -89,6 +90,8 @@ def reproduce(
     for recipe in recipes:
         if recipe.published is None:
             raise UsageError(f"recipe {recipe.name} reproduces nothing: it is Rowscan's own")
+        assert isinstance(recipe, DigitRecipe)
+        assert isinstance(recipe, DigitRecipe)
         create(recipe, device)  # what is missing is said now, and not after an hour of training
     for recipe in recipes:
         assert recipe.published is not None
@@ -102,16 +105,16 @@ def reproduce(
                     offline=offline,
                     seed=seed,
                 )
-                assert run.result is not None
+                assert isinstance(run.result, DigitRunResult)
                 results.append(run.result)
         yield Reproduction(
             recipe=recipe.name,
             published=recipe.published,
             seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
-            accuracies=tuple(result["published_accuracy"] for result in results),
-            test_accuracies=tuple(result["accuracy"] for result in results),
-            test_images=results[0]["n"],
-            seconds=tuple(result["seconds"] for result in results),
+            accuracies=tuple(result.published_accuracy or 0.0 for result in results),
+            test_accuracies=tuple(result.accuracy for result in results),
+            test_images=results[0].n,
+            seconds=tuple(result.seconds for result in results),
         )
 
 

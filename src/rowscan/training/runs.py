@@ -1,9 +1,9 @@
-"""The run directory: what a training leaves behind, and what it needs to go on after any end.
+"""The run directory: what a training leaves behind, and what it needs to be resumed.
 
     recipe.json            the recipe, whole
     environment.json       versions, machine, revision
-    metrics.jsonl          a line a measurement
-    checkpoint.safetensors weights, the optimiser's memory and the place in the training
+    metrics.jsonl          one line for each measurement
+    checkpoint.safetensors weights, the state of the optimiser and how far the training is
     weights.safetensors    the weights at the end
     model.onnx             the model file
     report.html            pictures and figures
@@ -20,11 +20,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,25 +35,40 @@ from safetensors.numpy import save
 import rowscan
 from rowscan.errors import OutputError, UsageError
 from rowscan.io.atomic import write_atomically
-from rowscan.recipes import Recipe
+from rowscan.recipes import LineRecipe, Recipe, decode
+from rowscan.training import results
 from rowscan.training.engines.interface import Arrays
+from rowscan.training.results import DigitRunResult, LineRunResult, RunResult
 
 
-class Place(msgspec.Struct, forbid_unknown_fields=True):
-    """Where a training stands, and what it has added up since its last record."""
+class TrainState(msgspec.Struct, forbid_unknown_fields=True):
+    """How far a training is, and what it has added up since its last record."""
 
     step: int = 0
     """Steps done, over all epochs."""
     seconds: float = 0.0
     """Time spent on them, interruptions apart."""
     loss_sum: float = 0.0
-    """Sum of the losses since the last record, each times its images."""
+    """Sum of the losses since the last record, each times its examples."""
     correct: int = 0
     """Right answers since the last record."""
     seen: int = 0
-    """Images since the last record."""
+    """Examples since the last record."""
     metrics_bytes: int = 0
     """Length of metrics.jsonl when this was written."""
+
+    def add(self, examples: int, loss: float, correct: int) -> None:
+        """Count one more step with its mean loss and right answers."""
+        self.step += 1
+        self.loss_sum += loss * examples
+        self.correct += correct
+        self.seen += examples
+
+    def means(self) -> tuple[int, float, float]:
+        """Examples, mean loss and accuracy since the last record; begins a new one."""
+        found = self.seen, self.loss_sum / self.seen, self.correct / self.seen
+        self.loss_sum, self.correct, self.seen = 0.0, 0, 0
+        return found
 
 
 @dataclass(frozen=True)
@@ -67,11 +83,11 @@ class Run:
         """A new run directory, which appears with its recipe in it or not at all.
 
         Raises:
-            UsageError: the directory is there already.
-            RowscanError: it cannot be written.
+            UsageError: the directory exists and is not empty.
+            OutputError: it cannot be written.
         """
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(f"{directory}: is there already; resume it, or name another output")
+            raise UsageError(f"{directory}: already exists; resume it, or name another output")
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
@@ -88,22 +104,22 @@ class Run:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
-            raise OutputError(directory, f"cannot be made: {error.strerror}") from None
+            raise OutputError(directory, f"cannot be created: {error.strerror}") from None
         return cls(directory, recipe)
 
     @classmethod
     def open(cls, directory: Path) -> "Run":
-        """A run directory that is there.
+        """An existing run directory.
 
         Raises:
-            UsageError: there is none, or it is damaged.
+            UsageError: not a run directory, or a damaged one.
         """
         path = directory / "recipe.json"
         try:
-            return cls(directory, msgspec.json.decode(path.read_bytes(), type=Recipe))
+            return cls(directory, decode(path.read_bytes()))
         except OSError:
-            raise UsageError(f"{directory}: is no run directory: it has no recipe.json") from None
-        except msgspec.DecodeError as error:
+            raise UsageError(f"{directory}: not a run directory: no recipe.json in it") from None
+        except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
 
     @property
@@ -117,10 +133,20 @@ class Run:
         return self.directory / "report.html"
 
     @property
-    def result(self) -> dict[str, Any] | None:
-        """The test's figures; None while the run is not complete."""
+    def result(self) -> RunResult | None:
+        """The test's figures; None while the run is not complete.
+
+        Raises:
+            OutputError: result.json is damaged.
+        """
         path = self.directory / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        kind = LineRunResult if isinstance(self.recipe, LineRecipe) else DigitRunResult
+        try:
+            return results.decode(path.read_bytes(), kind)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise OutputError(path, f"not a result: {error}") from None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,53 +156,80 @@ class Run:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        lines = (self.directory / "metrics.jsonl").read_text().splitlines()
+        lines = self._metrics.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
-    def record(self, values: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
-        try:
-            with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
-        except OSError as error:
-            raise OutputError(file.name, f"cannot be written: {error.strerror}") from None
+    @property
+    def _metrics(self) -> Path:
+        return self.directory / "metrics.jsonl"
 
-    def save_checkpoint(self, state: Arrays, place: Place) -> None:
-        """Write down all that the training needs to go on from here."""
-        with (self.directory / "metrics.jsonl").open("rb") as metrics:
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._open_metrics("ab") as file:
+            file.write(json.dumps(values).encode() + b"\n")
+
+    def save_checkpoint(self, arrays: Arrays, state: TrainState) -> None:
+        """Write all that the training needs to continue from here.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._open_metrics("rb") as metrics:
             os.fsync(metrics.fileno())
-            place.metrics_bytes = os.fstat(metrics.fileno()).st_size
-        content = save(dict(state), metadata={"place": msgspec.json.encode(place).decode()})
+            state.metrics_bytes = os.fstat(metrics.fileno()).st_size
+        content = save(dict(arrays), metadata={"state": msgspec.json.encode(state).decode()})
         write_atomically(self.directory / "checkpoint.safetensors", content)
 
-    def load_checkpoint(self) -> tuple[dict[str, np.ndarray], Place]:
-        """State and place of the last checkpoint, and the metrics as they were then.
+    def load_checkpoint(self) -> tuple[dict[str, np.ndarray], TrainState]:
+        """Arrays and state of the last checkpoint; cuts the metrics to their length at that time.
 
-        Where there is none, the state is empty and the place is the start.
+        Without a checkpoint there are no arrays, and the state is the start.
+
+        Raises:
+            OutputError: the checkpoint is damaged, or the metrics cannot be opened.
         """
         path = self.directory / "checkpoint.safetensors"
-        state: dict[str, np.ndarray] = {}
-        place = Place()
+        arrays: dict[str, np.ndarray] = {}
+        state = TrainState()
         if path.exists():
             try:
                 with safe_open(path, framework="numpy") as file:
-                    place = msgspec.json.decode(file.metadata()["place"], type=Place)
-                    state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (SafetensorError, msgspec.DecodeError, KeyError, TypeError) as error:
-                raise OutputError(path, f"is no checkpoint: {error}") from None
-        with (self.directory / "metrics.jsonl").open("ab") as metrics:
-            metrics.truncate(place.metrics_bytes)
-        return state, place
+                    stored = file.metadata() or {}
+                    text = stored.get("state") or stored["place"]  # as Rowscan 0.1 called it
+                    state = msgspec.json.decode(text, type=TrainState)
+                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError, msgspec.DecodeError, KeyError) as error:
+                raise OutputError(path, f"not a checkpoint, or a damaged one: {error}") from None
+        with self._open_metrics("ab") as metrics:
+            metrics.truncate(state.metrics_bytes)
+        return arrays, state
 
-    def finish(self, weights: Arrays, result: Mapping[str, Any]) -> None:
-        """Write the weights, then the result that marks the run as complete."""
+    @contextmanager
+    def _open_metrics(self, mode: Literal["ab", "rb"]) -> Iterator[IO[bytes]]:
+        try:
+            with self._metrics.open(mode) as file:
+                yield file
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(self._metrics, f"cannot be opened or written: {reason}") from None
+
+    def finish(self, result: RunResult, weights: Arrays) -> None:
+        """Write the weights, then the result, which marks the run as complete.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
         write_atomically(self.directory / "weights.safetensors", save(dict(weights)))
-        write_atomically(self.directory / "result.json", json.dumps(result, indent=2) + "\n")
+        write_atomically(self.directory / "result.json", results.encode(result) + b"\n")
         (self.directory / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def new_directory(recipe: Recipe, parent: Path = Path("runs")) -> Path:
-    """A name for a run that is not taken: runs/NAME, runs/NAME-2 and so on."""
+    """A free name for a run: runs/NAME, runs/NAME-2 and so on."""
     directory, number = parent / recipe.name, 1
     while directory.exists():
         number += 1
@@ -185,7 +238,7 @@ def new_directory(recipe: Recipe, parent: Path = Path("runs")) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What a figure depends on beside its recipe: versions, machine, revision, date."""
+    """What a figure depends on besides its recipe: versions, machine, revision, date."""
     found = {
         "rowscan": rowscan.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -216,7 +269,7 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-    """The commit of the checkout that this file is tracked in, where it is in one."""
+    """The commit of the checkout that tracks this file; None outside one."""
     here = Path(__file__)
     found = ""
     try:

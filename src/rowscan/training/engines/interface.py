@@ -1,7 +1,7 @@
-"""The interface between a recipe and what runs it: one small set of verbs for every engine.
+"""The interface of every engine: one small set of verbs.
 
-An engine owns a network, its optimiser and the order in which it draws images. It does not know
-of runs, files, progress bars or accuracy; see `training.loop` for those.
+An engine owns a network, its optimiser and the order in which it draws images. It knows nothing of
+runs, files, progress bars or accuracy; see `training.loop` for those.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,10 +63,6 @@ class Engine(Trainer, Protocol):
         """Probabilities after each step of the scan; the last are the answer."""
 
 
-GRIDS = ("patches", "pixels")
-"""The scans that are a square grid, row by row."""
-
-
 def predict_proba(
     engine: Engine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
 ) -> Float32[np.ndarray, "n 10"]:
@@ -76,19 +72,19 @@ def predict_proba(
 
 
 def check_fit(ours: Arrays, theirs: Arrays) -> None:
-    """See that arrays from elsewhere can take the place of ours.
+    """Check that `theirs` can replace `ours`.
 
     Raises:
         ModelError: names, shapes or dtypes differ; names the first that does.
     """
     if wrong := sorted(ours.keys() ^ theirs.keys()):
-        side = "lack" if wrong[0] in ours else "have a needless"
-        raise ModelError(None, f"the weights {side} {wrong[0]!r}")
+        problem = "missing" if wrong[0] in ours else "unexpected"
+        raise ModelError(None, f"weights {wrong[0]!r}: {problem}")
     for name, array in ours.items():
         given = theirs[name]
         if given.shape != array.shape or given.dtype != array.dtype:
             raise ModelError(
                 None,
-                f"the weights {name!r} are {given.dtype} {given.shape}, "
-                f"not {array.dtype} {array.shape}",
+                f"weights {name!r}: expected {array.dtype} {array.shape}, "
+                f"got {given.dtype} {given.shape}",
             )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rowscan.arrays import Float32, Int64, Shaped, UInt8
-from rowscan.recipes import Recipe
+from rowscan.recipes import LSTMRecipe, MLPRecipe
 from rowscan.scans import scan
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.interface import Arrays, check_fit
@@ -22,10 +22,10 @@ _BELIEF_BATCH = 128  # a batch's gates over 28 steps then stay within a few mega
 class NumpyEngine:
     """A network of `by_hand` in training; see [`Engine`][rowscan.training.engines.interface]."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: LSTMRecipe | MLPRecipe) -> None:
         self._recipe = recipe
         self._scan = scan(recipe.scan)
-        if recipe.network == "mlp":
+        if isinstance(recipe, MLPRecipe):
             self._logits, self._gradients = by_hand.mlp_logits, by_hand.mlp_gradients
         else:
             self._logits, self._gradients = by_hand.lstm_logits, by_hand.lstm_gradients

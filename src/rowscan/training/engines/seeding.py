@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rowscan.arrays import Float32, Int64
-from rowscan.recipes import Recipe
+from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe
 from rowscan.scans import scan
 
 Weights = dict[str, Float32[np.ndarray, "..."]]
@@ -19,7 +19,7 @@ Weights = dict[str, Float32[np.ndarray, "..."]]
 _DIGITS = 10
 
 
-def initial_weights(recipe: Recipe) -> Weights:
+def initial_weights(recipe: LSTMRecipe | MLPRecipe) -> Weights:
     """The weights before the first step, drawn one after the other.
 
     `glorot` is X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
@@ -50,6 +50,8 @@ def initial_weights(recipe: Recipe) -> Weights:
 
 def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
     """Change first weights, in place, by what the recipe says of the biases of an LSTM."""
+    if not isinstance(recipe, LSTMRecipe):
+        return
     for name, value in weights.items():
         if name.startswith("lstm.bias_ih"):
             value[recipe.hidden : 2 * recipe.hidden] += recipe.forget_bias
@@ -59,10 +61,11 @@ def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
 
 def is_trainable(recipe: Recipe, name: str) -> bool:
     """Whether a training changes the weights called so: one of two biases may stay zero."""
-    return recipe.biases == 2 or not name.startswith("lstm.bias_hh")
+    one_bias = isinstance(recipe, LSTMRecipe) and recipe.biases == 1
+    return not (one_bias and name.startswith("lstm.bias_hh"))
 
 
-def draw_batches(recipe: Recipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+def draw_batches(recipe: DigitRecipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
     """The batches of one epoch (from 0) of `n` images, as indices."""
     size, steps = recipe.batch_size, recipe.steps_per_epoch
     rng = np.random.default_rng([recipe.seed, 1, epoch])
@@ -87,11 +90,11 @@ def _running_on(recipe: Recipe, n: int, epoch: int) -> Int64[np.ndarray, "steps 
     return row[:length].reshape(-1, recipe.batch_size)
 
 
-def _shapes(recipe: Recipe) -> Mapping[str, tuple[tuple[int, ...], int]]:
+def _shapes(recipe: LSTMRecipe | MLPRecipe) -> Mapping[str, tuple[tuple[int, ...], int]]:
     """Shape of each of the weights, and the fan that bounds its first values, as torch has it."""
     feature, hidden = scan(recipe.scan).shape[1], recipe.hidden
     shapes: dict[str, tuple[tuple[int, ...], int]] = {}
-    if recipe.network == "mlp":
+    if isinstance(recipe, MLPRecipe):
         shapes["hidden.weight"] = (hidden, feature), feature
         shapes["hidden.bias"] = (hidden,), feature
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rowscan.arrays import Float, Float32, Int64, UInt8
-from rowscan.recipes import Recipe
+from rowscan.recipes import LSTMRecipe
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import lstm_layers
 from rowscan.training.engines.interface import Arrays, check_fit
@@ -71,7 +71,7 @@ def basic_lstm_cell(
 class TensorflowEngine:
     """An LSTM in training on TensorFlow; see [`Engine`][rowscan.training.engines.interface]."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: LSTMRecipe) -> None:
         self._recipe = recipe
         self._scan = scan(recipe.scan)
         self._sequences = np.empty((0, *self._scan.shape), np.uint8)

@@ -7,6 +7,7 @@ What those scripts do not have, Glorot's weights and epochs of a number of steps
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
-from rowscan.recipes import Recipe
+from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays
@@ -30,6 +31,7 @@ from rowscan.training.engines.sweep import SweepClassifier
 from rowscan.training.synthesis.augmentation import as_ink, augment
 from rowscan.training.synthesis.negatives import draw_negatives
 
+R = TypeVar("R", bound=Recipe)
 DIGITS = 10
 NEGATIVE = DIGITS
 """The answer of a network that has been shown what is no digit."""
@@ -37,16 +39,16 @@ _ENDS = ("embed", "head")
 """Layers that Muon is not for: the first and the last."""
 
 
-class TorchTrainer:
+class TorchTrainer(Generic[R]):
     """A module in training: its parameters, optimiser, and what a checkpoint keeps of both."""
 
-    def __init__(self, recipe: Recipe, network: nn.Module, device: str) -> None:
+    def __init__(self, recipe: R, network: nn.Module, device: str) -> None:
         self.recipe = recipe
         self.group = current_group()
         self.device = _device(device)
         network.to(self.device)
         self._parameters = dict(network.named_parameters())
-        if recipe.init == "glorot":
+        if isinstance(recipe, LSTMRecipe) and recipe.init == "glorot":
             self.load_weights(initial_weights(recipe))
         else:
             set_lstm_biases(recipe, weights := self.weights())
@@ -137,12 +139,12 @@ class TorchTrainer:
                 }
 
 
-class TorchEngine(TorchTrainer):
+class TorchEngine(TorchTrainer[DigitRecipe]):
     """A network of a recipe in training on PyTorch; see `engines.interface`."""
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: DigitRecipe,
         device: str = "auto",
         *,
         network: Callable[[], Classifier] | None = None,
@@ -155,7 +157,7 @@ class TorchEngine(TorchTrainer):
             network: makes another network than the recipe names, to be compared with it.
         """
         self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
-        self._draws = recipe.augmentation != "none" or recipe.no_digits > 0
+        self._draws = recipe.augmentation != "none" or recipe.negatives > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = network() if network else _network(recipe, *self._scan.shape)
@@ -219,7 +221,7 @@ class TorchEngine(TorchTrainer):
         images, labels = self._images[index], self._labels[index]
         handwriting = self.recipe.augmentation == "handwriting"
         ink = augment(images, labels, generator) if handwriting else as_ink(images)
-        n = round(self.recipe.no_digits * len(batch))
+        n = round(self.recipe.negatives * len(batch))
         ink = torch.cat([ink, draw_negatives(n, images, labels, generator)])
         labels = torch.cat([labels, torch.full((n,), NEGATIVE)])
         x = self._inputs(255 * self._in_reading_order(ink))
@@ -249,16 +251,17 @@ class TorchEngine(TorchTrainer):
         return x if self.recipe.pixels == "unit" else (x - 0.5) / 0.5
 
 
-def _network(recipe: Recipe, steps: int, features: int) -> Classifier:
-    classes = DIGITS + bool(recipe.no_digits)
+def _network(recipe: DigitRecipe, steps: int, features: int) -> Classifier:
+    classes = DIGITS + bool(recipe.negatives)
     network: Classifier
-    if recipe.network == "lstm":
+    if isinstance(recipe, LSTMRecipe):
         network = LSTMClassifier(features, recipe.hidden, recipe.layers, classes)
-    elif recipe.network == "mlp":
+    elif isinstance(recipe, MLPRecipe):
         network = MLPClassifier(features, recipe.hidden, classes)
     else:
+        assert isinstance(recipe, SweepRecipe)
         network = SweepClassifier(features, steps, recipe.hidden, recipe.layers, classes)
-    if recipe.init == "normal":
+    if not isinstance(recipe, SweepRecipe) and recipe.init == "normal":
         for name, parameter in network.named_parameters():
             if "bias" in name:
                 nn.init.zeros_(parameter)

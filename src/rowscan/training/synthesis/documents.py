@@ -54,6 +54,8 @@ class LabelledLine:
 class Documents:
     """Labelled pictures, split into training lines and held-out pictures."""
 
+    folder: str
+    """Where they lie."""
     lines: tuple[LabelledLine, ...]
     """Training lines."""
     left_out: int
@@ -102,7 +104,8 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
             f"expected at least {_MIN_LINES} pictures to train on, got {len(lines)} "
             f"({len(held)} held out, {left_out} without a line that fits their label)",
         )
-    return Documents(lines, left_out, tuple(pictures[i] for i in sorted(held)))
+    held_out = tuple(pictures[i] for i in sorted(held))
+    return Documents(str(folder), lines, left_out, held_out)
 
 
 def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from rowscan.arrays import Float32, Int64, UInt8
-from rowscan.recipes import Recipe
+from rowscan.recipes import LineRecipe
 from rowscan.recognition.ctc import likeliest_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
 from rowscan.training.engines.sweep import SweepLineRecognizer
@@ -24,13 +24,13 @@ COMPOSED = 1
 """The seeds of lines: this and the line's number for training, see `held_out` for others."""
 
 
-class LineEngine(TorchTrainer):
+class LineEngine(TorchTrainer[LineRecipe]):
     """A `SweepLineRecognizer` in training; the verbs of `engines.interface`, of lines.
 
     An index in a batch is no image's: it is the number of a line, which decides how it is composed.
     """
 
-    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+    def __init__(self, recipe: LineRecipe, device: str = "auto") -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = SweepLineRecognizer(

@@ -1,0 +1,254 @@
+"""The task `line`: trained and tested on composed lines, and on a user's own documents."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rowscan.arrays import UInt8
+from rowscan.datasets.digits import Digits, Split, load_digits
+from rowscan.datasets.labelled import has_labels, load_labels
+from rowscan.evaluation import score_pictures
+from rowscan.metrics import NumberResult, score_numbers
+from rowscan.reader import Reader
+from rowscan.recipes import LineRecipe, Recipe
+from rowscan.recognition.ctc import decode, text_probability
+from rowscan.training.calibration import calibrate
+from rowscan.training.export import export, named, read_weights
+from rowscan.training.report import LineAnswer, write_line_report
+from rowscan.training.results import DocumentsGain, LineRunResult
+from rowscan.training.runs import Run, TrainState
+from rowscan.training.synthesis.documents import Documents, load_documents
+from rowscan.training.synthesis.lines import LineBatch
+from rowscan.training.tasks.interface import Measurement, Task
+from rowscan.training.tasks.line.engine import LineEngine, exact, held_out, steps
+from rowscan.training.tasks.line.graph import line_graph
+
+MONITOR_BATCHES, TEST_BATCHES = 24, 64
+"""Batches of 32 held-out lines to measure on."""
+_FINE_TUNING = {"epochs": 20, "learning_rate": 0.0005, "optimizer": "adamw"}
+"""On a user's documents, where nothing else is asked for. At three times this rate the network
+forgets more than twice as many composed lines."""
+_SURE, _UNSURE = 1 - 1e-6, 1e-6
+
+
+class LineTask(Task):
+    """A training of a network that reads lines."""
+
+    engine: LineEngine
+    kind = "line"
+    result_type = LineRunResult
+
+    def __init__(
+        self,
+        recipe: LineRecipe,
+        engine: LineEngine,
+        digits: Digits,
+        documents: Documents | None = None,
+        before: NumberResult | None = None,
+    ) -> None:
+        """Give the engine its data.
+
+        Args:
+            recipe: what to train.
+            engine: the network.
+            digits: lines are composed of these.
+            documents: a user's own lines, from which half of each batch is taken.
+            before: how well the model that the training starts from reads the documents held out.
+        """
+        self.recipe, self.engine, self.documents, self.before = recipe, engine, documents, before
+        self.steps_per_epoch = recipe.steps_per_epoch
+        engine.load_images(digits.train.images, digits.train.labels)
+        if documents:
+            engine.load_documents(documents)
+        self._validation = _lines(digits.validation, MONITOR_BATCHES, seed=1)
+        self._test = digits.test
+
+    @classmethod
+    def prepare(cls, recipe: Recipe, *, device: str, offline: bool) -> "LineTask":
+        """As in `Task`. The documents held out are opened here, before the training, too."""
+        assert isinstance(recipe, LineRecipe)
+        engine = LineEngine(recipe, device)
+        if recipe.start:
+            engine.load_weights(read_weights(recipe.start, cls.kind, engine.weights()))
+        digits = load_digits(cls.digits_for(recipe), offline=offline)
+        if not has_labels(recipe.data):
+            return cls(recipe, engine, digits)
+        reader = Reader(named(recipe.start))
+        documents = load_documents(recipe.data, reader)
+        before = _score_held_out(reader, documents, stop=True)
+        return cls(recipe, engine, digits, documents, before if recipe.start else None)
+
+    @classmethod
+    def digits_for(cls, recipe: Recipe) -> str:
+        """MNIST where the recipe's data are pictures of numbers."""
+        return "mnist" if has_labels(recipe.data) else recipe.data
+
+    @classmethod
+    def settings_for(cls, data: str | Path) -> Mapping[str, Any]:
+        """A short training with small steps on a folder of labelled pictures."""
+        if not has_labels(data):
+            return {}
+        return _FINE_TUNING | {"steps_per_epoch": 10 + len(load_labels(data)) // 16}
+
+    def monitor(self) -> Measurement:
+        """Share of validation lines that greedy decoding reads exactly."""
+        n, right, loss = 0, 0, 0.0
+        for lines in self._validation:
+            probabilities, mean = self.engine.read(lines)
+            right += exact(probabilities, lines)
+            n += len(lines.widths)
+            loss += mean * len(lines.widths)
+        return Measurement(n, right / n, loss / n)
+
+    def finish(self, run: Run, state: TrainState) -> LineRunResult:
+        """Calibrate on validation lines, test on lines of test digits, write model and report."""
+        recipe, engine = self.recipe, self.engine
+        calibration = self._calibrate()
+        batches = _lines(self._test, TEST_BATCHES, seed=2)
+        answers = _read(engine, batches)
+        scored = score(answers)
+        few = batches[0]
+        padded = np.pad(_levels(few), ((0, 0), (0, 0), (0, -few.ink.shape[2] % 4)))
+        rounded = LineBatch(torch.from_numpy(padded).float() / 255, few.widths, few.labels)
+        export(
+            run.model,
+            recipe,
+            line_graph(recipe, engine.weights()),
+            kind=self.kind,
+            images=padded,
+            answers={"probabilities": engine.read(rounded)[0].swapaxes(0, 1)},
+            calibration=calibration,
+            report={"data": recipe.data, "images": "lines of test digits"} | scored.to_dict(),
+        )
+        write_line_report(
+            run.report,
+            recipe=recipe,
+            records=run.records,
+            environment=run.environment,
+            result=scored,
+            lines=answers,
+            seconds=state.seconds,
+        )
+        return LineRunResult(
+            **vars(scored),
+            accuracy=scored.exact,
+            documents=self._gain(run.model),
+            seconds=round(state.seconds, 3),
+        )
+
+    @staticmethod
+    def summary(run: Run) -> list[str]:
+        """The share of exact lines, and what fine-tuning gained."""
+        result = run.result
+        assert isinstance(result, LineRunResult)
+        low, high = result.interval
+        lines = [
+            f"exact      {result.exact:.2%} of {result.n:,} lines composed of test digits "
+            f"(95% interval {low:.2%} to {high:.2%})"
+        ]
+        if gain := result.documents:
+            before = f", before {gain.before.exact:.2%}" if gain.before else ""
+            lines.append(
+                f"documents  {gain.after.exact:.2%} of {gain.n:,} held back read exactly{before}"
+            )
+        return lines
+
+    def _calibrate(self) -> dict[str, Any]:
+        if not self.recipe.calibrate:
+            return {"method": "none"}
+        answers = _read(self.engine, self._validation)
+        done = calibrate(self.engine, lambda: log_loss(self._as_sure_as_now(answers)))
+        return done | {"lines": len(answers)}
+
+    def _as_sure_as_now(self, answers: list[LineAnswer]) -> list[LineAnswer]:
+        """The same answers to the validation lines, with the network's present confidences."""
+        updated: list[LineAnswer] = []
+        for lines in self._validation:
+            probabilities, _ = self.engine.read(lines)
+            for i, width in enumerate(lines.widths):
+                answer = answers[len(updated)]
+                digits = tuple(map(int, answer.answer))
+                sure = text_probability(probabilities[: steps(width), i], digits)
+                updated.append(replace(answer, confidence=sure))
+        return updated
+
+    def _gain(self, model: Path) -> DocumentsGain | None:
+        """How well the documents that were held out are read, before the training and after."""
+        if self.documents is None:
+            return None
+        return DocumentsGain(
+            n=len(self.documents.held_out),
+            left_out=self.documents.left_out,
+            before=self.before,
+            after=_score_held_out(Reader(model), self.documents, stop=False),
+        )
+
+
+def _score_held_out(reader: Reader, documents: Documents, *, stop: bool) -> NumberResult:
+    """Read the pictures that are not trained on.
+
+    Args:
+        reader: reads them.
+        documents: the labelled pictures.
+        stop: whether one that cannot be read is an error; otherwise it is counted.
+    """
+
+    def on_picture(problem: Exception | None) -> None:
+        if problem is not None and stop:
+            raise problem
+
+    pictures = [(picture.path, picture.label) for picture in documents.held_out]
+    return score_pictures(reader, pictures, documents.folder, on_picture)
+
+
+def log_loss(answers: list[LineAnswer]) -> float:
+    """Mean of -log(c) where the answer is right and -log(1 - c) where it is wrong, in nats.
+
+    The logarithmic score (Good, "Rational Decisions", 1952) of the confidences c.
+    """
+    losses = []
+    for answer in answers:
+        sure = min(_SURE, max(_UNSURE, answer.confidence))
+        losses.append(-np.log(sure if answer.right else 1 - sure))
+    return float(np.mean(losses))
+
+
+def score(answers: list[LineAnswer]) -> NumberResult:
+    """How well lines were read."""
+    return score_numbers(
+        [answer.answer for answer in answers],
+        [answer.truth for answer in answers],
+        [answer.confidence for answer in answers],
+    )
+
+
+def _lines(split: Split, batches: int, *, seed: int) -> list[LineBatch]:
+    return list(itertools.islice(held_out(split.images, split.labels, seed=seed), batches))
+
+
+def _levels(lines: LineBatch) -> UInt8[np.ndarray, "n 32 width"]:
+    levels: np.ndarray = (255 * lines.ink).round().to(torch.uint8).numpy()
+    return levels
+
+
+def _read(engine: LineEngine, batches: list[LineBatch]) -> list[LineAnswer]:
+    answers = []
+    for lines in batches:
+        probabilities, _ = engine.read(lines)
+        pictures = _levels(lines)
+        for i, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True)):
+            found = decode(probabilities[: steps(width), i])
+            answers.append(
+                LineAnswer(
+                    ink=pictures[i, :, :width],
+                    truth="".join(map(str, label)),
+                    answer="".join(map(str, found.digits)),
+                    confidence=found.probability,
+                )
+            )
+    return answers
