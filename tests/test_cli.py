@@ -103,7 +103,7 @@ def wrong(tmp_path: Path) -> list[tuple[list[str], int, str]]:
         (["train", "lstm-rows", "--set", "epoch=1"], 2, "did you mean 'epochs'?"),
         (["train", "lstm-rows", "--data", "nowhere"], 1, "nowhere"),
         (["train", "lstm-rows", "--output", "full", "--data", "shapes.npz"], 1, "shapes.npz"),
-        (["train", "--resume", "full"], 2, "full: is no run directory"),
+        (["train", "--resume", "full"], 2, "full: not a run directory"),
         (["train", "lstm-rows", "--resume", "full"], 2, "takes no recipe"),
         (["reproduce", "lstm-rows"], 2, "reproduces nothing"),
         (["evaluate", "text.onnx"], 1, "text.onnx"),

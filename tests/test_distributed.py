@@ -165,7 +165,7 @@ def test_a_process_that_dies_ends_the_training_which_others_go_on_with(
     ("recipe", "reason"),
     [
         ("mlp-numpy", "the numpy engine trains in one process: leave out torchrun"),
-        ("lstm-rowz", "no recipe is called 'lstm-rowz'"),
+        ("lstm-rowz", "unknown recipe 'lstm-rowz'"),
     ],
 )
 def test_what_cannot_be_trained_is_said_once(

@@ -85,7 +85,7 @@ def test_a_number_may_be_written_as_people_write_it(text: str, number: float) ->
     [
         ("learningrate", "0.1", "did you mean 'learning_rate'?"),
         ("epoch", "2", "did you mean 'epochs'?"),
-        ("zzz", "2", "there are: name"),
+        ("zzz", "2", "expected one of: name"),
         ("epochs", "two", "epochs: 'two'"),
         ("epochs", "0", "epochs: '0'"),
         ("epochs", 2.5, "epochs: 2.5"),
@@ -93,7 +93,7 @@ def test_a_number_may_be_written_as_people_write_it(text: str, number: float) ->
         ("learning_rate", "-.1", "learning_rate: '-.1'"),
         ("optimizer", "adma", "did you mean 'adam'?"),
         ("engine", "tensorflo", "did you mean 'tensorflow'?"),
-        ("biases", "3", "biases: '3' is none of 1, 2"),
+        ("biases", "3", "biases: expected 1 or 2, got '3'"),
         ("scan", "colums", "did you mean 'columns'?"),
         ("published", "1", "no key 'published'"),
     ],

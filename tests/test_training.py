@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -167,7 +168,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_run_never_overwrites_another(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
@@ -294,7 +295,7 @@ def test_a_training_starts_from_any_model_file_and_run(
 def test_from_shipped_starts_from_the_model_of_the_recipe_s_kind(
     tiny: Path, tmp_path: Path
 ) -> None:
-    shipped = {"start": "shipped", "learning_rate": 1e-9, "quiet": True}
+    shipped: dict[str, Any] = {"start": "shipped", "learning_rate": 1e-9, "quiet": True}
     run = train("sweep", data=tiny, output=tmp_path / "run", **QUICK, **shipped)
     trained = load_file(run.directory / "weights.safetensors")
     model = read_weights("shipped", "digit", trained)
