@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 import rowscan
 from rowscan.batch import annotate
 from rowscan.io.pictures import open_image
-from rowscan.reader import Reader, line_probabilities
+from rowscan.reader import Reader
 from rowscan.segmentation import page
 from rowscan.segmentation.binarize import background, find_strokes, pen_width, stand_out
 from rowscan.segmentation.ruled_lines import without_rules
@@ -69,9 +69,9 @@ def draw_ink(photo: np.ndarray) -> None:
     save_picture(few, PICTURES / "photo-ink.png")
 
 
-def draw_steps(line: page.Line) -> None:
+def draw_steps(line: page.LineImage) -> None:
     """A line of ink, and what the network answers at each of its steps."""
-    probabilities = line_probabilities(Reader().line_model, line.ink[None])[0]
+    probabilities = Reader().line_model.probabilities(line.ink[None])[0]
     width = line.ink.shape[1]
     figure = Figure(figsize=(9.6, 4.4), facecolor="white")
     above, below = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1, 2.6]})

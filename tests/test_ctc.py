@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rowscan.recognition.ctc import (
     align,
     alternatives,
+    best_path,
     decode,
-    likeliest_path,
     text_probabilities,
     text_probability,
 )
@@ -106,11 +106,11 @@ def test_a_clear_line_is_read_with_its_places() -> None:
 def test_the_likeliest_path_is_not_always_the_likeliest_text() -> None:
     # By hand: 0.6 * 0.6 = 0.36 for no digit, all the rest, 0.64, for a single 0.
     rows = np.array([[0.6, 0.4], [0.6, 0.4]])
-    assert likeliest_path(rows) == ()
+    assert best_path(rows) == ()
     assert decode(rows).digits == (0,)
     path = [0, 5, 5, 0, 5, 1, 1, 0, 3, 3]
-    assert likeliest_path(np.eye(11)[path]) == (4, 4, 0, 2)
-    assert likeliest_path(np.eye(11)[[7, 7]]) == (6,)
+    assert best_path(np.eye(11)[path]) == (4, 4, 0, 2)
+    assert best_path(np.eye(11)[[7, 7]]) == (6,)
 
 
 def test_paper_is_read_as_nothing() -> None:

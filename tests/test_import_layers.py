@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rowscan import arrays
-from rowscan.recognition.ctc import likeliest_path
+from rowscan.recognition.ctc import best_path
 
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
 CHECKS = {"jaxtyping", "beartype"}
@@ -116,7 +116,7 @@ import rowscan.batch.local, rowscan.batch.parts, rowscan.datasets.digits, rowsca
 def test_here_each_call_is_checked_against_its_types() -> None:
     assert arrays.Float32 is jaxtyping.Float32
     with pytest.raises(jaxtyping.TypeCheckError):
-        likeliest_path(np.zeros((3, 11), np.int64))  # no probabilities
+        best_path(np.zeros((3, 11), np.int64))  # no probabilities
 
 
 @pytest.mark.parametrize(

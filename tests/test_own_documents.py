@@ -16,9 +16,9 @@ from rowscan.datasets.digits import load_digits
 from rowscan.datasets.labelled import load_labels
 from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
-from rowscan.reader import Reader, line_probabilities
+from rowscan.reader import Reader
 from rowscan.recipes import change, find
-from rowscan.recognition.ctc import likeliest_path
+from rowscan.recognition.ctc import best_path
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import read_weights
 from rowscan.training.loop import resume, train
@@ -148,9 +148,7 @@ def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) ->
     new = [number for number, label in enumerate(lines.labels) if label not in own]
     assert len(new) > 30
     for some in (new, range(200)):
-        texts = [
-            likeliest_path(line_probabilities(reader.line_model, ink[i : i + 1])[0]) for i in some
-        ]
+        texts = [best_path(reader.line_model.probabilities(ink[i : i + 1])[0]) for i in some]
         right = sum(text == lines.labels[i] for text, i in zip(texts, some, strict=True))
         assert right >= 0.9 * len(texts)
 

@@ -17,7 +17,7 @@ from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.binarize import background, dark_on_light, pen_width, reduce, stand_out
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.segmentation.page import Line, find_lines, level
+from rowscan.segmentation.page import LineImage, find_lines, level
 from rowscan.segmentation.ruled_lines import without_rules
 from rowscan.segmentation.text_lines import find_angle, find_patches
 
@@ -75,12 +75,12 @@ def _grey(ink: np.ndarray, paper: float | np.ndarray = 220, depth: float = 170) 
     return np.clip(paper - depth * ink, 0, 255).astype(np.uint8)
 
 
-def _only(lines: list[Line]) -> Line:
+def _only(lines: list[LineImage]) -> LineImage:
     assert len(lines) == 1
     return lines[0]
 
 
-def _agreement(line: Line, ink: np.ndarray) -> float:
+def _agreement(line: LineImage, ink: np.ndarray) -> float:
     """Correlation of the line's ink with what is at its place on the sheet of ink."""
     columns, rows = np.meshgrid(np.arange(line.ink.shape[1]), np.arange(LINE_HEIGHT))
     places = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5, np.ones(columns.size)])
@@ -267,7 +267,7 @@ def test_a_turned_page_is_levelled(angle: int) -> None:
             assert _near(line.box_of(start, stop), _turned(turn, box), 6)
 
 
-def _column(line: Line, turn: np.ndarray, x: float, y: float) -> float:
+def _column(line: LineImage, turn: np.ndarray, x: float, y: float) -> float:
     back = np.linalg.inv(np.vstack([line.to_image, [0, 0, 1]]))
     return float((back @ [*(turn @ [x, y, 1]), 1])[0])
 
@@ -546,7 +546,7 @@ def test_the_polarity_of_sparse_marks() -> None:
 # Anything
 
 
-def _check(line: Line, image: np.ndarray) -> None:
+def _check(line: LineImage, image: np.ndarray) -> None:
     assert line.ink.dtype == np.uint8
     assert line.ink.shape[0] == LINE_HEIGHT
     assert 1 <= line.ink.shape[1] <= 4096

@@ -1,4 +1,4 @@
-"""A reader answers what its graph says, on any number of images, and refuses what is no model."""
+"""Readers and models: what the graph answers, on any number of images; files that are refused."""
 
 import json
 import subprocess
@@ -11,9 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rowscan.errors import ModelError
-from rowscan.reader import Reader, _writing
+from rowscan.errors import ModelError, UsageError
+from rowscan.reader import Reader
 from rowscan.reading import Digit, Line
+from rowscan.recognition import tta
+from rowscan.recognition.model import DigitModel, LineModel, open_model
+from rowscan.recognition.selection import select_lines
 
 HIDDEN = 8
 METADATA = {
@@ -108,7 +111,9 @@ def images() -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [None, 2])
-def test_the_answers_are_the_networks(model: Path, images: np.ndarray, threads: int | None) -> None:
+def test_the_reader_answers_what_the_network_does(
+    model: Path, images: np.ndarray, threads: int | None
+) -> None:
     reader = Reader(model, threads=threads)
     expected = believed(images)
     labels, probabilities = reader.classify(images)
@@ -119,7 +124,7 @@ def test_the_answers_are_the_networks(model: Path, images: np.ndarray, threads: 
     assert reader.belief(images) == pytest.approx(expected, abs=1e-5)
 
 
-def test_batches_do_not_show(model: Path, images: np.ndarray) -> None:
+def test_the_size_of_batches_does_not_matter(model: Path, images: np.ndarray) -> None:
     reader = Reader(model)
     together = reader.predict_proba(images)
     for n in (0, 1, 249, 250, 251, 500):
@@ -135,14 +140,46 @@ def test_images_need_not_be_contiguous(model: Path, images: np.ndarray) -> None:
     assert np.array_equal(reader.predict_proba(turned), expected)
 
 
-def test_the_model_says_what_it_is(model: Path) -> None:
-    reader = Reader(str(model))
-    assert reader.digit_model.kind == "digit"
-    assert reader.digit_model.labels == list("0123456789")
-    assert reader.digit_model.recipe == {"name": "small", "scan": "rows"}
-    assert reader.digit_model.calibration == {"method": "none"}
-    assert reader.digit_model.report == {"accuracy": 0.5}
-    assert reader.digit_model.version == "0.1.0"
+def test_a_model_has_the_metadata_of_its_file(model: Path) -> None:
+    opened = open_model(str(model))
+    assert isinstance(opened, DigitModel)
+    assert opened.kind == "digit"
+    assert opened.labels == list("0123456789")
+    assert opened.recipe == {"name": "small", "scan": "rows"}
+    assert opened.belief_scan == "rows"
+    assert opened.calibration == {"method": "none"}
+    assert opened.report == {"accuracy": 0.5}
+    assert opened.version == "0.1.0"
+
+
+def test_a_model_of_another_kind_is_refused(model: Path) -> None:
+    assert LineModel.open().kind == "line"
+    with pytest.raises(ModelError, match=r"model\.onnx: expected a line model, got a digit model"):
+        LineModel.open(model)
+    with pytest.raises(ModelError, match="expected a line model, got a digit model"):
+        _ = Reader(model).line_model
+
+
+@pytest.mark.parametrize("key", ["tta", "look_again"])
+def test_the_recipe_says_whether_a_digit_model_uses_tta(
+    key: str, tmp_path: Path, images: np.ndarray
+) -> None:
+    recipe = {"name": "small", "scan": "rows", key: True}
+    path = write_model(tmp_path / "m.onnx", metadata=METADATA | {"recipe": json.dumps(recipe)})
+    model = DigitModel.open(path)
+    expected = tta.predict_proba(model.predict_once, images[:9])
+    assert np.array_equal(model.predict_proba(images[:9]), expected)
+    assert not np.array_equal(model.predict_once(images[:9]), expected)
+
+
+def test_providers_and_threads_are_those_of_onnx_runtime(model: Path, images: np.ndarray) -> None:
+    cpu = open_model(model, threads=2, providers=["CPUExecutionProvider"])
+    assert isinstance(cpu, DigitModel)
+    expected = Reader(model).predict_proba(images[:9])
+    assert cpu.predict_proba(images[:9]) == pytest.approx(expected, abs=1e-6)
+    for named in (model, None):
+        with pytest.raises(UsageError, match="unknown ONNX Runtime provider 'Abacus'; available"):
+            _ = Reader(named, providers=["Abacus"]).digit_model
 
 
 def test_a_run_directory_is_read_by_its_model(model: Path, images: np.ndarray) -> None:
@@ -159,14 +196,14 @@ def _refusal(path: Path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-def test_files_that_are_no_models(model: Path, tmp_path: Path, capfd: Any) -> None:
+def test_files_that_are_not_models(model: Path, tmp_path: Path, capfd: Any) -> None:
     damaged = "not a model file, or a damaged one"
     path = tmp_path / "model.onnx"
     assert _refusal(path) == "No such file or directory"
     for content in (b"", b"hello", b"\x89PNG\r\n", model.read_bytes()[:-1]):
         path.write_bytes(content)
         assert _refusal(path) == damaged
-    assert capfd.readouterr() == ("", "")  # ONNX Runtime keeps its remarks to itself
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime prints nothing itself
 
 
 def test_a_file_cut_off_anywhere_is_refused(model: Path, tmp_path: Path) -> None:
@@ -185,17 +222,17 @@ def test_an_empty_run_directory_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"kind": None}, "not a model file of Rowscan: it does not say its kind"),
-        ({"kind": "word"}, "a model of kind 'word' instead of 'digit' or 'line'"),
-        ({"kind": "line"}, "not a line model: its inputs or outputs are not a line model's"),
+        ({"kind": None}, "not a model file of Rowscan: its metadata has no 'kind'"),
+        ({"kind": "word"}, "expected a model of kind digit or line, got 'word'"),
+        ({"kind": "line"}, "its inputs or outputs are not those of a line model"),
         ({"report": None}, "damaged model file: it lacks 'report'"),
         ({"labels": "0123456789"}, "damaged model file: labels: "),
-        ({"labels": '["0", "1"]'}, "damaged model file: 2 labels, not 10"),
+        ({"labels": '["0", "1"]'}, "damaged model file: expected 10 labels, got 2"),
         ({"recipe": "{"}, "damaged model file: recipe: "),
         ({"recipe": '{"name": "small"}'}, "damaged model file: its recipe lacks 'scan'"),
     ],
 )
-def test_metadata_that_is_wrong(
+def test_wrong_metadata_is_refused(
     entries: dict[str, str | None], reason: str, tmp_path: Path
 ) -> None:
     metadata = {key: value for key, value in (METADATA | entries).items() if value is not None}
@@ -204,11 +241,11 @@ def test_metadata_that_is_wrong(
 
 def test_a_graph_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", image_type=TensorProto.INT32)
-    assert _refusal(path).startswith("not a digit model")
+    assert _refusal(path) == "its inputs or outputs are not those of a digit model"
 
 
 def test_wrong_arrays_are_refused_in_one_line(model: Path) -> None:
-    # In a process of its own: here the annotations themselves are checked, and would speak first.
+    # In another process: in this one the checks of the annotations would fail first.
     script = """
 import sys, numpy as np
 from rowscan.errors import DataError
@@ -226,9 +263,7 @@ for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 
     )
     shapes = ["float64 (1, 28, 28)", "uint8 (28, 28)", "uint8 (2, 28, 27)"]
     assert done.stdout.splitlines() == [
-        f"images: array of {shape} instead of uint8 (n, 28, 28)"
-        for shape in shapes
-        for _ in range(3)
+        f"images: expected uint8 (n, 28, 28), got {shape}" for shape in shapes for _ in range(3)
     ]
 
 
@@ -245,13 +280,34 @@ for array in (np.zeros((1, 28, 28)), np.zeros((28, 28), "u1"), np.zeros((2, 28, 
         ("35000", 0.7, 0.3, True),
     ],
 )
-def test_a_line_of_unsure_digits_is_none_however_many_there_are(
+def test_a_line_of_unsure_digits_is_not_selected_whatever_its_length(
     text: str, each: float, plausibility: float, kept: bool
 ) -> None:
     box = (0, 0, 100, 30)
     digits = tuple(Digit(digit, each, box, None) for digit in text)
     line = Line(digits, each ** len(text), box)
-    assert _writing([(plausibility, line)]) == ((line,) if kept else ())
+    assert select_lines([(plausibility, line)]) == ((line,) if kept else ())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted on Linux")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_opencv_runs_no_more_threads_than_asked_for(threads: int) -> None:
+    script = """
+import os, sys
+import cv2, numpy as np, onnxruntime
+from rowscan import Reader
+cv2.setNumThreads(8)
+count = lambda: len(os.listdir("/proc/self/task"))
+before = count()
+picture = np.full((1500, 2000), 230, np.uint8)
+cv2.putText(picture, "4071", (300, 900), cv2.FONT_HERSHEY_SIMPLEX, 9, 30, 20)
+Reader(threads=int(sys.argv[1])).read(picture)
+print(count() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(threads)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) <= threads - 1
 
 
 def test_the_helper_writes_valid_onnx(model: Path) -> None:

@@ -11,9 +11,12 @@ import pytest
 import rowscan
 from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.io.pictures import open_image
-from rowscan.reader import Reader, _columns, _writing
+from rowscan.reader import Reader
 from rowscan.reading import Digit, Line, Reading
 from rowscan.recipes import Recipe, find
+from rowscan.recognition.characters import character_columns
+from rowscan.recognition.model import LineModel
+from rowscan.recognition.selection import select_lines
 from rowscan.training.export import read_weights
 from rowscan.training.tasks.line.engine import LineEngine
 
@@ -118,37 +121,38 @@ def _line(text: str, confidence: float, height: int, x: int = 0) -> Line:
 def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
     number, low, faint = _line("4071", 0.9, 30), _line("1", 0.95, 9), _line("02", 0.04, 30)
     stain, nothing = _line("1", 0.95, 30), _line("", 0.99, 30)
-    kept = _writing([(1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing)])
+    kept = select_lines([(1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing)])
     assert kept == (number,)
-    assert _writing([(0.3, stain)]) == (stain,)
-    assert _writing([(1.0, faint), (1.0, nothing)]) == ()
+    assert select_lines([(0.3, stain)]) == (stain,)
+    assert select_lines([(1.0, faint), (1.0, nothing)]) == ()
     column = [(1.0, _line(text, 0.9, 30)) for text in ("1", "7", "12", "1")]
-    assert _writing(column) == tuple(line for _, line in column)
+    assert select_lines(column) == tuple(line for _, line in column)
 
 
-def test_among_several_numbers_more_is_writing() -> None:
+def test_among_several_numbers_more_isselect_lines() -> None:
     number, other = _line("4071", 0.95, 30), _line("386", 0.95, 30)
     stroke, doubtful = _line("1", 0.95, 30, x=50), _line("52", 0.6, 30)
-    assert _writing([(1.0, number), (1.0, stroke), (1.0, doubtful)]) == (number,)
+    assert select_lines([(1.0, number), (1.0, stroke), (1.0, doubtful)]) == (number,)
     page = [(1.0, line) for line in (number, stroke, other, doubtful)]
-    assert _writing(page) == (number, stroke, other, doubtful)
+    assert select_lines(page) == (number, stroke, other, doubtful)
 
 
 def test_neighbours_part_where_there_is_least_ink() -> None:
     ink = np.zeros((32, 60), np.uint8)
     ink[4:28, 5:18] = ink[4:28, 30:40] = 255
     ink[14:17, 18:30] = 200  # a stroke from one to the other
-    left, right = _columns(ink, [(8.0, 12.0), (33.0, 36.0)])
+    left, right = character_columns(ink, [(8.0, 12.0), (33.0, 36.0)])
     assert left[0] == 5
     assert 18 <= left[1] <= 30
     assert 18 <= right[0] <= 30
     assert right[1] == 40
-    assert _columns(ink, []) == []
+    assert character_columns(ink, []) == []
 
 
 def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
     model = reader.line_model
-    assert (model.kind, model.recipe["name"]) == ("line", "line")
+    assert isinstance(model, LineModel)
+    assert model.recipe["name"] == "line"
     file = Path(rowscan.__file__).parent / "models" / "line.onnx"
     assert file.stat().st_size < 4_000_000
     assert msgspec.convert(model.recipe, Recipe) == find("line")

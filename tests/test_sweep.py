@@ -135,7 +135,7 @@ def test_what_is_no_digit_gets_a_low_confidence(run: Any, tiny: Path) -> None:
 
 def test_belief_uncovers_the_image_row_by_row(run: Any, tiny: Path) -> None:
     reader = rowscan.Reader(run.directory)
-    assert not reader.steps_through
+    assert reader.digit_model.belief_scan == "rows"
     image = load_digits(tiny).test.images[:2]
     belief = reader.belief(image)
     assert belief.shape == (2, 28, 10)

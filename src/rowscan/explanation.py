@@ -56,7 +56,7 @@ def explain(image: UInt8[np.ndarray, "height width"], reader: Reader) -> Explana
     digit = int(belief[-1].argmax())
     return Explanation(
         picture=picture,
-        scan=reader.digit_model.recipe["scan"] if reader.steps_through else "rows",
+        scan=reader.digit_model.belief_scan,
         belief=belief,
         digit=digit,
         confidence=float(belief[-1, digit]),

@@ -42,7 +42,7 @@ from rowscan.batch.tables import escaped
 from rowscan.errors import OutputError, UsageError
 from rowscan.io.progress import ReadingProgress
 from rowscan.io.storage import is_address
-from rowscan.recognition.model import Model, load_content
+from rowscan.recognition.model import LineModel, load_content
 
 _MAX_RETRIES = 10  # of a block whose actor died
 _AHEAD = 2  # blocks at an actor: the one that it reads, and the next
@@ -82,7 +82,7 @@ def read_on(
         raise UsageError("--on does not support standard input (-)")
     if output_format not in PART_FORMATS:
         raise UsageError(f"--on supports --format {', '.join(PART_FORMATS)}, not {output_format}")
-    Model(job.model, "line")  # fail here, not in each actor
+    LineModel.open(job.model)  # fail here, not in each actor
     model = load_content(job.model, "line")[1]
     parts = Parts(
         output,

@@ -1,25 +1,33 @@
-"""Model: a model file and what its graph answers. It neither trains nor normalises."""
+"""Model files: an ONNX graph, its metadata, and what it answers. They neither train nor normalise.
 
+The networks behind the shipped graphs are written in `training/engines/sweep.py`, and node by node
+as ONNX in `training/export.py`.
+"""
+
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
 import onnxruntime
 
 from rowscan.arrays import Float32, UInt8
-from rowscan.errors import ModelError, reason_of
-from rowscan.scans import LINE_HEIGHT, SIDE
+from rowscan.errors import DataError, ModelError, UsageError, reason_of
+from rowscan.recognition import tta
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 
-SHIPPED = {"digit": "digit.onnx", "line": "line.onnx"}
-"""The models in `rowscan/models` that are used when none is named, by kind."""
+BATCH = 250
+"""Images of one run: it bounds memory and fits the cache; with 1,000 a run took longer."""
 
+_M = TypeVar("_M", bound="Model")
 _SILENT = 4  # errors come as exceptions, so ONNX Runtime need not print them too
+_CPU = ("CPUExecutionProvider",)
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    """What a model file says of itself. The values lie in it as text, most of it JSON."""
+    """The metadata of a model file. Its values are stored as text, most of it JSON."""
 
     kind: str
     labels: list[str]
@@ -30,45 +38,40 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 
 class Model:
-    """A trained network and what its file says of it. Threads may share it.
+    """A trained network and the metadata of its file. Threads may share it.
 
     Attributes:
-        name: how it was named: a path, or that of a model inside the package.
-        kind: `digit` or `line`.
+        name: its path, or the file name of a model that ships with Rowscan.
         labels: what the outputs stand for, in their order.
-        recipe: the recipe that the model was trained by; has at least `name` and `scan`.
+        recipe: the recipe that it was trained by; has at least `name`.
         calibration: how the probabilities were calibrated.
-        report: how the model did on the test set.
-        version: the version of Rowscan that wrote the model file.
-        outputs: names of what the graph gives.
+        report: the result on the test set.
+        version: the version of Rowscan that wrote the file.
+        outputs: names of the graph's outputs.
     """
 
-    def __init__(self, model: str | Path | None, kind: str = "digit") -> None:
-        """Open a model.
+    kind: ClassVar[str]
+    """What the metadata calls this type; the one that ships is `rowscan/models/KIND.onnx`."""
+    _image_shape: ClassVar[list[int | str]]
+    _possible_outputs: ClassVar[tuple[set[str], ...]] = ({"probabilities"},)
+    _recipe_keys: ClassVar[tuple[str, ...]] = ("name",)
 
-        Args:
-            model: a model file or a run directory; or None for the one of the package that is
-            kind: of this kind, `digit` or `line`.
+    def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
+        """Wrap an open session; `open` and `open_model` make models from files.
 
         Raises:
-            ModelError: no model file, or a damaged one.
+            ModelError: damaged metadata, or inputs or outputs of another kind of model.
         """
-        name, content = load_content(model, kind)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
-        # The steps of a recurrent network follow each other: a second thread brought nothing.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        try:
-            session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception:  # ONNX Runtime's exceptions have no public base class
-            raise ModelError(name, "not a model file, or a damaged one") from None
-        metadata = _metadata(name, session.get_modelmeta().custom_metadata_map)
-        self.outputs = _check_graph(name, metadata.kind, session)
+        metadata = _decode(name, session.get_modelmeta().custom_metadata_map)
+        for key in self._recipe_keys:
+            if not isinstance(metadata.recipe.get(key), str):
+                raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
+        inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
+        self.outputs = frozenset(node.name for node in session.get_outputs())
+        expected = [("images", "tensor(uint8)", self._image_shape)]
+        if inputs != expected or self.outputs not in self._possible_outputs:
+            raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
         self.name = name
-        self.kind = metadata.kind
         self.labels = metadata.labels
         self.recipe = metadata.recipe
         self.calibration = metadata.calibration
@@ -78,27 +81,147 @@ class Model:
         self._run_options = onnxruntime.RunOptions()
         self._run_options.log_severity_level = _SILENT
 
+    @classmethod
+    def open(
+        cls: type[_M],
+        model: str | Path | None = None,
+        *,
+        threads: int = 1,
+        providers: Sequence[str] | None = None,
+    ) -> _M:
+        """Open a model of this type, by default the one that ships; otherwise as `open_model`."""
+        return cls.expect(_open(*load_content(model, cls.kind), threads, providers))
+
+    @classmethod
+    def expect(cls: type[_M], model: "Model") -> _M:
+        """The same model, known to be of this type.
+
+        Raises:
+            ModelError: it is of another type.
+        """
+        if not isinstance(model, cls):
+            raise ModelError(model.name, f"expected a {cls.kind} model, got a {model.kind} model")
+        return model
+
     def run(
         self, output: str, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "..."]:
-        """One output of the graph for some images; what they must be is the caller's to know."""
+        """One output of the graph, for images that the caller has checked."""
         result: np.ndarray = self._session.run([output], {"images": images}, self._run_options)[0]
         return result
 
 
-def load_content(model: str | Path | None, kind: str) -> tuple[str, bytes]:
-    """Name and content of a model file; None is the package's of this kind.
+class DigitModel(Model):
+    """Reads single digits: uint8 (n, 28, 28) to probabilities (n, 10)."""
+
+    kind = "digit"
+    _image_shape: ClassVar = [SIDE, SIDE]
+    _possible_outputs = ({"probabilities"}, {"probabilities", "belief"})
+    _recipe_keys = ("name", "scan")
+
+    def predict_proba(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
+        """Probabilities of the ten digits for each image.
+
+        With test-time augmentation for images of which it is unsure, if its recipe says so.
+
+        Raises:
+            DataError: an array of another dtype or shape.
+        """
+        _check(images)
+        if self.recipe.get("tta", self.recipe.get("look_again")):  # as older files call it
+            return tta.predict_proba(self.predict_once, images)
+        return self.predict_once(images)
+
+    def predict_once(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
+        """As `predict_proba`, without test-time augmentation."""
+        return self._run_batches("probabilities", images)
+
+    @property
+    def belief_scan(self) -> str:
+        """The name of the scan whose steps `belief` follows."""
+        scan: str = self.recipe["scan"]
+        return scan if "belief" in self.outputs else "rows"
+
+    def belief(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n time 10"]:
+        """Probabilities of the ten digits after each step of a scan; the last are the answer.
+
+        A network that sweeps the image from all sides has no step at which it knows only the first
+        rows. Its belief is what it answers when only the first row is uncovered, then the first
+        two, and so on to the whole image: time is 28.
+
+        Raises:
+            DataError: an array of another dtype or shape.
+        """
+        _check(images)
+        if "belief" in self.outputs:
+            return self._run_batches("belief", images)
+        uncovered = np.tri(SIDE, dtype=np.uint8)[:, :, None]
+        parts = [self.predict_proba(image * uncovered)[None] for image in images]
+        return np.concatenate([np.empty((0, SIDE, 10), np.float32), *parts])
+
+    # Beliefs are computed even when nobody asks for them, 7% of the time of an answer: ONNX Runtime
+    # obeys `only_execute_path_to_fetches` only in builds for training.
+    def _run_batches(
+        self, output: str, images: UInt8[np.ndarray, "n 28 28"]
+    ) -> Float32[np.ndarray, "..."]:
+        if not len(images):  # a graph may fail on an empty batch, but knows its output's shape
+            return self.run(output, np.zeros((1, SIDE, SIDE), np.uint8))[:0]
+        starts = range(0, len(images), BATCH)
+        parts = (np.ascontiguousarray(images[start : start + BATCH]) for start in starts)
+        return np.concatenate([self.run(output, part) for part in parts])
+
+
+class LineModel(Model):
+    """Reads lines: uint8 (n, 32, width) to probabilities (n, time, 11) for CTC."""
+
+    kind = "line"
+    _image_shape: ClassVar = [LINE_HEIGHT, "width"]
+
+    def probabilities(
+        self, ink: UInt8[np.ndarray, "n 32 width"]
+    ) -> Float32[np.ndarray, "n time 11"]:
+        """Probabilities of blank and of the ten digits at each step of some lines."""
+        return self.run("probabilities", np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH))))
+
+
+MODELS: Mapping[str, type[Model]] = {model.kind: model for model in (DigitModel, LineModel)}
+"""The types of models, by their kind."""
+
+
+def open_model(
+    model: str | Path, *, threads: int = 1, providers: Sequence[str] | None = None
+) -> Model:
+    """Open a model file of any kind.
+
+    Args:
+        model: a model file or a run directory.
+        threads: threads for one run of the graph (ONNX Runtime's intra-op threads). The steps of a
+            recurrent network follow each other: for the shipped models a second brought nothing.
+        providers: ONNX Runtime's execution providers, by default the CPU.
+
+    Returns:
+        A `DigitModel` or a `LineModel`, as its metadata says.
+
+    Raises:
+        ModelError: not a model file, or a damaged one.
+        UsageError: a provider that this ONNX Runtime does not have.
+    """
+    return _open(*load_content(model), threads, providers)
+
+
+def load_content(model: str | Path | None, kind: str = DigitModel.kind) -> tuple[str, bytes]:
+    """Name and content of a model file or of a run directory's; None is the shipped one of a kind.
 
     Raises:
         ModelError: it cannot be read.
     """
     if model is None:
-        name = SHIPPED[kind]
+        name = f"{kind}.onnx"
         try:
             return name, resources.files("rowscan").joinpath("models", name).read_bytes()
         except OSError:
             raise ModelError(
-                name, "this installation of Rowscan has no model; name a model file"
+                name, "missing from this installation of Rowscan; name a model file"
             ) from None
     path = Path(model)
     try:
@@ -109,12 +232,29 @@ def load_content(model: str | Path | None, kind: str) -> tuple[str, bytes]:
         raise ModelError(path, reason_of(error)) from None
 
 
-def _metadata(name: str, entries: dict[str, str]) -> _Metadata:
-    kind = entries.get("kind")
+def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | None) -> Model:
+    available = onnxruntime.get_available_providers()
+    if unknown := set(providers or ()).difference(available):
+        raise UsageError(
+            f"unknown ONNX Runtime provider {min(unknown)!r}; available: {', '.join(available)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(content, options, list(providers or _CPU))
+    except Exception:  # ONNX Runtime's exceptions have no public base class
+        raise ModelError(name, "not a model file, or a damaged one") from None
+    kind = session.get_modelmeta().custom_metadata_map.get("kind")
     if kind is None:
-        raise ModelError(name, "not a model file of Rowscan: it does not say its kind")
-    if kind not in SHIPPED:
-        raise ModelError(name, f"a model of kind {kind!r} instead of 'digit' or 'line'")
+        raise ModelError(name, "not a model file of Rowscan: its metadata has no 'kind'")
+    if kind not in MODELS:
+        raise ModelError(name, f"expected a model of kind {' or '.join(MODELS)}, got {kind!r}")
+    return MODELS[kind](name, session)
+
+
+def _decode(name: str, entries: Mapping[str, str]) -> _Metadata:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(_Metadata):
         if field.name not in entries:
@@ -127,23 +267,12 @@ def _metadata(name: str, entries: dict[str, str]) -> _Metadata:
             raise ModelError(name, f"damaged model file: {field.name}: {error}") from None
     metadata = _Metadata(**values)
     if len(metadata.labels) != 10:
-        raise ModelError(name, f"damaged model file: {len(metadata.labels)} labels, not 10")
-    for key in ("name", "scan"):
-        if not isinstance(metadata.recipe.get(key), str):
-            raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
+        raise ModelError(
+            name, f"damaged model file: expected 10 labels, got {len(metadata.labels)}"
+        )
     return metadata
 
 
-def _check_graph(name: str, kind: str, session: onnxruntime.InferenceSession) -> frozenset[str]:
-    """The names of the graph's outputs."""
-    found = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
-    outputs = frozenset(node.name for node in session.get_outputs())
-    shape, possible = {
-        "digit": ([SIDE, SIDE], ({"probabilities"}, {"probabilities", "belief"})),
-        "line": ([LINE_HEIGHT, "width"], ({"probabilities"},)),
-    }[kind]
-    if found != [("images", "tensor(uint8)", shape)] or outputs not in possible:
-        raise ModelError(
-            name, f"not a {kind} model: its inputs or outputs are not a {kind} model's"
-        )
-    return outputs
+def _check(images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise DataError("images", f"expected uint8 (n, 28, 28), got {images.dtype} {images.shape}")

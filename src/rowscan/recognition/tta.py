@@ -1,4 +1,7 @@
-"""More than one look at an image or a line, where the first leaves doubt."""
+"""Test-time augmentation (TTA): altered copies of an image or a line of which a model is unsure.
+
+It sees models as functions from a batch of images to probabilities.
+"""
 
 import itertools
 import math
@@ -8,16 +11,16 @@ import cv2
 import numpy as np
 
 from rowscan.arrays import Float32, UInt8
-from rowscan.recognition.ctc import Decoding, align, decode, likeliest_path, text_probabilities
+from rowscan.recognition.ctc import Decoding, align, best_path, decode, text_probabilities
 
-SURE = 0.9
-"""A model that is less sure of a digit looks again,"""
-SURE_OF_LINE = 0.8
-"""and one that is less sure of a whole line."""
-_CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-_SLANT = 0.15  # columns a row
-_SIZES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # and how many rows lower
-_AT_ONCE = 2048  # columns: bounds memory
+DIGIT_THRESHOLD = 0.9
+"""A digit of lower confidence is augmented,"""
+LINE_THRESHOLD = 0.8
+"""and a line of lower confidence."""
+_SHIFTS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # pixels down and right
+_SHEAR = 0.15  # columns a row
+_SCALES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # with the rows by which the line is lowered
+_BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
 _IMPOSSIBLE = 1e-9
 
 Images = UInt8[np.ndarray, "n height width"]
@@ -25,26 +28,26 @@ Probabilities = Float32[np.ndarray, "n 10"]
 Steps = Float32[np.ndarray, "time 11"]
 
 
-def predict_proba(answer: Callable[[Images], Probabilities], images: Images) -> Probabilities:
-    """Probabilities of the ten digits for each image, from one look or from five.
+def predict_proba(predict: Callable[[Images], Probabilities], images: Images) -> Probabilities:
+    """Probabilities of the ten digits for each image, with TTA where the model is unsure.
 
-    An image of which the model is not sure is looked at again, moved by a pixel towards each of the
-    four corners, and the answer is the mean of the five.
+    An unsure image is shifted by a pixel towards each of the four corners; the result is the mean
+    of its five predictions.
 
     Args:
-        answer: the probabilities from one look.
+        predict: the probabilities by the model alone.
         images: ink on black.
     """
-    probabilities = answer(images)
-    unsure = np.flatnonzero(probabilities.max(1) < SURE)
+    probabilities = predict(images)
+    unsure = np.flatnonzero(probabilities.max(1) < DIGIT_THRESHOLD)
     if len(unsure):
-        looks = [answer(moved(images[unsure], down, right)) for down, right in _CORNERS]
-        probabilities[unsure] = np.mean([probabilities[unsure], *looks], 0)
+        augmented = [predict(shift(images[unsure], down, right)) for down, right in _SHIFTS]
+        probabilities[unsure] = np.mean([probabilities[unsure], *augmented], 0)
     return probabilities
 
 
-def moved(images: Images, down: int, right: int) -> Images:
-    """Images moved by at most a pixel; what leaves them is lost."""
+def shift(images: Images, down: int, right: int) -> Images:
+    """Images shifted by at most a pixel; what leaves them is lost."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     _, height, width = images.shape
     return np.ascontiguousarray(
@@ -52,39 +55,40 @@ def moved(images: Images, down: int, right: int) -> Images:
     )
 
 
-def read_line(
-    answer: Callable[[UInt8[np.ndarray, "n 32 width"]], Float32[np.ndarray, "n time 11"]],
+def decode_line(
+    predict: Callable[[UInt8[np.ndarray, "n 32 width"]], Float32[np.ndarray, "n time 11"]],
     ink: UInt8[np.ndarray, "32 width"],
 ) -> tuple[Steps, Decoding]:
-    """What the model says at each step of a line, and the likeliest text, from one look or nine.
+    """The model's probabilities at each step of a line, and the likeliest text, perhaps with TTA.
 
-    Where the first look leaves doubt, those at the line `otherwise` written take part in choosing
-    among the texts that the looks propose: the one that they give the most probability on average
-    is taken, and that average is how sure it is. Its places are those of the first look.
+    Where the model is unsure it also predicts the eight lines of `augment_line`. Of the texts that
+    any of the nine proposes, the one with the highest mean probability is taken, and that mean is
+    its probability. Steps and spans are those of the line as it is.
 
     Args:
-        answer: the probabilities at each step of some lines, from one look.
+        predict: the probabilities at each step of some lines, by the model alone.
         ink: the line.
     """
-    steps = answer(ink[None])[0]
-    found = decode(steps)
-    if found.probability >= SURE_OF_LINE:
-        return steps, found
-    lines = otherwise(ink)
-    at_once = max(1, _AT_ONCE // lines.shape[2])
-    others = [answer(lines[i : i + at_once]) for i in range(0, len(lines), at_once)]
-    texts = list(dict.fromkeys([found.digits, *map(likeliest_path, itertools.chain(*others))]))
-    odds = np.concatenate([text_probabilities(some, texts) for some in (steps[None], *others)])
-    known = odds[0] > _IMPOSSIBLE  # to the first look, which places the digits
-    mean = np.where(known, odds.mean(0), 0.0)
+    steps = predict(ink[None])[0]
+    decoding = decode(steps)
+    if decoding.probability >= LINE_THRESHOLD:
+        return steps, decoding
+    lines = augment_line(ink)
+    batch = max(1, _BATCH_COLUMNS // lines.shape[2])
+    augmented = [predict(lines[i : i + batch]) for i in range(0, len(lines), batch)]
+    proposed = map(best_path, itertools.chain(*augmented))
+    texts = list(dict.fromkeys([decoding.digits, *proposed]))
+    odds = np.concatenate([text_probabilities(some, texts) for some in (steps[None], *augmented)])
+    possible = odds[0] > _IMPOSSIBLE  # in the line as it is, to which texts are aligned
+    mean = np.where(possible, odds.mean(0), 0.0)
     best = int(mean.argmax())
     return steps, Decoding(texts[best], float(mean[best]), align(steps, texts[best]))
 
 
-def otherwise(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wider"]:
-    """A line as it could have been written as well: leaning, larger or smaller, higher or lower."""
+def augment_line(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wider"]:
+    """Eight variants of a line: sheared either way, each at four scales and heights."""
     height, width = ink.shape
-    wider = math.ceil(max(size for size, _ in _SIZES) * width + _SLANT * height)
+    wider = math.ceil(max(scale for scale, _ in _SCALES) * width + _SHEAR * height)
     across, down, middle = (width - 1) / 2, (height - 1) / 2, (wider - 1) / 2
     return np.stack(
         [
@@ -92,13 +96,13 @@ def otherwise(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wid
                 ink,
                 np.array(
                     [
-                        [size, -slant, middle - size * across + slant * down],
-                        [0, size, down - size * down + lower],
+                        [scale, -shear, middle - scale * across + shear * down],
+                        [0, scale, down - scale * down + lower],
                     ]
                 ),
                 (wider, height),
             )
-            for slant in (-_SLANT, _SLANT)
-            for size, lower in _SIZES
+            for shear in (-_SHEAR, _SHEAR)
+            for scale, lower in _SCALES
         ]
     )

@@ -47,7 +47,7 @@ _THINNEST = 1.8  # pixels: strokes of a line of ink are no thinner
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class LineImage:
     """One line of writing, brought to a fixed height.
 
     Attributes:
@@ -74,7 +74,7 @@ class Line:
         return _box(self.to_image, corners, (x, y, x + width, y + height))
 
 
-def find_lines(image: Sheet, size: tuple[int, int] | None = None) -> list[Line]:
+def find_lines(image: Sheet, size: tuple[int, int] | None = None) -> list[LineImage]:
     """The lines of writing in a picture, from top to bottom and from left to right.
 
     Args:
@@ -84,7 +84,7 @@ def find_lines(image: Sheet, size: tuple[int, int] | None = None) -> list[Line]:
             pixels.
 
     Returns:
-        A `Line` for each; none if there is no writing. Other things may be among them, such as
+        A `LineImage` for each; none if there is no writing. Other things may be among them, such as
         words or a blot: `plausibility` says something, a line model can say more.
 
     Raises:
@@ -137,7 +137,7 @@ def cut_out(
     pen: float,
     to_image: Affine,
     limits: tuple[int, int, int, int],
-) -> Line:
+) -> LineImage:
     """The row as a line of ink: its own patches and nothing else, at a fixed height.
 
     A hairline would pale when it is made smaller, so it is drawn thicker first. Strokes keep their
@@ -188,7 +188,7 @@ def cut_out(
     levels: np.ndarray = cv2.warpAffine(small, place, (width, LINE_HEIGHT)).astype(np.float32)
     core = float(np.percentile(levels[levels >= 0.4 * levels.max()], 60))
     ink = np.clip((levels - 0.15 * core) / max(0.75 * core, 1), 0, 1)
-    return Line(
+    return LineImage(
         ink=np.rint(255 * ink).astype(np.uint8),
         box=_box(to_image, np.array([left, top, right, bottom], float), limits),
         to_image=_after(to_image, cv2.invertAffineTransform(from_sheet)),

@@ -109,7 +109,7 @@ class Row:
     Attributes:
         high: those that are high enough for a digit.
         members: these, and what else belongs to the line.
-        plausibility: as in `Line`.
+        plausibility: as in `LineImage`.
     """
 
     high: Int64[np.ndarray, " n"]

@@ -18,7 +18,7 @@ from rowscan.arrays import Float32, UInt8
 from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
-from rowscan.reader import Reader, line_probabilities
+from rowscan.reader import Reader
 from rowscan.recognition.ctc import align, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import find_lines
@@ -112,7 +112,7 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | N
     digits = tuple(map(int, picture.label))
     best, found = _MIN_PROBABILITY, None
     for line in find_lines(open_image(picture.path, colour=True)):
-        probabilities = line_probabilities(reader.line_model, line.ink[None])[0]
+        probabilities = reader.line_model.probabilities(line.ink[None])[0]
         probability = text_probability(probabilities, digits)
         if probability > best:
             best, found = probability, (line.ink, probabilities)

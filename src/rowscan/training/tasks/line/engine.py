@@ -13,7 +13,7 @@ from torch.nn import functional as fn
 
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import Recipe
-from rowscan.recognition.ctc import likeliest_path
+from rowscan.recognition.ctc import best_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch import TorchTrainer, seeded_generator
@@ -111,7 +111,7 @@ def steps(width: int) -> int:
 def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: LineBatch) -> int:
     """How many of the lines the likeliest path reads rightly."""
     return sum(
-        likeliest_path(probabilities[: steps(width), line]) == label
+        best_path(probabilities[: steps(width), line]) == label
         for line, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
     )
 

@@ -1,0 +1,92 @@
+"""Selection: which of the lines found in a picture are numbers. It sees readings, no pixels.
+
+Stains, the fold of a book, words and other things beside the writing are often read as a single
+digit, most often a 1. A candidate is a line's plausibility (see `LineImage`) and its reading.
+"""
+
+import math
+
+from rowscan.reading import Line
+
+Candidate = tuple[float, Line]
+
+_MIN_CONFIDENCE = 0.63  # for each digit of a line,
+_MIN_CONFIDENCE_SINGLE = 0.5  # or for a single digit
+_MIN_EVIDENCE = 0.2  # plausibility times the confidence of each digit
+
+
+def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
+    """The candidates that are numbers, by their plausibility and the confidence of their digits.
+
+    A single digit must be surer than a longer number, and about as high as the best line. Where
+    only the best line is certainly a number, all others must be surer still, and a mere stroke must
+    stand above or below it. A certain number of three digits or more may be of any height.
+    """
+    possible = [
+        (plausibility, line)
+        for plausibility, line in candidates
+        if line.digits and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
+        if digit_confidence(line)
+        >= (_MIN_CONFIDENCE if len(line.digits) > 1 else _MIN_CONFIDENCE_SINGLE)
+    ]
+    if not possible:
+        return ()
+    best = max(possible, key=_evidence)[1]
+    certain = [
+        line
+        for plausibility, line in possible
+        if len(line.digits) > 1 and not _is_strokes_only(line) and plausibility >= 0.6
+        if digit_confidence(line) >= 0.9 and line.box[3] >= 0.6 * best.box[3]
+    ]
+    several = len(certain) > 1
+    return tuple(
+        line
+        for plausibility, line in possible
+        if line is best or _is_number(plausibility, line, best, several=several)
+    )
+
+
+def _evidence(candidate: Candidate) -> float:
+    plausibility, line = candidate
+    weight = 0.3 if _is_strokes_only(line) else 1.0
+    return float(plausibility * line.confidence * weight * line.box[3] ** 0.5)
+
+
+def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) -> bool:
+    """Whether a line beside the best one is a number, where `several` certainly are or only it."""
+    x, _, width, height = best.box
+    max_height = math.inf
+    if len(line.digits) == 1 or _is_strokes_only(line):
+        max_height = 2.0
+        min_plausibility, confidence, min_height = (0.75, 0.6, 0.6) if several else (0.9, 0.9, 0.75)
+        aside = line.box[0] >= x + width or line.box[0] + line.box[2] <= x
+        if aside and _is_strokes_only(line) and not several:
+            min_height = math.inf
+    else:
+        min_plausibility, confidence, min_height = (0.4, 0.7, 0.0) if several else (0.6, 0.8, 0.0)
+        if len(line.digits) > 2 and digit_confidence(line) >= 0.95:
+            min_plausibility = 0.2
+    return (
+        min_height <= line.box[3] / height <= max_height
+        and plausibility >= min_plausibility
+        and digit_confidence(line) >= confidence
+    )
+
+
+def blank_confidences(candidates: list[Candidate]) -> list[float]:
+    """For candidates of which none was selected: the probabilities that there is no number."""
+    empty = [line.confidence for _, line in candidates if not line.digits][:1]
+    return empty + [
+        1 - plausibility * digit_confidence(line)
+        for plausibility, line in candidates
+        if line.digits
+    ]
+
+
+def digit_confidence(line: Line) -> float:
+    """The geometric mean of the probability of a line over its digits."""
+    return math.pow(line.confidence, 1 / len(line.digits))
+
+
+def _is_strokes_only(line: Line) -> bool:
+    return set(line.text) == {"1"}
