@@ -129,16 +129,16 @@ def test_a_worker_that_is_killed_costs_nothing(name: str, rowscan: Command, tmp_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["in", "--on", "ray"], "name a folder for them with --output"),
-        (["in", "--on", "spark", "--output", "o"], "--on takes ray or ray://HOST:PORT"),
-        (["in", "--format", "parquet"], "--format parquet is written by --on ray"),
+        (["in", "--on", "ray"], "expected --output with a folder"),
+        (["in", "--on", "spark", "--output", "o"], "--on: expected ray or ray://HOST:PORT"),
+        (["in", "--format", "parquet"], "--format parquet needs --on ray"),
         (["in", "--on", "ray", "--output", "o", "--format", "text"], "parquet, csv, jsonl"),
         (["-", "--on", "ray", "--output", "o"], "--on does not support standard input"),
         (
             ["in", "--on", "ray", "--output", "o", "--annotate", "a"],
             "--on does not support --annotate",
         ),
-        (["in", "--output", "memory://o"], "results are written to an address by --on ray"),
+        (["in", "--output", "memory://o"], "writing to an address needs --on ray"),
     ],
 )
 def test_wrong_calls(arguments: list[str], said: str, rowscan: Command, tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_the_memory_is_all_that_a_later_step_depends_on(name: str) -> None:
         rule.update(weights, gradient, 0.1)
     again = {"w": weights["w"].copy()}
     other = OPTIMIZERS[name](again)
-    for key, array in rule.memory.items():
-        other.memory[key][...] = array
+    for key, array in rule.state.items():
+        other.state[key][...] = array
     for gradient in gradients[4:]:
         rule.update(weights, gradient, 0.1)
         other.update(again, gradient, 0.1)

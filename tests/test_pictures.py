@@ -1,4 +1,4 @@
-"""Pictures come in as they are meant, page by page, and what is no picture gets one line."""
+"""Pictures are decoded as they are meant, page by page, and other files give one line."""
 
 import io
 import struct
@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowscan.errors import DataError
-from rowscan.io.pictures import open_image, open_pages, open_reduced
+from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError
+from rowscan.io.pictures import Source, identify, open_image, open_pages, open_reduced
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -26,7 +26,7 @@ def _encoded(image: PIL.Image.Image, kind: str = "PNG", **options: object) -> by
     return buffer.getvalue()
 
 
-def test_every_way_in_gives_the_same_levels(tmp_path: Path) -> None:
+def test_every_kind_of_source_gives_the_same_levels(tmp_path: Path) -> None:
     image = PIL.Image.fromarray(RAMP)
     path = tmp_path / "ramp.png"
     image.save(path)
@@ -54,7 +54,7 @@ def test_cmyk() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_obeyed(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int) -> None:
     # How a camera stores an upright picture under each orientation, from the EXIF specification.
     stored = {
         1: RAMP,
@@ -75,14 +75,14 @@ def test_exif_orientation_is_obeyed(orientation: int) -> None:
         assert size == (RAMP.shape[1], RAMP.shape[0])
 
 
-def test_transparency_lies_over_white() -> None:
+def test_transparency_is_laid_over_white() -> None:
     half = np.array([[[0, 0, 0, 0], [0, 0, 0, 128], [100, 100, 100, 255]]], np.uint8)
     assert open_image(half).tolist() == [[255, 127, 100]]
     grey = PIL.Image.fromarray(half).convert("LA")
     assert open_image(_encoded(grey)).tolist() == [[255, 127, 100]]
 
 
-def test_white_ink_without_paper_lies_over_black() -> None:
+def test_white_ink_on_transparency_is_laid_over_black() -> None:
     chalk = np.array([[[255, 255, 255, 0], [255, 255, 255, 128], [240, 240, 240, 255]]], np.uint8)
     assert open_image(chalk).tolist() == [[0, 128, 240]]
 
@@ -101,7 +101,7 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     assert open_image(_encoded(PIL.Image.fromarray(wide), "TIFF")).tolist() == [[0, 100, 255]]
 
 
-def test_eight_bits_in_room_for_more_are_not_scaled() -> None:
+def test_eight_bits_stored_in_more_are_not_scaled() -> None:
     levels = PIL.Image.fromarray(np.array([[0, 100, 255]], np.int32))
     assert open_image(levels).tolist() == [[0, 100, 255]]
     assert open_image(_encoded(levels, "TIFF")).tolist() == [[0, 100, 255]]
@@ -141,15 +141,13 @@ JPEG = _encoded(PIL.Image.effect_noise((100, 100), 50), "JPEG")
         (PNG[: len(PNG) // 2], "damaged or unsupported image: "),
         (JPEG[: len(JPEG) // 2], "damaged or unsupported image: "),
         (PNG[:20], "damaged or unsupported image: "),
-        # No pixel follows the header: what decoded first would call it damaged.
+        # Without pixels: decoding it first would report damage instead.
         (_png_header(10_001, 10_000), "10001 x 10000 pixels: more than 100 megapixels"),
         (_png_header(60_000, 60_000), "more than 100 megapixels"),
         (_png_header(0, 5), ""),
     ],
 )
-def test_what_is_no_image_is_refused_in_one_line(
-    content: bytes, reason: str, tmp_path: Path
-) -> None:
+def test_other_files_are_refused_in_one_line(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "scan.png"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -164,7 +162,39 @@ def test_a_hundred_megapixels_are_not_too_many() -> None:
         open_image(_png_header(10_000, 10_000))
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "source", [PNG, PIL.Image.open(io.BytesIO(PNG)), np.ones((100, 100), "u1")]
+)
+def test_the_limit_of_pixels_is_an_argument(source: Source) -> None:
+    assert open_image(source, max_pixels=10_000).shape == (100, 100)
+    with pytest.raises(TooLargeError, match=r"100 x 100 pixels: more than 0\.009999 meg"):
+        open_image(source, max_pixels=9_999)
+    with pytest.raises(TooLargeError):
+        next(open_reduced(source, 5_000, max_pixels=9_999))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PDF"])
+def test_the_limit_of_pages_is_an_argument(kind: str) -> None:
+    if kind == "PDF":
+        pytest.importorskip("pypdfium2")
+    content = _paged(kind)
+    assert len(list(open_pages(content, max_pages=3))) == 3
+    with pytest.raises(TooLargeError, match="image: 3 pages: more than 2"):
+        next(open_pages(content, max_pages=2))
+
+
+def test_a_picture_can_be_identified_without_decoding_it() -> None:
+    with identify(PNG[: len(PNG) // 2], formats=("PNG",)) as image:  # its pixels are damaged
+        assert (image.format, image.size) == ("PNG", (100, 100))
+    with pytest.raises(UnsupportedFormatError, match="not an image of the formats GIF, TIFF"):
+        identify(PNG, formats=("GIF", "TIFF"))
+    with pytest.raises(TooLargeError):
+        identify(_png_header(60_000, 60_000))
+    with pytest.raises(TooLargeError):
+        identify(PNG, max_pixels=9_999)
+
+
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         open_image(tmp_path / "none.png")
     with pytest.raises(DataError, match="directory"):
@@ -182,14 +212,14 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         np.zeros((0, 3), "u1"),
     ],
 )
-def test_arrays_that_are_no_image(array: np.ndarray) -> None:
+def test_arrays_that_are_not_images(array: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"^image: "):
         open_image(array)
 
 
 @given(st.binary(max_size=40), st.integers(0, len(JPEG) - 1))
 @settings(max_examples=60, deadline=None)
-def test_damage_never_escapes_as_another_error(junk: bytes, at: int) -> None:
+def test_damage_is_always_a_data_error(junk: bytes, at: int) -> None:
     for whole in (JPEG, PNG):
         content = whole[:at] + junk + whole[at + len(junk) :]
         try:
@@ -211,7 +241,7 @@ def _paged(kind: str, pages: list[np.ndarray] = PAGES, **options: object) -> byt
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "group4"])
 def test_all_pages_of_a_tiff(compression: str | None, tmp_path: Path) -> None:
     pages = PAGES
-    if compression == "group4":  # of faxes: one bit a pixel
+    if compression == "group4":  # fax compression: one bit a pixel
         pages = [np.where(page > 100, np.uint8(255), np.uint8(0)) for page in PAGES]
         one_bit = [PIL.Image.fromarray(page).convert("1") for page in pages]
         options = {"compression": compression, "save_all": True, "append_images": one_bit[1:]}
@@ -235,12 +265,12 @@ def test_pages_of_different_kinds_in_one_tiff() -> None:
     assert red.tolist() == [[[255, 0, 0]] * 2]
 
 
-def test_pages_before_a_damaged_one_are_given_out() -> None:
+def test_pages_before_a_damaged_one_are_decoded() -> None:
     content = _paged("TIFF")
     with PIL.Image.open(io.BytesIO(content)) as image:
         assert isinstance(image, PIL.TiffImagePlugin.TiffImageFile)
         image.seek(2)
-        place = image.tag_v2[273][0]  # where the pixels of the last page lie
+        place = image.tag_v2[273][0]  # of the pixels of the last page
         assert place > len(content) // 2
     pages = open_pages(content[:place])
     assert np.array_equal(next(pages), RAMP)
@@ -271,7 +301,7 @@ def test_all_pages_of_a_pdf(tmp_path: Path) -> None:
             assert np.abs(page[:height, :width].astype(int) - expected).mean() < 3  # JPEG inside
 
 
-def test_a_very_large_page_of_a_pdf_is_drawn_smaller() -> None:
+def test_a_very_large_page_of_a_pdf_is_rendered_smaller() -> None:
     pytest.importorskip("pypdfium2")
     content = _paged("PDF", [np.full((400, 400), 200, np.uint8)], resolution=1)  # 10 m
     (page,) = open_pages(content)
@@ -290,7 +320,7 @@ def test_a_damaged_pdf_is_refused_in_one_line(cut: int, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_extra_a_pdf_says_what_to_install() -> None:
+def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = """
 import sys
 sys.modules["pypdfium2"] = None  # as if it were not installed
@@ -306,9 +336,7 @@ except MissingExtraError as error:
 
 
 @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 1), ("JPEG", 6), ("PNG", 1)])
-def test_a_large_jpeg_may_come_smaller_and_says_how_large_it_is(
-    kind: str, orientation: int
-) -> None:
+def test_a_large_jpeg_is_reduced_and_its_full_size_is_given(kind: str, orientation: int) -> None:
     down, right = np.mgrid[0:600, 0:1000]
     image = PIL.Image.fromarray(np.uint8((down + right) / 1600 * 255)).convert("RGB")
     exif = PIL.Image.Exif()
@@ -327,7 +355,7 @@ def test_a_large_jpeg_may_come_smaller_and_says_how_large_it_is(
             assert abs(int(pixels[row, column]) - int(whole[row, column])) < 6
 
 
-def test_a_small_jpeg_stays_as_it_is() -> None:
+def test_a_small_jpeg_is_not_reduced() -> None:
     content = _encoded(PIL.Image.fromarray(RAMP.repeat(40, 0).repeat(40, 1)), "JPEG")
     ((pixels, _),) = open_reduced(content, 100_000)
     assert np.array_equal(pixels, open_image(content))

@@ -128,7 +128,7 @@ def test_foreign_weights_are_refused_by_name() -> None:
 
 
 def test_a_device_that_is_not_here_is_wrong_usage() -> None:
-    with pytest.raises(UsageError, match=r"there is: .*cpu"):
+    with pytest.raises(UsageError, match=r"expected one of: .*cpu"):
         create(find("lstm-rows", LSTMRecipe), "mps")
 
 

@@ -43,13 +43,13 @@ def cli() -> None:
     "--format",
     "layout",
     type=click.Choice(["text", "jsonl", "csv", "parquet"]),
-    help="A line a page (text, the default), an object a page (jsonl, and with --on parquet, the "
-    "default there), or a row a line of writing (csv).",
+    help="One line for each page (text, the default), one object for each page (jsonl, and with "
+    "--on parquet, the default there), or one row for each line of writing (csv).",
 )
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write there, with --on into a folder. What it holds already is not read again.",
+    help="The file to write, with --on a folder. Pictures already in it are not read again.",
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
 @click.option(
@@ -57,7 +57,7 @@ def cli() -> None:
     type=click.FloatRange(0, 1),
     default=0.0,
     metavar="P",
-    help="Write ? for a digit that is less sure, 0 to 1.",
+    help="Write ? for digits below this confidence, 0 to 1.",
 )
 @click.option(
     "--annotate",
@@ -65,7 +65,9 @@ def cli() -> None:
     metavar="DIR",
     help="Draw boxes and digits on copies of the pictures, in DIR.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes to read with; else one a core.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Processes that read; by default one for each core."
+)
 @click.option(
     "--on",
     "cluster",
@@ -82,30 +84,30 @@ def read(
     jobs: int | None,
     cluster: str | None,
 ) -> int:
-    """Read the numbers in pictures: files, folders with all below them, - for standard input.
+    """Read the numbers in pictures: files, folders with all subfolders, or - for standard input.
 
-    A path may also be an address, as s3://bucket/scans, and a shard, a tar or Parquet file that
-    holds pictures.
+    A path can also be an address, such as s3://bucket/scans, or a shard: a tar or Parquet file of
+    pictures.
     """
     from rowscan.batch.items import Job
 
     job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
     if cluster is not None:
         if cluster != "ray" and not cluster.startswith("ray://"):
-            raise UsageError(f"--on takes ray or ray://HOST:PORT, not {cluster!r}")
+            raise UsageError(f"--on: expected ray or ray://HOST:PORT, got {cluster!r}")
         if output is None:
-            raise UsageError("--on writes many files: name a folder for them with --output")
+            raise UsageError("--on writes many files: expected --output with a folder")
         with requires("ray", "reading with Ray"):
             from rowscan.batch.cluster import read_on
         well = read_on(cluster, output, paths, job, output_format=layout or "parquet", jobs=jobs)
         return 0 if well else 1
     if layout == "parquet":
-        raise UsageError("--format parquet is written by --on ray")
+        raise UsageError("--format parquet needs --on ray")
     from rowscan.batch.local import read_to
     from rowscan.io.storage import is_address
 
     if output is not None and is_address(output):
-        raise UsageError(f"{output}: results are written to an address by --on ray")
+        raise UsageError(f"{output}: writing to an address needs --on ray")
     file = None if output is None else Path(output)
     return 0 if read_to(file, paths, job, output_format=layout or "text", jobs=jobs) else 1
 
@@ -241,7 +243,7 @@ def recipes(name: str | None) -> None:
 @click.argument("name", default="mnist", type=click.Choice(["mnist", "fashion-mnist"]))
 @_OFFLINE
 def data(name: str, offline: bool) -> None:
-    """Find the data set NAME, fetch it where it is missing, check it, and say where it lies."""
+    """Find the data set NAME, download it if it is missing, check it, and print its folder."""
     from rowscan.datasets.digits import find, load_digits
 
     folder = find(name, offline=offline)
@@ -280,14 +282,18 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="0: any free one.",
+    help="0 for any free port.",
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
 @click.option(
-    "--allow-origin", "origins", multiple=True, metavar="ORIGIN", help="Let its pages ask as well."
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Accept requests from the pages of this origin.",
 )
 def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) -> None:
-    """Answer over HTTP, with a page to write on, until Ctrl-C."""
+    """Serve the reader over HTTP, with a page to write on, until Ctrl-C."""
     with requires("server", "serving"):
         from rowscan import server
     server.serve(host, port, model=model, allow_origins=origins)

@@ -19,6 +19,7 @@ import PIL.ImageFont
 from rowscan.arrays import UInt8
 from rowscan.errors import OutputError, reason_of
 from rowscan.io.atomic import write_atomically
+from rowscan.io.pictures import MANY_PAGES
 from rowscan.reading import Box, Line, Reading
 
 GREEN = (0, 158, 115)
@@ -95,8 +96,6 @@ def annotated_path(path: str, folder: Path, *, base: Path, page: int) -> Path:
         The same name below `folder` for PNG and JPEG; for others with ".png" added, after the
         number of the page if the format can have several.
     """
-    from rowscan.io.pictures import MANY_PAGES
-
     if path == "-":
         return folder / f"standard-input-{page}.png"
     target = folder / os.path.relpath(path, base)

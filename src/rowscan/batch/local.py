@@ -74,7 +74,7 @@ def read_to(
         with closing(progress), closing(read_all(remaining, job, jobs=jobs)) as events:
             for event in events:
                 if isinstance(event, Page):
-                    table.write(event.path, event.reading, anew=event.path == STANDARD_INPUT)
+                    table.write(event.path, event.reading, fresh=event.path == STANDARD_INPUT)
                     continue
                 if event.error is not None:
                     complete = False

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def open_reader(job: Job, threads: int = 1) -> "Reader":
-    """A reader with its model loaded. Imported here because the parent of workers needs none.
+    """A reader whose line model has been loaded.
 
     Raises:
         ModelError: the model cannot be opened, or does not read lines.
     """
-    from rowscan.reader import Reader
+    from rowscan.reader import Reader  # here, because the parent of workers needs no reader
 
     reader = Reader(job.model, threads=threads)
     _ = reader.line_model

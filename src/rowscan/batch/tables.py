@@ -226,14 +226,18 @@ class Table:
         last = self._last is not None and self._last[0] == written
         return not (last and (pages or self._format.tabular))
 
-    def write(self, path: str, reading: Reading, *, anew: bool = False) -> None:
-        """Add the records of a page that an earlier run did not write; with `anew`, all of them.
+    def write(self, path: str, reading: Reading, *, fresh: bool = False) -> None:
+        """Add the records of a page that an earlier run did not write; with `fresh`, all of them.
 
         Raises:
             OutputError: the file cannot be written; it ends with the last complete page.
         """
         records = self._format.records(path, reading)
-        if not anew and self._last is not None and self._format.written_path(path) == self._last[0]:
+        if (
+            not fresh
+            and self._last is not None
+            and self._format.written_path(path) == self._last[0]
+        ):
             known = min(self._last[1], len(records))
             self._last = self._last[0], self._last[1] - known
             records = records[known:]

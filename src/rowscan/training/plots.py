@@ -1,7 +1,7 @@
-"""Drawings for the report: SVG in the light or dark colours of the page it stands in; not the page.
+"""Plots for the report, as SVG in the report's light or dark colours; the page is in `report`.
 
-Matplotlib writes fixed colours, so each part is drawn in a placeholder colour that is then replaced
-by a CSS variable of the page.
+Matplotlib writes fixed colours, so each part is drawn in a placeholder colour, which is then
+replaced by a CSS variable of the page.
 """
 
 import io
@@ -43,7 +43,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture for the page and the words for who cannot see it."""
+    """An SVG element and its text alternative."""
 
     svg: str
     alt: str
@@ -52,10 +52,10 @@ class Plot:
 def learning_curve(
     records: Sequence[Mapping[str, Any]], quantity: str, published: Published | None
 ) -> Plot | None:
-    """`quantity` (`accuracy`, or `loss` in nats) over the steps of a training.
+    """`quantity` (`accuracy`, or `loss` in nats) over training steps; None without records.
 
-    Training values are means since the record before. A published table of accuracies by epoch is
-    drawn at the last step of each epoch. None where there are no records.
+    Training values are means since the previous record. Published accuracies by epoch are plotted
+    at the last step of each epoch.
     """
     lines = {
         kind: [(r["step"], r[quantity]) for r in records if r["kind"] == kind and quantity in r]
@@ -66,7 +66,8 @@ def learning_curve(
     held = next((r for r in records if r["kind"] == "monitor"), {})
     held_name = f"{held['images']:,} {held['on']} images" if held else ""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": quantity}):
-        figure, axes = _canvas(2.9)
+        figure = Figure(figsize=(4.0, 2.9), layout="constrained")
+        axes = figure.subplots()
         for end in _epoch_ends(records)[:-1]:
             axes.axvline(end, color=_RULE, linewidth=0.7, linestyle=(0, (2, 2)))
         for kind, colour, name in (("step", _TRAIN, "training"), ("monitor", _HELD, held_name)):
@@ -100,7 +101,7 @@ def learning_curve(
 
 
 def reliability(bins: Sequence[Bin]) -> Plot:
-    """Accuracy against confidence, with how many answers there are at each confidence below."""
+    """Reliability diagram: accuracy against confidence, above the number of answers per bin."""
     full = [bar for bar in bins if bar.accuracy is not None]
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "reliability"}):
         figure = Figure(figsize=(4.0, 3.5), layout="constrained")
@@ -128,13 +129,8 @@ def reliability(bins: Sequence[Bin]) -> Plot:
 
 
 def as_published(share: float) -> str:
-    """A published accuracy with no more digits than it was published with: 96%, 96.23%."""
+    """A published accuracy with its published digits: 96%, 96.23%."""
     return f"{100 * share:.6g}%"
-
-
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.0, height), layout="constrained")
-    return figure, figure.subplots()
 
 
 def _draw_claim(axes: Axes, published: Published | None, ends: Sequence[int]) -> None:
@@ -175,10 +171,10 @@ def _say(value: float, quantity: str) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an SVG element to stand in a page: no ids that repeat, no outside names."""
+    """The figure as an SVG element to embed in a page: without ids and external namespaces."""
     buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)

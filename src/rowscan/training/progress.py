@@ -1,4 +1,4 @@
-"""What a person sees of a training, on standard error: a bar on a terminal, else plain lines."""
+"""Progress of a training on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 from types import TracebackType
@@ -9,7 +9,7 @@ from rowscan.recipes import Recipe
 
 
 class TrainingProgress:
-    """Progress of one training. `quiet` shows nothing."""
+    """Progress of one training; with `quiet` it shows nothing."""
 
     def __init__(self, recipe: Recipe, *, steps: int, done: int, quiet: bool = False) -> None:
         self._epochs = recipe.epochs
@@ -28,7 +28,7 @@ class TrainingProgress:
         self._shown = {"loss": "", "accuracy": "", "held out": ""}
 
     def step(self) -> None:
-        """One more step is done."""
+        """One step is done."""
         self._bar.update()
 
     def record(self, loss: float, accuracy: float) -> None:
@@ -36,7 +36,7 @@ class TrainingProgress:
         self._show(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
 
     def monitor(self, epoch: int, step: int, on: str, accuracy: float, *, loss: float) -> None:
-        """A measurement on held-out images, after `step` steps in all."""
+        """Accuracy and loss on held-out images after `step` steps."""
         self._show(**{"held out": f"{accuracy:.1%}"})
         if self._lines:
             trained = f"loss {self._shown['loss']}  accuracy {self._shown['accuracy']:>6}"
@@ -46,7 +46,7 @@ class TrainingProgress:
             )
 
     def epoch(self, epoch: int, *, loss: float, accuracy: float, seconds: float) -> None:
-        """An epoch is over: its mean loss and accuracy on the training images, and its time."""
+        """The end of an epoch: mean loss and accuracy on the training images, and seconds."""
         if self._epochs > 1:
             held_out = self._shown["held out"]
             self.say(
@@ -55,7 +55,7 @@ class TrainingProgress:
             )
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print one line."""
         if self._lines:
             print(line, file=sys.stderr, flush=True)
         elif not self._bar.disable:

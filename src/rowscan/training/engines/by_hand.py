@@ -1,23 +1,23 @@
-"""The two networks in plain NumPy, forward and backward: no framework, no training loop.
+"""The LSTM and the MLP in plain NumPy, forward and backward: no framework, no training loop.
 
-This file is meant to be read from the top down. A network here is two functions of its weights
-and its input, `*_logits` forward and `*_gradients` forward and back; nothing is hidden in between.
+Read this file from the top down. A network is two functions of its weights and its input:
+`*_logits` runs forward, `*_gradients` forward and backward.
 
 Notation
 --------
 Sizes   T time, B batch, F feature, H hidden, K classes: the ten digits.
-x       what the network sees, (T, B, F). Time comes first, so that `x[t]` is one solid block.
+x       input, (T, B, F). Time comes first, so that `x[t]` is contiguous in memory.
 h, c    output and cell of the LSTM, (B, H) at each step. Both are zero before the first step.
 i f g o input gate, forget gate, candidate, output gate, (B, H) at each step.
-z       what the four gates are computed from, (B, 4H), in the order i, f, g, o.
-W, U, b weights of the input (4H, F) and of the last output (4H, H), and bias (4H,). torch keeps
-        two biases; only their sum matters.
-V, d    weights (K, H) and bias (K,) of the head, which turns h into logits.
+z       pre-activations of the four gates, (B, 4H), in the order i, f, g, o.
+W, U, b weights of the input (4H, F) and of the previous output (4H, H), and bias (4H,). torch
+        keeps two biases; only their sum matters.
+V, d    weights (K, H) and bias (K,) of the head, from h to logits.
 y       logits, (B, K). p: probabilities, (B, K). L: loss, mean over the batch, in nats.
 σ       the logistic function 1 / (1 + exp(-z)).
 d_q     the gradient of L with respect to q, of the shape of q.
 
-Row vectors are what a batch is made of, hence x Wᵀ and not W x.
+A batch is made of row vectors, hence x Wᵀ and not W x.
 
 Forward                                  Backward
 (1)  p = exp(y) / Σ exp(y)
@@ -40,9 +40,9 @@ The LSTM, at each step t (t' is the step before, t" the step after):
 
 The LSTM is S. Hochreiter and J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8),
 1997; the forget gate f came with F. Gers, J. Schmidhuber and F. Cummins, "Learning to Forget:
-Continual Prediction with LSTM", Neural Computation 12(10), 2000. The gradient is the full one,
-back through all steps. A second ReLU in front of the softmax, (6), is not what one would choose,
-since a logit that falls below zero no longer learns; the published network has it.
+Continual Prediction with LSTM", Neural Computation 12(10), 2000. Backpropagation through time is
+not truncated. The published MLP has a second ReLU before the softmax, (6). This is a weakness: a
+logit below zero no longer learns.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ Weights = Mapping[str, Float[np.ndarray, "..."]]
 """Weights by name, all of one dtype; names and layouts as in `engines.interface.Arrays`."""
 
 Gradients = dict[str, Float[np.ndarray, "..."]]
-"""A gradient for each of the weights, by the same name and of the same shape."""
+"""The gradient of each weight, with its name and shape."""
 
 
 # --- Softmax and loss ---------------------------------------------------------------------------
@@ -64,7 +64,7 @@ Gradients = dict[str, Float[np.ndarray, "..."]]
 
 def softmax(y: Float[np.ndarray, "*lead digit"]) -> Float[np.ndarray, "*lead digit"]:
     """(1) Probabilities from logits, over the last axis."""
-    # A constant added to all logits changes nothing; with the largest at 0, exp cannot overflow.
+    # Shifting all logits changes nothing; with the largest at 0, exp cannot overflow.
     p: np.ndarray = np.exp(y - y.max(axis=-1, keepdims=True))
     p /= p.sum(axis=-1, keepdims=True)
     return p
@@ -76,7 +76,7 @@ def cross_entropy(
     """(2) Mean loss in nats, number of correct answers, and the gradient d_y."""
     each = np.arange(len(labels))
     shifted = y - y.max(axis=1, keepdims=True)
-    # log p from the logits: taken from p it would be -inf where p is rounded to 0.
+    # log p from the logits: log(p) would be -inf where p underflows to 0.
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[each, labels]
     correct = np.count_nonzero(y.argmax(axis=1) == labels)
     d_y = softmax(y)
@@ -91,7 +91,7 @@ def cross_entropy(
 def mlp_logits(
     weights: Weights, x: Float[np.ndarray, "1 batch feature"]
 ) -> Float[np.ndarray, "1 batch digit"]:
-    """Logits of the perceptron, (3) to (6)."""
+    """Logits of the MLP, (3) to (6)."""
     h = np.maximum(_affine(weights, "hidden", x[0]), 0)  # (3), (4)
     y: np.ndarray = np.maximum(_affine(weights, "head", h), 0)  # (5), (6)
     return y[None]
@@ -130,8 +130,8 @@ def _affine(
 # --- The LSTM -----------------------------------------------------------------------------------
 
 
-class _Memory(NamedTuple):
-    """What one layer's forward pass leaves for its backward pass."""
+class _Cache(NamedTuple):
+    """What the forward pass of a layer keeps for its backward pass."""
 
     x: Float[np.ndarray, "time batch feature"]
     gates: Float[np.ndarray, "time batch 4 hidden"]  # i, f, g, o
@@ -143,7 +143,7 @@ class _Memory(NamedTuple):
 def lstm_logits(
     weights: Weights, x: Float[np.ndarray, "time batch feature"]
 ) -> Float[np.ndarray, "time batch digit"]:
-    """Logits of the LSTM, (7) to (11), after each step: what it would answer if it ended there."""
+    """Logits of the LSTM after each step, (7) to (11)."""
     for layer in range(lstm_layers(weights)):
         x = _layer_forward(weights, layer, x).h[1:]
     return _affine(weights, "head", x)
@@ -156,33 +156,33 @@ def lstm_gradients(
 ) -> tuple[float, int, Gradients]:
     """Mean loss in nats, number of correct answers, and the gradient of each weight.
 
-    Only the answer after the last step is scored.
+    Only the logits after the last step enter the loss.
     """
-    memories = []
+    caches = []
     for layer in range(lstm_layers(weights)):
-        memories.append(_layer_forward(weights, layer, x))
-        x = memories[-1].h[1:]
+        caches.append(_layer_forward(weights, layer, x))
+        x = caches[-1].h[1:]
     loss, correct, d_y = cross_entropy(_affine(weights, "head", x[-1]), labels)
 
     gradients: Gradients = {"head.weight": d_y.T @ x[-1], "head.bias": d_y.sum(axis=0)}  # (11)
     d_h = np.zeros_like(x)
-    d_h[-1] = d_y @ weights["head.weight"]  # (11); no other output is scored
-    for layer in reversed(range(len(memories))):
-        d_z = _layer_backward(weights, layer, memories[layer], d_h)
-        gradients |= _layer_gradients(layer, memories[layer], d_z)
-        if layer > 0:  # (7): d_x is the d_h of the layer below. Below the first are only pixels
+    d_h[-1] = d_y @ weights["head.weight"]  # (11); no other step enters the loss
+    for layer in reversed(range(len(caches))):
+        d_z = _layer_backward(weights, layer, caches[layer], d_h)
+        gradients |= _layer_gradients(layer, caches[layer], d_z)
+        if layer > 0:  # (7): d_x is the d_h of the layer below; the first layer's input is pixels
             d_h = d_z @ weights[f"lstm.weight_ih_l{layer}"]
     return loss, correct, gradients
 
 
 def lstm_layers(weights: Weights) -> int:
-    """How many recurrent layers these weights are of."""
+    """Number of recurrent layers."""
     return sum(name.startswith("lstm.weight_ih_l") for name in weights)
 
 
 def _layer_forward(
     weights: Weights, layer: int, x: Float[np.ndarray, "time batch feature"]
-) -> _Memory:
+) -> _Cache:
     """(7) to (10) for all steps of one layer."""
     input_weights = weights[f"lstm.weight_ih_l{layer}"]
     output_weights = weights[f"lstm.weight_hh_l{layer}"]
@@ -190,19 +190,19 @@ def _layer_forward(
     time, batch, _ = x.shape
     hidden = output_weights.shape[1]
 
-    # σ(z) = (1 + tanh(z/2)) / 2: with z of the three σ gates halved, one tanh serves all four, and
-    # it overflows for no z. To halve W, U and b is exact and done once, not at every step.
+    # σ(z) = (1 + tanh(z/2)) / 2: with z halved for the three σ gates, one tanh serves all four and
+    # never overflows. Halving W, U and b is exact, and is done once instead of at every step.
     half = np.full((4, hidden), 0.5, x.dtype)
     half[2] = 1  # g is a tanh already
     half = half.reshape(-1)
     offset = 1 - half
-    # What x gives to (7) does not wait for any output, so it is one product over all steps.
+    # The input's part of (7) needs no earlier output: one product over all steps.
     z = x.reshape(time * batch, -1) @ (input_weights * half[:, None]).T
     z += bias * half
     z = z.reshape(time, batch, 4 * hidden)
     u_t = np.ascontiguousarray((output_weights * half[:, None]).T)
 
-    gates = z.reshape(time, batch, 4, hidden)  # the same memory: z becomes the gates in place
+    gates = z.reshape(time, batch, 4, hidden)  # a view: z becomes the gates in place
     c = np.zeros((time + 1, batch, hidden), x.dtype)
     h = np.zeros_like(c)
     tanh_c = np.empty_like(c[1:])
@@ -216,31 +216,31 @@ def _layer_forward(
         c[t + 1] += i * g
         np.tanh(c[t + 1], out=tanh_c[t])
         np.multiply(o, tanh_c[t], out=h[t + 1])  # (10)
-    return _Memory(x, gates, c, h, tanh_c)
+    return _Cache(x, gates, c, h, tanh_c)
 
 
 def _layer_backward(
     weights: Weights,
     layer: int,
-    memory: _Memory,
+    cache: _Cache,
     d_out: Float[np.ndarray, "time batch hidden"],
 ) -> Float[np.ndarray, "time batch gate"]:
-    """d_z of all steps of one layer; `d_out` is what comes to h from above, at each step."""
+    """d_z of all steps of one layer; `d_out` is the gradient of its outputs from above."""
     output_weights = weights[f"lstm.weight_hh_l{layer}"]
-    i, f, g, o = (memory.gates[:, :, gate] for gate in range(4))
+    i, f, g, o = (cache.gates[:, :, gate] for gate in range(4))
 
-    # Of (8) to (10), all factors but d_c and d_h are known beforehand, for all steps at once.
-    factor = 1 - memory.gates  # (8)
-    factor *= memory.gates
+    # All factors of (8) to (10) except d_c and d_h are computed for all steps at once.
+    factor = 1 - cache.gates  # (8)
+    factor *= cache.gates
     factor[:, :, 2] = 1 - g * g
     factor[:, :, 0] *= g  # (9)
-    factor[:, :, 1] *= memory.c[:-1]
+    factor[:, :, 1] *= cache.c[:-1]
     factor[:, :, 2] *= i
-    factor[:, :, 3] *= memory.tanh_c  # (10)
-    c_to_h = o * (1 - memory.tanh_c**2)  # (10)
+    factor[:, :, 3] *= cache.tanh_c  # (10)
+    c_to_h = o * (1 - cache.tanh_c**2)  # (10)
 
-    d_z = factor.reshape(*factor.shape[:2], -1)  # the same memory: the factors become d_z in place
-    d_h = np.zeros_like(d_out[0])  # from the step after; nothing comes after the last
+    d_z = factor.reshape(*factor.shape[:2], -1)  # a view: the factors become d_z in place
+    d_h = np.zeros_like(d_out[0])  # from the step after; zero after the last
     d_c = np.zeros_like(d_h)
     for t in reversed(range(len(d_out))):
         d_h += d_out[t]
@@ -248,19 +248,19 @@ def _layer_backward(
         factor[t, :, :3] *= d_c[:, None]  # (8), (9)
         factor[t, :, 3] *= d_h  # (8), (10)
         d_h = d_z[t] @ output_weights  # (7)
-        d_c *= f[t]  # (10), as the step before needs it
+        d_c *= f[t]  # (10), for the step before
     return d_z
 
 
 def _layer_gradients(
-    layer: int, memory: _Memory, d_z: Float[np.ndarray, "time batch gate"]
+    layer: int, cache: _Cache, d_z: Float[np.ndarray, "time batch gate"]
 ) -> Gradients:
-    """(7), one product over all steps for each weight."""
+    """(7): one product over all steps per weight."""
     rows = d_z.reshape(-1, d_z.shape[-1])
     d_b = rows.sum(axis=0)
     return {
-        f"lstm.weight_ih_l{layer}": rows.T @ memory.x.reshape(len(rows), -1),
-        f"lstm.weight_hh_l{layer}": rows.T @ memory.h[:-1].reshape(len(rows), -1),
+        f"lstm.weight_ih_l{layer}": rows.T @ cache.x.reshape(len(rows), -1),
+        f"lstm.weight_hh_l{layer}": rows.T @ cache.h[:-1].reshape(len(rows), -1),
         f"lstm.bias_ih_l{layer}": d_b,
         f"lstm.bias_hh_l{layer}": d_b.copy(),  # two biases, one sum: the same gradient
     }

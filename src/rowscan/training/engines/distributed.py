@@ -1,8 +1,8 @@
 """Data-parallel training: the processes that `torchrun` starts, each with a shard of every batch.
 
-All of them draw the same batches and have the same weights. Each computes the gradient on its
-share; the sum of these is the gradient of the whole batch. So a training is the same on any number
-of processes, but for the rounding of sums. The first one alone writes files and prints.
+All processes draw the same batches and hold the same weights. Each computes the gradient on its
+shard; the sum is the gradient of the whole batch. So the number of processes changes a training by
+rounding only. Rank 0 alone writes files and prints. Launching processes is `torchrun`'s task.
 """
 
 import os
@@ -23,16 +23,16 @@ T = TypeVar("T")
 
 
 class ProcessGroupError(RowscanError):
-    """Another process of the training has ended, so this one cannot go on."""
+    """Another process of the training has ended, so this one cannot continue."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Which of how many processes this is, and what they have to say to each other.
+    """This process among those of a training, and their collective operations.
 
     Attributes:
-        rank: this process, from 0.
-        world: how many there are.
+        rank: number of this process, from 0.
+        world_size: number of processes.
     """
 
     rank: int = 0
@@ -40,74 +40,74 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and prints."""
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
     def shard(self, n: int) -> slice:
-        """What of n examples is this process's to do; the shares differ by one at most."""
+        """This rank's part of a batch of `n`; the sizes of the shards differ by one at most."""
         return slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
     def all_reduce(self, tensors: Sequence["Tensor"]) -> None:
-        """Replace each tensor (float32) by its sum over all processes.
+        """Replace each tensor (float32) by its sum over all ranks, in place.
 
         Raises:
-            ProcessGroupError: one of them has ended.
+            ProcessGroupError: another process has ended.
         """
         if self.world_size == 1:
             return
         import torch
         from torch import distributed
 
-        whole = torch.cat([tensor.flatten() for tensor in tensors])
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
         with _collective():
-            distributed.all_reduce(whole)
+            distributed.all_reduce(flat)
         sizes = [tensor.numel() for tensor in tensors]
-        for tensor, part in zip(tensors, torch.split(whole, sizes), strict=True):
+        for tensor, part in zip(tensors, torch.split(flat, sizes), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def broadcast(self, call: Callable[[], T]) -> T:
-        """What the first process's call returns or raises, in all of them."""
+        """Run `call` on rank 0, and return its result or raise its error on every rank."""
         if self.world_size == 1:
             return call()
         from torch import distributed
 
-        said: list[Any] = [None, None]
+        outcome: list[Any] = [None, None]
         if self.is_main:
             try:
-                said[0] = call()
+                outcome[0] = call()
             except RowscanError as error:
-                said[1] = error
+                outcome[1] = error
         with _collective():
-            distributed.broadcast_object_list(said)
-        if said[1] is not None:
-            raise said[1]
-        result: T = said[0]
+            distributed.broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: T = outcome[0]
         return result
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[ProcessGroup]:
-    """The processes that torchrun has started, or this one alone where it has not.
+    """Join the process group that torchrun has set up; a group of one without torchrun.
 
-    What goes wrong is raised in one of them; the others end without a word.
+    An error is raised by the first rank that has one; the others exit silently.
 
     Args:
-        device: that of the training: `auto`, `cpu`, `cuda` or `mps`.
+        device: of the training: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        UsageError: the device is none for several processes.
-        ProcessGroupError: one of them has ended.
+        UsageError: the device supports one process only.
+        ProcessGroupError: another process has ended.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup()
         return
     if device == "mps":
-        raise UsageError("device 'mps' trains in one process only")
+        raise UsageError("device 'mps' supports one process only: run without torchrun")
     with requires("train", "training"):
         import torch
 
-        # Its functions have the group as a default argument: imported later, as an optimiser does,
-        # it would keep the group, and a thread of gloo's that outlives Python aborts the process.
+        # Its functions hold the group as a default argument. Imported later, by an optimiser, they
+        # would keep it alive, and a gloo thread that outlives Python aborts the process.
         import torch.distributed.nn
         from torch import distributed
         from torch.distributed.rendezvous import rendezvous
@@ -132,7 +132,7 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
 
 
 def current_group() -> ProcessGroup:
-    """The processes that this one has joined; itself alone where it has joined none."""
+    """The process group that this process has joined, or a group of one."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
@@ -142,20 +142,20 @@ def current_group() -> ProcessGroup:
 
 @contextmanager
 def _collective() -> Iterator[None]:
-    """Around what needs all processes."""
+    """Around a collective operation: a lost peer becomes one error."""
     try:
         yield
-    except RuntimeError:  # of gloo and NCCL, with many lines of where they were
+    except RuntimeError:  # gloo and NCCL raise it with a long trace
         raise ProcessGroupError("another process of this training has ended") from None
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    """As torchrun tells the processes that are left."""
-    raise ProcessGroupError("this training was told to end (one of its processes may have ended)")
+    """Torchrun sends SIGTERM to the remaining processes when one has ended."""
+    raise ProcessGroupError("this training was terminated, as when one of its processes has ended")
 
 
 def _is_first_to_report(store: "Store") -> bool:
     try:
-        return store.add("rowscan/said", 1) == 1
+        return store.add("rowscan/reported", 1) == 1
     except RuntimeError:  # the store itself has ended
         return True

@@ -1,4 +1,4 @@
-"""The tutorials' networks as torch modules: an LSTM and an MLP. The sweep network has its own file.
+"""The tutorials' networks as torch modules, an LSTM and an MLP; the sweep networks are in `sweep`.
 
 All take (time, batch, feature) and end in one affine layer, `head`.
 """
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """What every network here has."""
+    """Base of all digit networks."""
 
     head: nn.Linear
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, classes) of the answer; x is (time, batch, feature)."""
+        """Logits (batch, classes) after the last step; x is (time, batch, feature)."""
         return self.every_step(x)[-1]
 
     def every_step(self, x: Tensor) -> Tensor:
-        """Logits (time, batch, classes) of every step; x is (time, batch, feature)."""
+        """Logits (time, batch, classes) after every step; x is (time, batch, feature)."""
         raise NotImplementedError
 
 
 class LSTMClassifier(Classifier):
-    """An LSTM over a sequence, with one affine head that every step's output can be read by."""
+    """An LSTM over a sequence, with one affine head for the output of every step."""
 
     def __init__(self, features: int, hidden: int, layers: int, classes: int) -> None:
         super().__init__()
@@ -30,18 +30,18 @@ class LSTMClassifier(Classifier):
         self.head = nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, 10) of the last step; x is (time, batch, feature)."""
+        """Logits (batch, classes) after the last step; x is (time, batch, feature)."""
         output, _ = self.lstm(x)
         return self.head(output[-1])  # type: ignore[no-any-return]
 
     def every_step(self, x: Tensor) -> Tensor:
-        """Logits (time, batch, 10) of every step; x is (time, batch, feature)."""
+        """Logits (time, batch, classes) after every step; x is (time, batch, feature)."""
         output, _ = self.lstm(x)
         return self.head(output)  # type: ignore[no-any-return]
 
 
 class MLPClassifier(Classifier):
-    """Affine, ReLU, affine, ReLU, as the published NumPy network: its logits are never negative."""
+    """Affine, ReLU, affine, ReLU, like the published NumPy network: no logit is negative."""
 
     def __init__(self, features: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -49,5 +49,5 @@ class MLPClassifier(Classifier):
         self.head = nn.Linear(hidden, classes)
 
     def every_step(self, x: Tensor) -> Tensor:
-        """Logits (1, batch, 10): the whole image is one step."""
+        """Logits (1, batch, classes): the whole image is one step."""
         return torch.relu(self.head(torch.relu(self.hidden(x))))

@@ -1,6 +1,6 @@
-"""The engine that runs on NumPy: owns weights, but neither mathematics nor random numbers.
+"""The NumPy engine: owns the weights and the training images.
 
-Forward and backward are in `by_hand`, the update rules in `optimizers`, what is drawn in `drawing`.
+Forward and backward passes are in `by_hand`, update rules in `optimizers`, draws in `seeding`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from rowscan.training.engines.optimizers import OPTIMIZERS, Optimizer
 from rowscan.training.engines.seeding import draw_batches, initial_weights, is_trainable
 
 _DIGITS = 10
-_BELIEF_BATCH = 128  # a batch's gates over 28 steps then stay within a few megabytes
+_BELIEF_BATCH = 128  # keeps the gates of 28 steps within a few megabytes
 
 
 class NumpyEngine:
@@ -40,7 +40,7 @@ class NumpyEngine:
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
     ) -> None:
         """Take the training images, once, before the first step."""
-        # Put in reading order once and not at every step, and as bytes: a quarter of the memory.
+        # In reading order once, not at every step; as bytes, which take a quarter of the memory.
         self._sequences = self._read(images)
         self._labels = labels
 
@@ -49,7 +49,7 @@ class NumpyEngine:
         return draw_batches(self._recipe, len(self._labels), epoch)
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+        """One optimiser step; mean loss (nats) and number of correct answers before it."""
         x = self._pixels(self._sequences.take(batch, axis=0))
         loss, correct, gradients = self._gradients(self._weights, x, self._labels.take(batch))
         self._optimizer.update(self._trained, gradients, learning_rate)
@@ -58,12 +58,12 @@ class NumpyEngine:
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
+        """Probabilities after each step of the scan; the last ones are the answer."""
         belief = np.empty((len(images), len(self._scan), _DIGITS), np.float32)
         for start in range(0, len(images), _BELIEF_BATCH):
-            some = slice(start, start + _BELIEF_BATCH)
-            y = self._logits(self._weights, self._pixels(self._read(images[some])))
-            belief[some] = by_hand.softmax(y).swapaxes(0, 1)
+            part = slice(start, start + _BELIEF_BATCH)
+            y = self._logits(self._weights, self._pixels(self._read(images[part])))
+            belief[part] = by_hand.softmax(y).swapaxes(0, 1)
         return belief
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -74,33 +74,33 @@ class NumpyEngine:
         """Replace the weights; names and shapes must be those of `weights()`.
 
         Raises:
-            ModelError: they are not, or an array is not float32; nothing was changed.
+            ModelError: names, shapes or dtypes differ; nothing was changed.
         """
         _fill(self._weights, weights)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimiser's memory: all that a later step depends on."""
-        return self.weights() | {n: array.copy() for n, array in self._optimizer.memory.items()}
+        """Weights and optimiser state: everything that a later step depends on."""
+        return self.weights() | {n: array.copy() for n, array in self._optimizer.state.items()}
 
     def load_state(self, state: Arrays) -> None:
-        """Continue exactly where `state()` was taken.
+        """Restore what `state()` returned.
 
         Raises:
-            ModelError: names, shapes or dtypes are not those of `state()`; nothing was changed.
+            ModelError: names, shapes or dtypes differ; nothing was changed.
         """
-        _fill(self._weights | self._optimizer.memory, state)
+        _fill(self._weights | self._optimizer.state, state)
 
     def _read(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> UInt8[np.ndarray, "n time feature"]:
         n, height, width = images.shape
-        # Not [:, scan]: what that gives is strided in memory, and each batch would copy it all.
+        # [:, scan] would give a strided array, which each batch would copy as a whole.
         return images.reshape(n, height * width).take(self._scan, axis=1)
 
     def _pixels(
         self, sequences: UInt8[np.ndarray, "batch time feature"]
     ) -> Float32[np.ndarray, "time batch feature"]:
-        """What the network sees of each pixel, with time first."""
+        """The network's input, time first, scaled as the recipe says."""
         x = sequences.swapaxes(0, 1).astype(np.float32, order="C")
         if self._recipe.pixels != "raw":
             x /= 255
@@ -111,17 +111,17 @@ class NumpyEngine:
 
 
 def _keep_freed_memory() -> None:
-    """Spare each step of an LSTM a third of its time, where the C library is glibc.
+    """Save a third of the time of an LSTM step with glibc; elsewhere this does nothing.
 
-    A step needs some ten arrays of megabytes, and glibc hands such memory back to the system as
-    soon as it is free, to be asked for it again, page by page, in the next step. Once it has seen
-    a larger block be freed, it keeps all smaller ones. Elsewhere this does nothing.
+    A step allocates about ten arrays of megabytes. glibc returns such blocks to the system when
+    they are freed and maps them again, page by page, in the next step. Freeing one larger block
+    raises its threshold, so that smaller blocks are kept (M_MMAP_THRESHOLD in mallopt(3)).
     """
-    np.empty(31 * 2**20, np.uint8)  # glibc learns from blocks up to 32 MiB; none of it is touched
+    np.empty(31 * 2**20, np.uint8)  # the threshold adapts to blocks up to 32 MiB; no page is used
 
 
 def _fill(ours: Mapping[str, Shaped[np.ndarray, "..."]], theirs: Arrays) -> None:
-    """Copy their values into our arrays, all or nothing."""
+    """Copy values into our arrays: all, or none if something does not fit."""
     check_fit(ours, theirs)
     for name, array in ours.items():
         array[...] = theirs[name]

@@ -1,7 +1,7 @@
-"""What NumPy's random numbers decide, from a recipe's seed: first weights and order of the images.
+"""Initial weights and the order of batches, from a recipe's seed by NumPy's generator.
 
-The engine `torch` has its own way of drawing both, that of the published scripts, and comes here
-for what those scripts do not have.
+The torch engine draws both as the published scripts do, and uses this module only for what those
+scripts do not have. Augmentation has its own generators, see `torch.seeded_generator`.
 """
 
 import math
@@ -20,11 +20,11 @@ _DIGITS = 10
 
 
 def initial_weights(recipe: LSTMRecipe | MLPRecipe) -> Weights:
-    """The weights before the first step, drawn one after the other.
+    """The weights before the first step, drawn in the order of their names below.
 
     `glorot` is X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
-    neural networks", AISTATS 2010, equation 16, as TensorFlow 1 applies it to an LSTM: to the one
-    matrix (feature + hidden, 4 hidden) that takes input and output to all gates.
+    neural networks", AISTATS 2010, equation 16, as TensorFlow 1 applies it to an LSTM: with the
+    fans of its one kernel (feature + hidden, 4 hidden).
     """
     rng = np.random.default_rng([recipe.seed, 0])
     weights: Weights = {}
@@ -49,7 +49,7 @@ def initial_weights(recipe: LSTMRecipe | MLPRecipe) -> Weights:
 
 
 def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
-    """Change first weights, in place, by what the recipe says of the biases of an LSTM."""
+    """Add the forget bias to an LSTM's initial weights and zero untrained biases, in place."""
     if not isinstance(recipe, LSTMRecipe):
         return
     for name, value in weights.items():
@@ -60,38 +60,38 @@ def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
 
 
 def is_trainable(recipe: Recipe, name: str) -> bool:
-    """Whether a training changes the weights called so: one of two biases may stay zero."""
+    """Whether the weights of this name are trained: with `biases=1`, `bias_hh` stays zero."""
     one_bias = isinstance(recipe, LSTMRecipe) and recipe.biases == 1
     return not (one_bias and name.startswith("lstm.bias_hh"))
 
 
 def draw_batches(recipe: DigitRecipe, n: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-    """The batches of one epoch (from 0) of `n` images, as indices."""
+    """The batches of one epoch (from 0) as indices into `n` images."""
     size, steps = recipe.batch_size, recipe.steps_per_epoch
     rng = np.random.default_rng([recipe.seed, 1, epoch])
     if recipe.sampling == "replacement":
         for _ in range(steps or n // size):
             yield rng.integers(n, size=size)
     elif steps:
-        yield from _running_on(recipe, n, epoch)
+        yield from _contiguous_passes(recipe, n, epoch)
     else:
         shuffled = rng.permutation(n)
         for start in range(0, n, size):
             yield shuffled[start : start + size]
 
 
-def _running_on(recipe: Recipe, n: int, epoch: int) -> Int64[np.ndarray, "steps batch"]:
-    """An epoch's part of an endless row of shuffled passes with no gap between them."""
+def _contiguous_passes(recipe: Recipe, n: int, epoch: int) -> Int64[np.ndarray, "steps batch"]:
+    """Epoch `epoch` of an endless sequence of shuffled passes; a batch may span two passes."""
     length = recipe.steps_per_epoch * recipe.batch_size
     start = epoch * length
     passes = range(start // n, math.ceil((start + length) / n))
     shuffled = [np.random.default_rng([recipe.seed, 1, i]).permutation(n) for i in passes]
-    row = np.concatenate(shuffled)[start - passes.start * n :]
-    return row[:length].reshape(-1, recipe.batch_size)
+    indices = np.concatenate(shuffled)[start - passes.start * n :]
+    return indices[:length].reshape(-1, recipe.batch_size)
 
 
 def _shapes(recipe: LSTMRecipe | MLPRecipe) -> Mapping[str, tuple[tuple[int, ...], int]]:
-    """Shape of each of the weights, and the fan that bounds its first values, as torch has it."""
+    """Shape of each weight, and the fan that bounds its uniform initial values, as in torch."""
     feature, hidden = scan(recipe.scan).shape[1], recipe.hidden
     shapes: dict[str, tuple[tuple[int, ...], int]] = {}
     if isinstance(recipe, MLPRecipe):

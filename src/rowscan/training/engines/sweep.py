@@ -1,14 +1,33 @@
-"""The sweep network: an image read from all four sides by gated linear recurrences.
+"""The two networks that ship: gated linear recurrences that sweep over a grid of patches.
 
-The image is a grid of patches. In each layer four recurrences sweep over the grid, down its
-columns, up them, and along its rows from the left and from the right:
+A sweep is one recurrence along one axis of the grid, in one direction: a word of this project.
+This module owns the networks' arithmetic; `training.graph` writes the same steps as ONNX nodes.
 
-    h[t] = (1 - z[t]) h[t-1] + z[t] v[t]        h[-1] = 0
+Notation
+--------
+Shapes  (rows, columns, batch, width). σ logistic function, * elementwise, [ ] concatenation.
+p       a patch of 4 × 4 pixels, 0 to 1. A digit has 7 × 7 patches, a line 8 × (width / 4).
+P       position embedding (`place` among the weights): a vector for each patch of a digit; for
+        each row of patches of a line, which may have any width.
+E Z V O G H J   learned affine maps, each with a bias.
+k       a sweep of a layer: down, up, right, left. t: its steps, 7 for 28 pixels.
 
-where z (a gate, 0 to 1) and v (what is offered to the memory) are affine in the patch at t alone.
-So all matrix products of a layer are made for all patches at once, and only this line, elementwise,
-is sequential: 7 steps for 28 pixels in patches of 4. It is the minGRU of Feng et al., "Were RNNs
-All We Needed?" (2024), and in four directions the grid of ReNet (Visin et al., 2015).
+(1) x = E p + P                        patch embedding
+(2) u = LayerNorm(x)                   layer input, normalised
+(3) z_k = σ(Z_k u),  v_k = V_k u       gate and candidate of each sweep, affine in u alone
+(4) h[t] = (1 - z[t]) * h[t-1] + z[t] * v[t],  h[-1] = 0
+(5) x = x + O([h_1 … h_4] * silu(G u)) gated output and residual
+(6) y = H [LayerNorm(x)]               digit head: logits of all patches' vectors together
+(7) c = J [LayerNorm(x)]               line: the 8 patches of a column become one vector
+(8) y = H LayerNorm(layer(c))          (2) to (5) right and left; 2 steps × 11 classes per column
+
+Only (4) is sequential, and it is elementwise: all matrix products run over the whole grid at once.
+Two layers connect every patch with every other. The loss of (8) is CTC, class 0 its blank.
+
+(4) is the minGRU of Feng et al., "Were RNNs All We Needed?", 2024. Sweeps in four directions are
+from ReNet (Visin et al., 2015), where the horizontal ones read the output of the vertical ones;
+here all four read u. In an MDLSTM (Graves and Schmidhuber, "Offline Handwriting Recognition with
+Multidimensional Recurrent Neural Networks", 2008) one recurrence follows both axes at once.
 """
 
 import math
@@ -24,7 +43,7 @@ from rowscan.training.engines.networks import Classifier
 
 
 class SweepClassifier(Classifier):
-    """Patches, affine; sweep layers with residuals; one affine head over the whole grid."""
+    """The digit network: (1), layers of (2) to (5), (6)."""
 
     def __init__(self, features: int, steps: int, width: int, layers: int, classes: int) -> None:
         super().__init__()
@@ -36,19 +55,19 @@ class SweepClassifier(Classifier):
         self.head = nn.Linear(steps * width, classes)
 
     def forward(self, x: Float32[Tensor, "time n feature"]) -> Float32[Tensor, "n classes"]:
-        """Logits; the time of `x` runs over the patches, row by row."""
+        """Logits; `x` has the pixels of one patch per step, patches row by row."""
         x = self.embed(x).unflatten(0, (self.side, self.side)) + self.place[:, :, None]
         for layer in self.layers:
             x = layer(x)
         return self.head(self.norm(x).permute(2, 0, 1, 3).flatten(1))  # type: ignore[no-any-return]
 
     def every_step(self, x: Float32[Tensor, "time n feature"]) -> Float32[Tensor, "1 n classes"]:
-        """Logits; the whole grid is one step."""
+        """Logits, as one step: the network has no earlier answer."""
         return self(x)[None]  # type: ignore[no-any-return]
 
 
 class SweepLayer(nn.Module):
-    """x + W (h * silu(gate)), with h from four sweeps over the normalised x."""
+    """(2) to (5), for any set of directions."""
 
     def __init__(self, width: int, directions: Directions = DIRECTIONS) -> None:
         super().__init__()
@@ -60,7 +79,7 @@ class SweepLayer(nn.Module):
         self.out = nn.Linear(len(directions) * width, width)
 
     def forward(self, x: Float32[Tensor, "rows columns n width"]) -> Tensor:
-        """The same grid, every patch knowing of its row and its column."""
+        """The grid after one layer: each patch has seen its row and its column."""
         u = self.norm(x)
         h = [
             sweep(torch.sigmoid(z(u)), v(u), axis, backwards)
@@ -71,11 +90,7 @@ class SweepLayer(nn.Module):
 
 
 class SweepLineRecognizer(nn.Module):
-    """A line of ink to logits of a digit or none, two for each column of patches, for CTC.
-
-    Sweep layers over the grid of patches, as in the digit model; then what the patches of a column
-    know is joined, and one more layer sweeps to and fro along the line.
-    """
+    """The text line network: (1), layers of (2) to (5), (7), (8)."""
 
     def __init__(self, height: int, width: int, layers: int, joined: int) -> None:
         super().__init__()
@@ -90,7 +105,7 @@ class SweepLineRecognizer(nn.Module):
         self.head = nn.Linear(joined, STEPS_A_PATCH * CLASSES)
 
     def forward(self, ink: Float32[Tensor, "n height width"]) -> Float32[Tensor, "time n classes"]:
-        """Logits; `ink` is 0 to 1, its width a multiple of 4. Class 0 is none, digit d is d + 1."""
+        """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank, d + 1 digit d."""
         n, _, width = ink.shape
         columns = width // PATCH
         patches = ink.view(n, self.rows, PATCH, columns, PATCH).permute(1, 3, 0, 2, 4).flatten(3)
@@ -104,16 +119,16 @@ class SweepLineRecognizer(nn.Module):
 
 
 def sweep(z: Tensor, v: Tensor, axis: int, backwards: bool) -> Tensor:
-    """h[t] = (1 - z[t]) h[t-1] + z[t] v[t] along `axis`; `backwards` from its last step on."""
-    h: Tensor = _Sweep.apply(z, v, axis, backwards)  # type: ignore[no-untyped-call]
+    """(4) along `axis`, from its last step to its first if `backwards`; all shapes alike."""
+    h: Tensor = _SweepFunction.apply(z, v, axis, backwards)  # type: ignore[no-untyped-call]
     return h
 
 
-class _Sweep(torch.autograd.Function):
-    """The recurrence with its derivative by hand: as torch would differentiate it, in fewer passes.
+class _SweepFunction(torch.autograd.Function):
+    """(4) with its derivative by hand, which takes fewer passes over memory than autograd.
 
-    With g the gradient of h and G[t] = g[t] + (1 - z[t+1]) G[t+1] its sum over all that h[t] went
-    into: dv[t] = z[t] G[t] and dz[t] = (v[t] - h[t-1]) G[t].
+    Given g, the gradient of h: G[t] = g[t] + (1 - z[t+1]) G[t+1], which is the gradient by way of
+    all later steps; then dv[t] = z[t] G[t] and dz[t] = (v[t] - h[t-1]) G[t].
     """
 
     @staticmethod
@@ -124,7 +139,7 @@ class _Sweep(torch.autograd.Function):
         for t in range(1, len(hs)):
             torch.lerp(hs[t - 1], vs[t], zs[t], out=hs[t])
         ctx.save_for_backward(z, v, h)
-        ctx.way = axis, backwards  # type: ignore[attr-defined]
+        ctx.direction = axis, backwards  # type: ignore[attr-defined]
         return h
 
     @staticmethod
@@ -132,7 +147,7 @@ class _Sweep(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, v, h = ctx.saved_tensors  # type: ignore[attr-defined]
         dz, dv = torch.empty_like(z), torch.empty_like(v)
-        axis, backwards = ctx.way  # type: ignore[attr-defined]
+        axis, backwards = ctx.direction  # type: ignore[attr-defined]
         zs, vs, hs, gs, dzs, dvs = (_in_order(x, axis, backwards) for x in (z, v, h, grad, dz, dv))
         total = gs[-1]
         for t in range(len(zs) - 1, 0, -1):

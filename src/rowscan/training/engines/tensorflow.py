@@ -1,9 +1,8 @@
-"""The engine that runs on TensorFlow: owns TensorFlow 1's LSTM cell and its Adam, and no drawing.
+"""The TensorFlow engine: owns TensorFlow 1's LSTM cell and Adam.
 
-The cell is `BasicLSTMCell` of TensorFlow 1, which TensorFlow no longer has, written out: one kernel
-for input and output together, one bias, gates in the order i, j, f, o. Adam is TensorFlow's own
-operation of that time, `ApplyAdam`, which is still there. Weights are translated on their way in
-and out. First weights and the order of the images are drawn in `drawing`.
+The cell is TensorFlow 1's `BasicLSTMCell`, which current TensorFlow lacks: one kernel for input
+and output, one bias, gates in the order i, j, f, o. Adam is the op of that time, `ApplyAdam`.
+Weights are converted on loading and saving. Random draws are in `seeding`.
 """
 
 import os
@@ -23,24 +22,24 @@ from rowscan.training.engines.seeding import draw_batches, initial_weights
 
 
 @contextmanager
-def _notes_unheard() -> Iterator[None]:
-    """Keep from the terminal what TensorFlow's C++ notes while it is imported.
+def _stderr_muted() -> Iterator[None]:
+    """Mute standard error while TensorFlow's C++ code is imported.
 
-    It says twice that oneDNN is on, whatever log level it is given; to turn oneDNN off would keep
-    it quiet too, but a step takes a quarter longer then. An import that fails says so in Python.
+    It reports twice that oneDNN is on, whatever the log level. Turning oneDNN off would silence it
+    but makes a step a quarter slower. A failed import still raises in Python.
     """
-    terminal = os.dup(2)
+    stderr = os.dup(2)
     try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings, but no notes, later on either
-with _notes_unheard():
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings but no notes, later on too
+with _stderr_muted():
     import tensorflow as tf
 
 _DIGITS = 10
@@ -56,10 +55,10 @@ def basic_lstm_cell(
     bias: Float[tf.Tensor, " 4*hidden"],
     forget_bias: float,
 ) -> tuple[Float[tf.Tensor, "batch hidden"], Float[tf.Tensor, "batch hidden"]]:
-    """The output and the cell after one step of TensorFlow 1's `BasicLSTMCell`.
+    """One step of TensorFlow 1's `BasicLSTMCell`: the new output and cell.
 
     (i j f o) = [x h] kernel + bias; c' = c σ(f + forget_bias) + σ(i) tanh(j); h' = tanh(c') σ(o).
-    It is the LSTM of W. Zaremba, I. Sutskever and O. Vinyals, "Recurrent Neural Network
+    This is the LSTM of W. Zaremba, I. Sutskever and O. Vinyals, "Recurrent Neural Network
     Regularization", 2014, where j is g.
     """
     z = tf.nn.bias_add(tf.matmul(tf.concat([x, h], 1), kernel), bias)
@@ -69,7 +68,7 @@ def basic_lstm_cell(
 
 
 class TensorflowEngine:
-    """An LSTM in training on TensorFlow; see [`Engine`][rowscan.training.engines.interface]."""
+    """An LSTM trained with TensorFlow; an [`Engine`][rowscan.training.engines.interface]."""
 
     def __init__(self, recipe: LSTMRecipe) -> None:
         self._recipe = recipe
@@ -79,13 +78,13 @@ class TensorflowEngine:
         first = _to_tensorflow(initial_weights(recipe), recipe.forget_bias)
         with tf.device("CPU"):
             self._weights = {name: tf.Variable(value) for name, value in first.items()}
-            self._memory = {
+            self._slots = {
                 f"adam.{kind}.{name}": tf.Variable(np.zeros_like(value))
                 for kind in "mv"
                 for name, value in first.items()
             }
-            self._memory["adam.beta1_power"] = tf.Variable(np.float32(_BETA_1))
-            self._memory["adam.beta2_power"] = tf.Variable(np.float32(_BETA_2))
+            self._slots["adam.beta1_power"] = tf.Variable(np.float32(_BETA_1))
+            self._slots["adam.beta2_power"] = tf.Variable(np.float32(_BETA_2))
         sequences = tf.TensorSpec((None, *self._scan.shape), tf.uint8)
         labels, rate = tf.TensorSpec((None,), tf.uint8), tf.TensorSpec((), tf.float32)
         self._compiled_step = tf.function(
@@ -106,7 +105,7 @@ class TensorflowEngine:
         return draw_batches(self._recipe, len(self._labels), epoch)
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One step of Adam; the batch's mean loss (nats) and correct answers before it."""
+        """One step of Adam; mean loss (nats) and number of correct answers before it."""
         loss, correct = self._compiled_step(
             self._sequences.take(batch, axis=0), self._labels.take(batch), learning_rate
         )
@@ -115,14 +114,14 @@ class TensorflowEngine:
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
+        """Probabilities after each step of the scan; the last ones are the answer."""
         belief: np.ndarray = self._compiled_belief(self._read(images)).numpy()
         return belief
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies.
 
-        The forget bias, which the cell adds at run time, is part of the forget gate's bias here.
+        The forget gate's bias includes the forget bias, which the cell adds at run time.
         """
         return _from_tensorflow(_values(self._weights), self._recipe.forget_bias)
 
@@ -130,24 +129,24 @@ class TensorflowEngine:
         """Replace the weights; names and shapes must be those of `weights()`.
 
         Raises:
-            ModelError: they are not, or an array is not float32; nothing was changed.
+            ModelError: names, shapes or dtypes differ; nothing was changed.
         """
         check_fit(self.weights(), weights)
         for name, value in _to_tensorflow(weights, self._recipe.forget_bias).items():
             self._weights[name].assign(value)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The weights as TensorFlow has them, and the optimiser's memory."""
-        return _values(self._weights | self._memory)
+        """The weights in TensorFlow's layout, and the optimiser state."""
+        return _values(self._weights | self._slots)
 
     def load_state(self, state: Arrays) -> None:
-        """Continue exactly where `state()` was taken.
+        """Restore what `state()` returned.
 
         Raises:
-            ModelError: names, shapes or dtypes are not those of `state()`; nothing was changed.
+            ModelError: names, shapes or dtypes differ; nothing was changed.
         """
         check_fit(self.state(), state)
-        for name, variable in (self._weights | self._memory).items():
+        for name, variable in (self._weights | self._slots).items():
             variable.assign(state[name])
 
     def _step(
@@ -156,18 +155,18 @@ class TensorflowEngine:
         labels: UInt8[tf.Tensor, " batch"],
         learning_rate: Float32[tf.Tensor, ""],
     ) -> tuple[Float32[tf.Tensor, ""], Int64[tf.Tensor, ""]]:
-        """What TensorFlow compiles for `step`."""
+        """The compiled part of `step`."""
         with tf.GradientTape() as tape:
             logits = self._logits(self._outputs(sequences)[-1])
             each = tf.nn.softmax_cross_entropy_with_logits(tf.one_hot(labels, _DIGITS), logits)
             loss = tf.reduce_mean(each)
         gradients = tape.gradient(loss, self._weights)
-        powers = self._memory["adam.beta1_power"], self._memory["adam.beta2_power"]
+        powers = self._slots["adam.beta1_power"], self._slots["adam.beta2_power"]
         for name, variable in self._weights.items():
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
-                m=self._memory[f"adam.m.{name}"].handle,
-                v=self._memory[f"adam.v.{name}"].handle,
+                m=self._slots[f"adam.m.{name}"].handle,
+                v=self._slots[f"adam.v.{name}"].handle,
                 beta1_power=powers[0],
                 beta2_power=powers[1],
                 lr=learning_rate,
@@ -184,14 +183,14 @@ class TensorflowEngine:
     def _belief(
         self, sequences: UInt8[tf.Tensor, "batch time feature"]
     ) -> Float32[tf.Tensor, "batch time 10"]:
-        """What TensorFlow compiles for `belief`."""
+        """The compiled part of `belief`."""
         logits = [self._logits(h) for h in self._outputs(sequences)]
         return tf.nn.softmax(tf.stack(logits, 1))
 
     def _outputs(
         self, sequences: UInt8[tf.Tensor, "batch time feature"]
     ) -> list[Float32[tf.Tensor, "batch hidden"]]:
-        """The outputs of the topmost layer, one a step."""
+        """The outputs of the top layer, one per step."""
         outputs = tf.unstack(self._pixels(sequences), axis=1)
         for layer in range(self._recipe.layers):
             cell = partial(
@@ -212,7 +211,7 @@ class TensorflowEngine:
     def _pixels(
         self, sequences: UInt8[tf.Tensor, "batch time feature"]
     ) -> Float32[tf.Tensor, "batch time feature"]:
-        """What the network sees of each pixel."""
+        """The network's input, scaled as the recipe says."""
         x = tf.cast(sequences, tf.float32)
         if self._recipe.pixels == "raw":
             return x
@@ -226,19 +225,19 @@ class TensorflowEngine:
 
 
 def _to_tensorflow(weights: Arrays, forget_bias: float) -> dict[str, np.ndarray]:
-    """Weights in TensorFlow 1's layout: each affine map transposed, and one of each LSTM layer."""
-    theirs = {"head.kernel": weights["head.weight"].T, "head.bias": weights["head.bias"]}
+    """Weights in TensorFlow 1's layout: matrices transposed, one kernel and bias per LSTM layer."""
+    converted = {"head.kernel": weights["head.weight"].T, "head.bias": weights["head.bias"]}
     for layer in range(lstm_layers(weights)):
         w, u, b, d = (weights[name] for name in _names(layer))
         bias = b + d
         _forget_gate(bias)[...] -= forget_bias
-        theirs[f"lstm.kernel_l{layer}"] = _gates_swapped(np.concatenate([w, u], axis=1)).T
-        theirs[f"lstm.bias_l{layer}"] = _gates_swapped(bias)
-    return theirs
+        converted[f"lstm.kernel_l{layer}"] = _gates_swapped(np.concatenate([w, u], axis=1)).T
+        converted[f"lstm.bias_l{layer}"] = _gates_swapped(bias)
+    return converted
 
 
 def _from_tensorflow(theirs: Arrays, forget_bias: float) -> dict[str, np.ndarray]:
-    """The inverse of `_to_tensorflow`: of each layer's two biases the second is zero."""
+    """The inverse of `_to_tensorflow`; the second bias of each layer is zero."""
     weights: dict[str, np.ndarray] = {}
     for layer in range(sum(name.startswith("lstm.bias") for name in theirs)):
         kernel = _gates_swapped(theirs[f"lstm.kernel_l{layer}"].T)
@@ -258,13 +257,13 @@ def _names(layer: int) -> list[str]:
 
 
 def _gates_swapped(value: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-    """Rows in the order i, f, g, o to TensorFlow's i, j, f, o (j is g), and back; a copy."""
+    """A copy with rows i, f, g, o reordered to TensorFlow's i, j, f, o (j is g), or back."""
     i, f, g, o = np.split(value, 4)
     return np.concatenate([i, g, f, o])
 
 
 def _forget_gate(bias: Float32[np.ndarray, " gates"]) -> Float32[np.ndarray, " hidden"]:
-    """The forget gate's part of a bias in the order i, f, g, o; a view."""
+    """A view of the forget gate's part of a bias in the order i, f, g, o."""
     hidden = len(bias) // 4
     return bias[hidden : 2 * hidden]
 

@@ -1,9 +1,9 @@
-"""The engine that runs on PyTorch: owns modules, optimiser and torch's way of drawing numbers.
+"""The PyTorch engine: owns the module, the optimisers and torch's random draws.
 
-First weights and data order are drawn exactly as the published scripts draw them: one global
-generator, seeded once, gives the weights of the modules in the order of their making, and then two
-numbers an epoch to `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle).
-What those scripts do not have, Glorot's weights and epochs of a number of steps, is from `drawing`.
+Initial weights and batches are drawn exactly as in the published scripts: one global generator,
+seeded once, draws the weights of the modules in order of construction, then two numbers per epoch
+for `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle). What those scripts
+lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,16 +17,11 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
+from rowscan.training.engines import seeding
 from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.engines.muon import Muon
 from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
-from rowscan.training.engines.seeding import (
-    draw_batches,
-    initial_weights,
-    is_trainable,
-    set_lstm_biases,
-)
 from rowscan.training.engines.sweep import SweepClassifier
 from rowscan.training.synthesis.augmentation import as_ink, augment
 from rowscan.training.synthesis.negatives import draw_negatives
@@ -34,13 +29,13 @@ from rowscan.training.synthesis.negatives import draw_negatives
 R = TypeVar("R", bound=Recipe)
 DIGITS = 10
 NEGATIVE = DIGITS
-"""The answer of a network that has been shown what is no digit."""
-_ENDS = ("embed", "head")
-"""Layers that Muon is not for: the first and the last."""
+"""The class of negatives, in a network trained with them."""
+_NOT_FOR_MUON = ("embed", "head")
+"""The first and the last layer, which AdamW updates."""
 
 
 class TorchTrainer(Generic[R]):
-    """A module in training: its parameters, optimiser, and what a checkpoint keeps of both."""
+    """A module with its optimisers: gradient steps, weights and checkpoint state."""
 
     def __init__(self, recipe: R, network: nn.Module, device: str) -> None:
         self.recipe = recipe
@@ -49,28 +44,28 @@ class TorchTrainer(Generic[R]):
         network.to(self.device)
         self._parameters = dict(network.named_parameters())
         if isinstance(recipe, LSTMRecipe) and recipe.init == "glorot":
-            self.load_weights(initial_weights(recipe))
+            self.load_weights(seeding.initial_weights(recipe))
         else:
-            set_lstm_biases(recipe, weights := self.weights())
+            seeding.set_lstm_biases(recipe, weights := self.weights())
             self.load_weights(weights)
         for name, parameter in self._parameters.items():
-            parameter.requires_grad_(is_trainable(recipe, name))
+            parameter.requires_grad_(seeding.is_trainable(recipe, name))
         trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
         self._optimizers = _optimizers(recipe, trained)
 
     def backward_and_step(
         self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
     ) -> tuple[float, int]:
-        """One step of the optimiser down the loss.
+        """Backpropagate, sum gradients over all ranks, clip, and take one optimiser step.
 
         Args:
-            loss: mean over this process's share of the batch, and
-            correct: answers in it.
-            share: how much of the batch this is; 1 where there is one process.
+            loss: mean loss over this rank's shard of the batch.
+            correct: number of correct answers in the shard.
+            share: size of the shard over that of the batch; 1 with one process.
             learning_rate: step size.
 
         Returns:
-            The same of the whole batch.
+            Loss and correct answers of the whole batch.
         """
         for optimizer in self._optimizers:
             optimizer.zero_grad()
@@ -79,13 +74,13 @@ class TorchTrainer(Generic[R]):
         if share > 0:
             loss.backward()  # type: ignore[no-untyped-call]
         if self.group.world_size > 1:
-            said = torch.stack([loss.detach(), correct.detach().float()])
+            figures = torch.stack([loss.detach(), correct.detach().float()])
             trained = [p for p in self._parameters.values() if p.requires_grad]
             for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            self.group.all_reduce([said, *(p.grad for p in trained if p.grad is not None)])
-            loss, correct = said.unbind()
+            self.group.all_reduce([figures, *(p.grad for p in trained if p.grad is not None)])
+            loss, correct = figures.unbind()
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
         for optimizer in self._optimizers:
@@ -102,7 +97,7 @@ class TorchTrainer(Generic[R]):
         """Replace the weights.
 
         Raises:
-            ModelError: names or shapes are not those of this network.
+            ModelError: names or shapes differ from those of this network.
         """
         shapes = {name: tuple(value.shape) for name, value in self._parameters.items()}
         given = {name: value.shape for name, value in weights.items()}
@@ -116,17 +111,17 @@ class TorchTrainer(Generic[R]):
                 parameter.copy_(torch.from_numpy(np.array(weights[name])))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights, and the optimiser's memory under `optimizer.NAME.KEY`."""
-        memory = {
+        """Weights, and the optimiser state as `optimizer.NAME.KEY`."""
+        optimizer_state = {
             f"optimizer.{name}.{key}": _copy(value)
             for name, parameter in self._parameters.items()
             for optimizer in self._optimizers
             for key, value in optimizer.state.get(parameter, {}).items()
         }
-        return self.weights() | memory
+        return self.weights() | optimizer_state
 
     def load_state(self, state: Arrays) -> None:
-        """Continue exactly where `state()` was taken."""
+        """Restore what `state()` returned."""
         self.load_weights({name: state[name] for name in self._parameters})
         names = {parameter: name for name, parameter in self._parameters.items()}
         for optimizer in self._optimizers:
@@ -140,7 +135,7 @@ class TorchTrainer(Generic[R]):
 
 
 class TorchEngine(TorchTrainer[DigitRecipe]):
-    """A network of a recipe in training on PyTorch; see `engines.interface`."""
+    """A digit network trained with PyTorch; an [`Engine`][rowscan.training.engines.interface]."""
 
     def __init__(
         self,
@@ -149,15 +144,15 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         *,
         network: Callable[[], Classifier] | None = None,
     ) -> None:
-        """Draw the first weights.
+        """Draw the initial weights.
 
         Args:
             recipe: what to train.
             device: `auto`, `cpu`, `cuda` or `mps`.
-            network: makes another network than the recipe names, to be compared with it.
+            network: builds another network instead of the recipe's, for comparisons.
         """
         self._scan = torch.from_numpy(np.array(scan(recipe.scan)))
-        self._draws = recipe.augmentation != "none" or recipe.negatives > 0
+        self._augments = recipe.augmentation != "none" or recipe.negatives > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = network() if network else _network(recipe, *self._scan.shape)
@@ -170,23 +165,23 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
     ) -> None:
-        """Take the images; those that no step will change go to the device in reading order."""
+        """Take the images. Without augmentation they go to the device now, in reading order."""
         self._images = torch.from_numpy(images.copy())
         self._labels = torch.from_numpy(labels.astype(np.int64))
-        if not self._draws:
+        if not self._augments:
             self._sequences = self._in_reading_order(self._images)
             self._labels = self._labels.to(self.device)
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-        """The batches of one epoch, drawn as `DataLoader(shuffle=True)` draws them."""
+        """The batches of one epoch, in the order of `DataLoader(shuffle=True)`."""
         n, size = len(self._images), self.recipe.batch_size
         if self.recipe.steps_per_epoch:
-            yield from draw_batches(self.recipe, n, epoch)
+            yield from seeding.draw_batches(self.recipe, n, epoch)
             return
         generator = torch.Generator()
         generator.set_state(self._generator_state)
         for _ in range(epoch + 1):
-            _draw_seed(generator)  # DataLoader's base seed, for workers that nobody starts
+            _draw_seed(generator)  # DataLoader's base seed, for its workers
             shuffle_seed = _draw_seed(generator)
         generator.manual_seed(shuffle_seed)
         if self.recipe.sampling == "shuffle":
@@ -197,25 +192,25 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
                 yield torch.randint(n, (size,), generator=generator).numpy()
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
-        x, labels = self._drawn(batch) if self._draws else self._as_stored(batch)
-        mine = self.group.shard(len(labels))
-        share = (mine.stop - mine.start) / len(labels)
+        """One optimiser step; mean loss (nats) and number of correct answers before it."""
+        x, labels = self._augmented(batch) if self._augments else self._stored(batch)
+        shard = self.group.shard(len(labels))
+        share = (shard.stop - shard.start) / len(labels)
         loss = correct = torch.zeros((), device=self.device)
         if share:
-            x, labels = x[:, mine], labels[mine]
+            x, labels = x[:, shard], labels[shard]
             logits = self.network(x)
             loss = nn.functional.cross_entropy(logits, labels)
-            digits = slice(max(0, len(batch) - mine.start))
+            digits = slice(max(0, len(batch) - shard.start))
             correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
         return self.backward_and_step(loss, correct, share, learning_rate)
 
-    def _as_stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+    def _stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
         return self._inputs(self._sequences[index]), self._labels[index]
 
-    def _drawn(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
-        """The batch augmented, and what is no digit behind it. Depends on nothing but the batch."""
+    def _augmented(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+        """The augmented batch, followed by negatives; a function of seed and batch alone."""
         generator = seeded_generator(self.recipe.seed, *batch.tolist())
         index = torch.from_numpy(batch)
         images, labels = self._images[index], self._labels[index]
@@ -231,11 +226,11 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
+        """Probabilities after each step; that of a negative is spread evenly over the digits."""
         pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
         probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
-        digits, none = probabilities.tensor_split([DIGITS], -1)
-        digits = digits + none.sum(-1, keepdim=True) / DIGITS
+        digits, negative = probabilities.tensor_split([DIGITS], -1)
+        digits = digits + negative.sum(-1, keepdim=True) / DIGITS
         belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()
         return belief
 
@@ -243,7 +238,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         return images.flatten(1)[:, self._scan.flatten()].to(self.device)
 
     def _inputs(self, sequences: Tensor) -> Tensor:
-        """What the network sees, float32 (time, batch, feature), of levels 0 to 255."""
+        """The network's input, float32 (time, batch, feature), from grey levels 0 to 255."""
         x = sequences.view(len(sequences), *self._scan.shape).transpose(0, 1).float()
         if self.recipe.pixels == "raw":
             return x
@@ -275,7 +270,7 @@ def _optimizers(
 ) -> tuple[torch.optim.Optimizer, ...]:
     rate, parameters = recipe.learning_rate, list(named.values())
     if recipe.optimizer == "muon":
-        hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_ENDS)}
+        hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_NOT_FOR_MUON)}
         muon = Muon(hidden.values(), rate, recipe.weight_decay)
         return muon, _adamw(recipe, [p for name, p in named.items() if name not in hidden])
     if recipe.optimizer == "adamw":
@@ -302,15 +297,15 @@ def _device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(device for device, there in available.items() if there))
+        return torch.device(next(device for device, found in available.items() if found))
     if not available.get(name, False):
-        there = ", ".join(device for device, there in available.items() if there)
-        raise UsageError(f"device {name!r} is not available here; there is: {there}")
+        there = ", ".join(device for device, found in available.items() if found)
+        raise UsageError(f"device {name!r} is not available; expected one of: {there}")
     return torch.device(name)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:
-    """A generator of torch whose row of random numbers these numbers decide."""
+    """A torch generator seeded with a sequence of numbers, by NumPy's `SeedSequence`."""
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
 

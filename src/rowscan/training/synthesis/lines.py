@@ -116,10 +116,7 @@ class _Writers:
 
 
 def compose(
-    n: int,
-    images: UInt8[Tensor, "m 28 28"],
-    labels: Int64[Tensor, " m"],
-    g: Generator,
+    n: int, images: UInt8[Tensor, "m 28 28"], labels: Int64[Tensor, " m"], g: Generator
 ) -> LineBatch:
     """`n` random lines of similar length, each by another writer.
 

@@ -160,12 +160,7 @@ def _two_digits(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     )
 
 
-def _scaled(
-    ink: Ink,
-    scale: torch.Tensor,
-    right: torch.Tensor,
-    down: torch.Tensor,
-) -> Ink:
+def _scaled(ink: Ink, scale: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> Ink:
     zero = torch.zeros_like(scale)
     # Positions in the source for those in the result, both -1 to 1.
     rows = [1 / scale, zero, -2 * right / SIZE / scale, zero, 1 / scale, -2 * down / SIZE / scale]
