@@ -24,7 +24,9 @@ import torch
 import rowscan
 from rowscan.datasets.digits import load_test_digits
 from rowscan.datasets.labelled import has_labels, load_labels
-from rowscan.metrics import NumberResult, score_numbers
+from rowscan.evaluation import score_pictures
+from rowscan.io.pictures import Source
+from rowscan.metrics import NumberResult
 from rowscan.reader import Reader
 from rowscan.training.runs import environment
 from rowscan.training.synthesis.lines import compose
@@ -56,20 +58,14 @@ def main() -> None:
 
 
 def score(reader: Reader, path: str) -> NumberResult:
-    """Read what lies at a path and compare."""
+    """Read labelled pictures, single digits too, as pages; compare the texts with the labels."""
+    pictures: list[tuple[Source, str]]
     if has_labels(path):
-        readings = [(reader.read(picture.path), picture.label) for picture in load_labels(path)]
+        pictures = [(picture.path, picture.label) for picture in load_labels(path)]
     else:
         split = load_test_digits(path, normalise=False)
-        readings = [
-            (reader.read(image), str(label))
-            for image, label in zip(split.images, split.labels, strict=True)
-        ]
-    return score_numbers(
-        [reading.text for reading, _ in readings],
-        [label for _, label in readings],
-        [reading.confidence for reading, _ in readings],
-    )
+        pictures = [(i, str(label)) for i, label in zip(split.images, split.labels, strict=True)]
+    return score_pictures(reader, pictures, path)
 
 
 def measure_speed(folder: Path) -> None:

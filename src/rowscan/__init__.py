@@ -25,26 +25,6 @@ if TYPE_CHECKING:
     from rowscan.segmentation.digit import normalise_digit
     from rowscan.training.loop import train
 
-_HOMES = {
-    "rowscan.datasets.digits": ("load_digits",),
-    "rowscan.errors": (
-        "DataError",
-        "MissingExtraError",
-        "ModelError",
-        "OutputError",
-        "RowscanError",
-        "UsageError",
-    ),
-    "rowscan.evaluation": ("evaluate",),
-    "rowscan.explanation": ("explain",),
-    "rowscan.io.pictures": ("open_image",),
-    "rowscan.reader": ("Reader", "read"),
-    "rowscan.reading": ("Reading",),
-    "rowscan.segmentation.digit": ("normalise_digit",),
-    "rowscan.training.loop": ("train",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "DataError",
     "MissingExtraError",
@@ -65,16 +45,30 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "Reader": "reader",
+    "Reading": "reading",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "load_digits": "datasets.digits",
+    "normalise_digit": "segmentation.digit",
+    "open_image": "io.pictures",
+    "read": "reader",
+    "train": "training.loop",
+}
+"""The modules of the public names; all others are errors."""
+
+
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
-    if name not in _HOME_OF:
+    if name not in __all__:
         raise AttributeError(f"module 'rowscan' has no attribute {name!r}")
     from importlib import import_module
 
     from rowscan.errors import requires
 
     with requires("train", f"rowscan.{name}"):
-        return getattr(import_module(_HOME_OF[name]), name)
+        return getattr(import_module(f"rowscan.{_HOMES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:
