@@ -73,14 +73,14 @@ def test_the_shipped_recipe_has_under_a_million_weights() -> None:
 
 
 @pytest.mark.parametrize("key", ["optimizer", "clip", "augmentation", "negatives"])
-def test_what_only_torch_does_is_refused_elsewhere_rather_than_left_out(key: str) -> None:
+def test_settings_for_torch_alone_are_rejected_by_other_engines(key: str) -> None:
     values = {"engine": "numpy", key: getattr(find("sweep", SweepRecipe), key)}
     with pytest.raises(UsageError, match=f"{key}.* needs engine=torch"):
         change(find("lstm-rows"), values)
 
 
-def test_a_training_depends_on_its_batches_alone() -> None:
-    """So that it can be resumed anywhere: what is drawn for a batch is no state of the engine."""
+def test_augmentation_depends_on_the_batch_alone() -> None:
+    """The random draws for a batch are not state of the engine, so a training can be resumed anywhere."""
     images = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     labels = RNG.integers(0, 10, 60, dtype=np.uint8)
     batches = [RNG.permutation(60)[:20] for _ in range(4)]
