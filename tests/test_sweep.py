@@ -80,7 +80,7 @@ def test_settings_for_torch_alone_are_rejected_by_other_engines(key: str) -> Non
 
 
 def test_augmentation_depends_on_the_batch_alone() -> None:
-    """The random draws for a batch are not state of the engine, so a training can be resumed anywhere."""
+    """Random draws are no state of the engine, so a training can be resumed anywhere."""
     images = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     labels = RNG.integers(0, 10, 60, dtype=np.uint8)
     batches = [RNG.permutation(60)[:20] for _ in range(4)]
