@@ -86,7 +86,7 @@ def check_against_torch(
 
 @settings(max_examples=60, deadline=None)
 @given(shape=st.tuples(size, size, size), hidden=size, layers=st.integers(1, 3), seed=seeds)
-def test_the_lstm_is_that_of_torch(
+def test_lstm_matches_torch(
     shape: tuple[int, int, int], hidden: int, layers: int, seed: int
 ) -> None:
     check_against_torch(
@@ -99,7 +99,7 @@ def test_the_lstm_is_that_of_torch(
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_lstm_is_that_of_torch_at_its_real_size(layers: int) -> None:
+def test_lstm_matches_torch_at_full_size(layers: int) -> None:
     check_against_torch(
         Recurrent(28, 64, layers),
         by_hand.lstm_logits,
@@ -111,7 +111,7 @@ def test_the_lstm_is_that_of_torch_at_its_real_size(layers: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(batch=size, feature=size, hidden=size, seed=seeds)
-def test_the_perceptron_is_that_of_torch(batch: int, feature: int, hidden: int, seed: int) -> None:
+def test_mlp_matches_torch(batch: int, feature: int, hidden: int, seed: int) -> None:
     check_against_torch(
         Perceptron(feature, hidden),
         by_hand.mlp_logits,
@@ -129,7 +129,7 @@ def test_the_perceptron_is_that_of_torch(batch: int, feature: int, hidden: int, 
     ],
     ids=["lstm", "mlp"],
 )
-def test_gradients_are_the_central_differences_of_the_loss(
+def test_gradients_match_central_differences(
     network: nn.Module,
     gradients: Callable[[Arrays, np.ndarray, np.ndarray], tuple[float, int, Gradients]],
     time: int,
@@ -141,20 +141,20 @@ def test_gradients_are_the_central_differences_of_the_loss(
     step = 1e-5
     for name, w in weights.items():
         differences = np.empty_like(w)
-        for place in np.ndindex(w.shape):
-            kept = w[place]
-            w[place] = kept + step
+        for index in np.ndindex(w.shape):
+            kept = w[index]
+            w[index] = kept + step
             above = gradients(weights, x, labels)[0]
-            w[place] = kept - step
+            w[index] = kept - step
             below = gradients(weights, x, labels)[0]
-            w[place] = kept
-            differences[place] = (above - below) / (2 * step)
+            w[index] = kept
+            differences[index] = (above - below) / (2 * step)
         np.testing.assert_allclose(found[name], differences, atol=1e-9, err_msg=name)
-        assert np.abs(differences).max() > 1e-3  # a check of zeros against zeros would be none
+        assert np.abs(differences).max() > 1e-3  # zeros against zeros would prove nothing
 
 
 def hand_worked_perceptron() -> tuple[Arrays, np.ndarray]:
-    """2-2-2, one image, chosen so that every number below can be had with pencil and paper.
+    """2-2-2, one image, chosen so that pencil and paper give every number below.
 
     x = (1, 2); W = (1 0; 1 -1), b = 0:           a = (1, -1),        h = (1, 0)
     V = (ln 6, 5; 0, 7), d = (0, ln 2):           s = (ln 6, ln 2) = y
@@ -169,7 +169,7 @@ def hand_worked_perceptron() -> tuple[Arrays, np.ndarray]:
     return weights, np.array([[[1.0, 2.0]]])
 
 
-def test_a_perceptron_worked_by_hand() -> None:
+def test_mlp_worked_by_hand() -> None:
     """Label 1: L = -ln 1/4; d_s = p - (0, 1) = (3/4, -3/4), as both s are positive.
 
     d_V = d_sᵀ h = (3/4, 0; -3/4, 0); d_h = d_s V = (3/4 ln 6, 15/4 - 21/4)
@@ -189,7 +189,7 @@ def test_a_perceptron_worked_by_hand() -> None:
     np.testing.assert_allclose(found["head.bias"], [0.75, -0.75], atol=EXACT)
 
 
-def test_a_logit_below_zero_no_longer_learns() -> None:
+def test_a_negative_logit_has_no_gradient() -> None:
     """The published second ReLU: with d = (0, -1), y = (ln 6, 0) and p = (6/7, 1/7)."""
     weights, x = hand_worked_perceptron()
     weights["head.bias"] = np.array([0.0, -1.0])
@@ -198,7 +198,7 @@ def test_a_logit_below_zero_no_longer_learns() -> None:
     np.testing.assert_allclose(found["head.bias"], [6 / 7, 0], atol=EXACT)
 
 
-def test_an_lstm_worked_by_hand() -> None:
+def test_lstm_worked_by_hand() -> None:
     """One unit, two steps, x = (ln 2, ln 3), which only the candidate g sees; U is 0.
 
     σ(ln 3) = 3/4, σ(-ln 3) = 1/4, σ(0) = 1/2; tanh(ln 2) = 3/5, tanh(ln 3) = 4/5.
@@ -228,12 +228,12 @@ def test_an_lstm_worked_by_hand() -> None:
     assert correct == 1
     d_h = p0 - 1
     d_c2 = d_h * 0.5 * (1 - math.tanh(57 / 80) ** 2)
-    d_c1 = d_c2 / 4  # by way of f alone: U is 0
+    d_c1 = d_c2 / 4  # through f only: U is 0
     expected = [
         (d_c2 * 4 / 5 + d_c1 * 3 / 5) * 3 / 16,  # i (1 - i) = 3/16
         (d_c2 * 9 / 20 + d_c1 * 0) * 3 / 16,  # before the first step the cell is 0
         (d_c2 * 9 / 25 + d_c1 * 16 / 25) * 3 / 4,  # 1 - g² = 9/25 and 16/25
-        d_h * math.tanh(57 / 80) / 4,  # o (1 - o) = 1/4; no loss comes to the first h
+        d_h * math.tanh(57 / 80) / 4,  # o (1 - o) = 1/4; the first h has no loss
     ]
     np.testing.assert_allclose(found["lstm.bias_ih_l0"], expected, atol=EXACT)
     np.testing.assert_allclose(found["lstm.bias_hh_l0"], expected, atol=EXACT)
@@ -241,7 +241,7 @@ def test_an_lstm_worked_by_hand() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(batch=st.integers(2, 6), seed=seeds)
-def test_the_gradient_of_a_batch_is_the_mean_over_its_images(batch: int, seed: int) -> None:
+def test_batch_gradient_is_the_mean_over_images(batch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = {n: rng.normal(size=w.shape) for n, w in arrays(Recurrent(3, 4, 2)).items()}
     x, labels = rng.normal(size=(5, batch, 3)), rng.integers(10, size=batch)
@@ -257,7 +257,7 @@ def test_the_gradient_of_a_batch_is_the_mean_over_its_images(batch: int, seed: i
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_numbers_of_any_size_give_no_warning_and_the_right_limits(dtype: type[np.floating]) -> None:
+def test_extreme_values_neither_overflow_nor_warn(dtype: type[np.floating]) -> None:
     """Warnings are errors here; exp(1e4) would overflow in both dtypes."""
     y = np.zeros((2, 10), dtype)
     y[0, 3], y[1, 3] = 1e4, -1e4
@@ -272,12 +272,12 @@ def test_numbers_of_any_size_give_no_warning_and_the_right_limits(dtype: type[np
     }
     weights["head.weight"] = np.eye(10, 1, dtype=dtype)
     weights["head.bias"] = np.zeros(10, dtype)
-    shut = {"lstm.bias_ih_l0": np.array([-1e6, -1e6, -1e6, -1e6], dtype)}
+    closed = {"lstm.bias_ih_l0": np.array([-1e6, -1e6, -1e6, -1e6], dtype)}
     x = np.ones((3, 1, 2), dtype)
-    # All gates open: the cell counts its steps, 1, 2, 3. All gates shut: it stays empty.
+    # All gates open: the cell counts its steps, 1, 2, 3. All gates closed: it stays 0.
     counted = by_hand.lstm_logits(weights, x)[:, 0, 0]
     np.testing.assert_allclose(counted, np.tanh([1, 2, 3]), rtol=1e-6)
-    np.testing.assert_array_equal(by_hand.lstm_logits(weights | shut, x), 0)
+    np.testing.assert_array_equal(by_hand.lstm_logits(weights | closed, x), 0)
     assert all(
         g.dtype == dtype for g in by_hand.lstm_gradients(weights, x, np.array([3]))[2].values()
     )

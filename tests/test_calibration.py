@@ -37,8 +37,10 @@ def loss(engine: Engine, held_out: Split) -> float:
     return score_digits(predict_proba(engine, held_out.images), held_out.labels).nll
 
 
-def test_how_sure_a_network_was_does_not_matter_afterwards(tiny: Path, held_out: Split) -> None:
-    """Whatever the scale of the logits, the same temperature-free best is found."""
+def test_calibration_does_not_depend_on_the_scale_of_the_logits(
+    tiny: Path, held_out: Split
+) -> None:
+    """The calibrated probabilities are the same for every initial scale."""
     answers = []
     for sharpness in (0.7, 1.0, 2.5):
         engine = trained(tiny, sharpness)
@@ -53,8 +55,8 @@ def test_how_sure_a_network_was_does_not_matter_afterwards(tiny: Path, held_out:
     np.testing.assert_allclose(answers[2], answers[0], atol=5e-3)
 
 
-def test_the_last_answer_becomes_as_rare_as_it_is_in_use(tiny: Path, held_out: Split) -> None:
-    """Bayes' rule on the probabilities, whatever the temperature."""
+def test_prior_ratio_rescales_the_last_class(tiny: Path, held_out: Split) -> None:
+    """Bayes' rule on the probabilities, at any temperature."""
     engine = trained(tiny, 1.0)
     record = calibrate(engine, functools.partial(loss, engine, held_out), prior_ratio=0.25)
     after = predict_proba(engine, held_out.images)
@@ -67,7 +69,7 @@ def test_the_last_answer_becomes_as_rare_as_it_is_in_use(tiny: Path, held_out: S
     assert record["no_digit_odds"] == 0.25
 
 
-def test_a_blind_guesser_becomes_unsure(held_out: Split) -> None:
+def test_a_random_network_becomes_unsure(held_out: Split) -> None:
     engine = create(change(find("lstm-rows", LSTMRecipe), {"hidden": 8, "engine": "numpy"}))
     rng = np.random.default_rng(1)
     weights = engine.weights()

@@ -1,4 +1,4 @@
-"""One training on several processes: the same as on one, and an end that can be gone on from."""
+"""Training on several processes gives the result of one, and can be resumed after a failure."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "lstm-rows": {"hidden": 12},
     "sweep": {"hidden": 8, "layers": 1, "batch_size": 21},
     "line": {"hidden": 8, "layers": 1, "batch_size": 7},
-    "mlp": {"batch_size": 1},  # one of two processes has nothing to do
+    "mlp": {"batch_size": 1},  # one of two ranks has an empty shard
 }
 
 
@@ -54,7 +54,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.ndarray]:
-    """In one process, or with the others that have been joined."""
+    """In one process, or with the others of the process group."""
     recipe = recipe_of(name)
     engine: Trainer
     if isinstance(recipe, LineRecipe):
@@ -80,14 +80,14 @@ if __name__ == "__main__":
 
 
 @given(st.integers(0, 1000), st.integers(1, 64))
-def test_shares_are_all_of_a_batch_and_about_equal(n: int, world: int) -> None:
-    shares = [ProcessGroup(rank, world).shard(n) for rank in range(world)]
-    assert [i for share in shares for i in range(n)[share]] == list(range(n))
-    sizes = [share.stop - share.start for share in shares]
+def test_shards_cover_a_batch_evenly(n: int, world: int) -> None:
+    shards = [ProcessGroup(rank, world).shard(n) for rank in range(world)]
+    assert [i for shard in shards for i in range(n)[shard]] == list(range(n))
+    sizes = [shard.stop - shard.start for shard in shards]
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchrun_the_group_has_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group("auto") as group:
         assert group == current_group() == ProcessGroup(0, 1)
@@ -95,7 +95,7 @@ def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_two_processes_take_the_steps_of_one(name: str, tiny: Path, tmp_path: Path) -> None:
+def test_two_processes_take_the_same_steps_as_one(name: str, tiny: Path, tmp_path: Path) -> None:
     finish(torchrun(2, __file__, name, tiny, tmp_path / "found", cwd=tmp_path))
     expected = weights_after_steps(name, tiny)
     for rank in range(2):
@@ -106,7 +106,7 @@ def test_two_processes_take_the_steps_of_one(name: str, tiny: Path, tmp_path: Pa
 
 
 COMMAND = ["-m", "rowscan", "train", "lstm-rows", "--data", "DATA", "--output", "run"]
-# At the recipe's learning rate of 0.01 rounding alone grows to 2e-4 on such easy images.
+# At the recipe's learning rate of 0.01, rounding errors grow to 2e-4 on such easy images.
 HUNDRED = ["--set", "steps_per_epoch=50", "--epochs", "2", "--set", "learning_rate=0.001"]
 
 
@@ -122,15 +122,13 @@ def test_a_hundred_steps_on_two_processes_give_the_weights_of_one(
         cwd = tmp_path / str(processes)
         cwd.mkdir()
         out = finish(torchrun(processes, *command(tiny, *HUNDRED), cwd=cwd))
-        assert out.count("accuracy") == 1  # one of them prints
+        assert out.count("accuracy") == 1  # rank 0 alone prints
         found.append(load_file(cwd / "run" / "weights.safetensors"))
     for key, value in found[0].items():
         np.testing.assert_allclose(found[1][key], value, atol=1e-4, rtol=0, err_msg=key)
 
 
-def test_a_process_that_dies_ends_the_training_which_others_go_on_with(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_path: Path) -> None:
     long = ["--set", "steps_per_epoch=3000", "--epochs", "2", "--set", "hidden=16"]
     process = torchrun(2, *command(tiny, *long), cwd=tmp_path)
     run = tmp_path / "run"
@@ -168,7 +166,7 @@ def test_a_process_that_dies_ends_the_training_which_others_go_on_with(
         ("lstm-rowz", "unknown recipe 'lstm-rowz'"),
     ],
 )
-def test_what_cannot_be_trained_is_said_once(
+def test_usage_errors_are_reported_once(
     recipe: str, reason: str, tiny: Path, tmp_path: Path
 ) -> None:
     process = torchrun(2, "-m", "rowscan", "train", recipe, "--data", tiny, cwd=tmp_path)

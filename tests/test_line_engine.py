@@ -1,4 +1,4 @@
-"""The engine of the line model: what it draws, how it learns, and its network's model file."""
+"""The engine of the line model: batches, learning, and the model file of its network."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def engine() -> LineEngine:
     return made
 
 
-def test_no_line_is_numbered_twice() -> None:
+def test_line_numbers_are_unique() -> None:
     numbers = np.concatenate([batch for epoch in (1, 0, 2) for batch in engine().order(epoch)])
     np.testing.assert_array_equal(np.sort(numbers), np.arange(3 * 5 * 8))
 
 
-def test_a_step_depends_on_its_batch_and_the_state_alone() -> None:
+def test_a_step_depends_on_batch_and_state_only() -> None:
     whole, first, second = engine(), engine(), engine()
     batches = [*whole.order(0)]
     losses = [whole.step(batch, 0.01) for batch in batches]
@@ -47,7 +47,7 @@ def test_a_step_depends_on_its_batch_and_the_state_alone() -> None:
     assert [second.step(batch, 0.01) for batch in batches[2:]] == losses[2:]
 
 
-def test_the_loss_is_minus_the_log_of_the_text_s_probability() -> None:
+def test_the_loss_is_minus_the_log_probability_of_the_text() -> None:
     made = engine()
     lines = next(held_out(IMAGES, LABELS, seed=3))
     probabilities, mean = made.read(lines)
@@ -58,21 +58,21 @@ def test_the_loss_is_minus_the_log_of_the_text_s_probability() -> None:
     assert mean == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_lines_to_be_examined_are_always_the_same_and_never_trained_on() -> None:
+def test_held_out_lines_are_reproducible() -> None:
     first, again = next(held_out(IMAGES, LABELS, seed=3)), next(held_out(IMAGES, LABELS, seed=3))
     assert torch.equal(first.ink, again.ink)
     other = next(held_out(IMAGES, LABELS, seed=4))
     assert first.labels != other.labels
 
 
-def test_exact_lines_are_counted_to_the_end_of_each() -> None:
+def test_exact_lines_are_counted_up_to_their_width() -> None:
     path = [0, 5, 5, 0, 5, 1, 1, 0, 3, 3]
     rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(3, 1)
     lines = LineBatch(torch.zeros(3, 32, 20), (20, 8, 20), ((4, 4, 0, 2), (4,), (4,)))
     assert exact(rows, lines) == 2
 
 
-def test_it_learns_to_read_one_line() -> None:
+def test_it_overfits_one_batch() -> None:
     made = engine()
     batches = held_out(IMAGES, LABELS, seed=5)
     lines = next(lines for lines in batches if max(map(len, lines.labels)) == 3)

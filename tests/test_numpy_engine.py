@@ -46,8 +46,8 @@ def engine_of(**values: Any) -> NumpyEngine:
 
 
 @varied
-def test_a_training_is_that_of_the_torch_engine(values: dict[str, Any]) -> None:
-    """From the same weights, on the same batches: losses, weights and belief stay together."""
+def test_training_matches_the_torch_engine(values: dict[str, Any]) -> None:
+    """Same initial weights and batches: losses, weights and belief stay close."""
     ours, theirs = engine_of(**values), TorchEngine(recipe_of(values), "cpu")
     theirs.load_images(IMAGES, LABELS)
     ours.load_weights(theirs.weights())
@@ -65,7 +65,7 @@ def test_a_training_is_that_of_the_torch_engine(values: dict[str, Any]) -> None:
 
 
 @varied
-def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(values: dict[str, Any]) -> None:
+def test_resuming_from_state_is_bit_identical(values: dict[str, Any]) -> None:
     whole, first, second = engine_of(**values), engine_of(**values), engine_of(seed=9, **values)
     batches = [*whole.order(0), *whole.order(1)]
     for batch in batches:
@@ -73,7 +73,7 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(values: dict
     for batch in batches[:3]:
         first.step(batch, 0.01)
     state = first.state()
-    for batch in batches:  # a state is a copy: what the engine does next must not change it
+    for batch in batches:  # a state is a copy, which later steps must not change
         first.step(batch, 0.01)
     second.load_state(state)
     for batch in batches[3:]:
@@ -85,7 +85,7 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(values: dict
         np.testing.assert_array_equal(whole.state()[name], array)
 
 
-def test_the_state_of_adam_says_what_it_is() -> None:
+def test_adam_state_has_one_array_per_moment_and_weight() -> None:
     engine = engine_of(optimizer="adam")
     for batch in engine.order(0):
         engine.step(batch, 0.01)
@@ -96,8 +96,8 @@ def test_the_state_of_adam_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("base", ["lstm-columns", "mlp-numpy"])
-def test_first_weights_are_uniform_as_torch_draws_them(base: str) -> None:
-    """Bounded by 1/√hidden in the LSTM, by 1/√fan-in in affine layers; and they fill the range."""
+def test_uniform_initial_weights_have_torch_bounds(base: str) -> None:
+    """Bounded by 1/√hidden in the LSTM, by 1/√fan-in in affine layers, over the whole range."""
     recipe = change(base_of({"base": base}), {"init": "uniform", "engine": "numpy"})
     for name, weight in NumpyEngine(recipe).weights().items():
         fan = 784 if name.startswith("hidden.") else recipe.hidden
@@ -109,7 +109,7 @@ def test_first_weights_are_uniform_as_torch_draws_them(base: str) -> None:
         assert abs(weight.mean()) < 5 * fan**-0.5 / (3 * weight.size) ** 0.5
 
 
-def test_first_weights_are_normal_as_published() -> None:
+def test_normal_initial_weights_are_as_published() -> None:
     weights = NumpyEngine(find("mlp-numpy", MLPRecipe)).weights()
     assert {name: w.shape for name, w in weights.items()} == {
         "hidden.weight": (50, 784),
@@ -123,7 +123,7 @@ def test_first_weights_are_normal_as_published() -> None:
     np.testing.assert_array_equal(weights["head.bias"], 0)
 
 
-def test_the_same_seed_gives_the_same_training_and_another_gives_another() -> None:
+def test_the_seed_determines_the_training() -> None:
     first, second, other = engine_of(seed=3), engine_of(seed=3), engine_of(seed=4)
     for engine in (first, second, other):
         for batch in engine.order(1):
@@ -137,14 +137,14 @@ def test_the_same_seed_gives_the_same_training_and_another_gives_another() -> No
 @given(
     n=st.integers(1, 60), size=st.integers(1, 70), seed=st.integers(0, 99), epoch=st.integers(0, 9)
 )
-def test_order(n: int, size: int, seed: int, epoch: int) -> None:
+def test_order_of_batches(n: int, size: int, seed: int, epoch: int) -> None:
     """Shuffled: each image once, the last batch short. With replacement: only whole batches."""
     for sampling in ("shuffle", "replacement"):
         values = {"base": "mlp-numpy", "batch_size": size, "sampling": sampling, "seed": seed}
         engine = NumpyEngine(recipe_of(values))
         engine.load_images(IMAGES[:n], LABELS[:n])
         batches = [batch.tolist() for batch in engine.order(epoch)]
-        list(engine.order(epoch + 1))  # whatever else was drawn, an epoch is drawn the same again
+        list(engine.order(epoch + 1))  # drawing another epoch changes nothing
         assert [batch.tolist() for batch in engine.order(epoch)] == batches
         drawn = [index for batch in batches for index in batch]
         if sampling == "shuffle":
@@ -157,7 +157,7 @@ def test_order(n: int, size: int, seed: int, epoch: int) -> None:
             assert set(drawn) <= set(range(n))
 
 
-def test_each_epoch_is_drawn_anew_and_replacement_replaces() -> None:
+def test_epochs_differ_and_replacement_repeats_images() -> None:
     for sampling in ("shuffle", "replacement"):
         engine = engine_of(sampling=sampling)
         first, second = (np.concatenate(list(engine.order(epoch))) for epoch in (0, 1))
@@ -165,19 +165,19 @@ def test_each_epoch_is_drawn_anew_and_replacement_replaces() -> None:
     assert len(set(first.tolist())) < 0.8 * len(first)  # of 128 draws from 150 about 86 differ
 
 
-def test_belief_has_a_distribution_for_each_step_and_does_not_see_ahead() -> None:
+def test_belief_is_a_causal_distribution_per_step() -> None:
     engine = engine_of(hidden=16, init="uniform")
     belief = engine.belief(IMAGES)
     np.testing.assert_allclose(belief.sum(axis=-1), 1, atol=1e-6)
     changed = IMAGES.copy()
-    changed[:, 20:] = 255 - changed[:, 20:]  # rows not read yet at step 19
+    changed[:, 20:] = 255 - changed[:, 20:]  # rows not yet read at step 19
     np.testing.assert_array_equal(engine.belief(changed)[:, :20], belief[:, :20])
     assert (engine.belief(changed)[:, 20] != belief[:, 20]).any(axis=-1).all()
     np.testing.assert_allclose(predict_proba(engine, IMAGES, batch=7), belief[:, -1], atol=1e-6)
     assert engine.belief(IMAGES[:0]).shape == (0, 28, 10)
 
 
-def test_weights_are_copies_in_and_out() -> None:
+def test_weights_are_copied_in_and_out() -> None:
     engine, given = engine_of(), engine_of(seed=5).weights()
     engine.load_weights(given)
     kept = {name: weight.copy() for name, weight in given.items()}
@@ -199,7 +199,7 @@ def test_weights_are_copies_in_and_out() -> None:
         ({"lstm.weight_hh_l0": None}, "lack 'lstm.weight_hh_l0'"),
     ],
 )
-def test_foreign_weights_are_refused_and_change_nothing(
+def test_unfit_weights_are_rejected_and_change_nothing(
     wrong: dict[str, np.ndarray | None], reason: str
 ) -> None:
     for load, values in (
@@ -214,8 +214,8 @@ def test_foreign_weights_are_refused_and_change_nothing(
             np.testing.assert_array_equal(array, before[name])
 
 
-def test_the_published_perceptron_learns_real_digits() -> None:
-    """One of its five rounds, 600 steps; the whole of it reaches 96%."""
+def test_published_mlp_learns_mnist() -> None:
+    """One of its five epochs of 600 steps; all five reach 96%."""
     digits, recipe = load_digits("mnist"), find("mlp-numpy", MLPRecipe)
     engine = NumpyEngine(recipe)
     engine.load_images(digits.trainval.images, digits.trainval.labels)
@@ -228,8 +228,8 @@ def test_the_published_perceptron_learns_real_digits() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_published_perceptron_reaches_its_figure_unless_a_digit_dies() -> None:
-    """Of seeds 0 to 4: where every digit is still answered, 95.5 to 96.7%; elsewhere under 90%.
+def test_published_mlp_reaches_its_figure_unless_a_class_dies() -> None:
+    """Seeds 0 to 4: 95.5 to 96.7% where all classes are still predicted, elsewhere under 90%.
 
     A logit that falls below zero for all images never learns again, so some seeds lose a digit.
     """

@@ -17,7 +17,7 @@ OURS_AND_TORCHS = {
 SHAPES = {"a": (3, 4), "b": (5,)}
 
 
-def test_there_is_a_rule_for_each_name_a_recipe_may_give() -> None:
+def test_every_optimizer_of_a_recipe_exists() -> None:
     hint = Recipe.__annotations__["optimizer"]
     only_torchs = {"adamw", "muon"}
     assert set(OPTIMIZERS) == set(hint.__args__) - only_torchs == set(OURS_AND_TORCHS)
@@ -27,7 +27,7 @@ def test_there_is_a_rule_for_each_name_a_recipe_may_give() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_twenty_steps_are_those_of_torch(name: str) -> None:
+def test_twenty_steps_match_torch(name: str) -> None:
     """In float64, with gradients of very different sizes, zeros, and a rate that changes."""
     rng = np.random.default_rng(11)
     weights = {key: rng.normal(size=shape) for key, shape in SHAPES.items()}
@@ -50,11 +50,11 @@ def test_twenty_steps_are_those_of_torch(name: str) -> None:
             np.testing.assert_allclose(weights[key], parameter.detach(), atol=1e-12, rtol=1e-12)
 
 
-def test_a_step_of_each_worked_by_hand() -> None:
+def test_one_step_worked_by_hand() -> None:
     """w = 1, g = 2, rate 0.5.
 
-    sgd: 1 - 0.5 · 2 = 0. adam: both means, refilled, are g and g², so the step is the rate itself,
-    but for epsilon. adadelta: the mean of g² is 0.1 · 4, of steps² still 0.
+    sgd: 1 - 0.5 · 2 = 0. adam: both means, bias-corrected, are g and g², so the step is the rate,
+    apart from epsilon. adadelta: the mean of g² is 0.1 · 4, of steps² still 0.
     """
     after = {}
     for rule in (Sgd, Adam, Adadelta):
@@ -67,7 +67,7 @@ def test_a_step_of_each_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_memory_is_all_that_a_later_step_depends_on(name: str) -> None:
+def test_restored_state_continues_exactly(name: str) -> None:
     rng = np.random.default_rng(2)
     gradients = [{"w": rng.normal(size=6).astype(np.float32)} for _ in range(7)]
     weights = {"w": np.ones(6, np.float32)}

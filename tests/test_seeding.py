@@ -17,10 +17,10 @@ from rowscan.training.engines.seeding import draw_batches, initial_weights
     seed=st.integers(0, 99),
     epochs=st.permutations(range(4)),
 )
-def test_passes_run_on_into_each_other(
+def test_shuffled_passes_are_contiguous(
     n: int, size: int, steps: int, seed: int, epochs: list[int]
 ) -> None:
-    """Epochs of whole batches, drawn in any order, in a row: one shuffle of all after another."""
+    """Epochs of full batches, drawn in any order, concatenate to one shuffle after another."""
     values = {"batch_size": size, "steps_per_epoch": steps, "seed": seed}
     recipe = change(find("lstm-rows-tf", LSTMRecipe), values)
     drawn = {epoch: np.array(list(draw_batches(recipe, n, epoch))) for epoch in epochs}
@@ -32,7 +32,7 @@ def test_passes_run_on_into_each_other(
     assert len(set(rest.tolist())) == len(rest)
 
 
-def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -> None:
+def test_the_first_pass_matches_one_pass_per_epoch_and_passes_differ() -> None:
     recipe = change(find("lstm-rows-tf", LSTMRecipe), {"batch_size": 10, "steps_per_epoch": 20})
     row = np.concatenate(list(draw_batches(recipe, 100, 0)))
     one = np.concatenate(list(draw_batches(change(recipe, {"steps_per_epoch": 0}), 100, 0)))
@@ -40,14 +40,14 @@ def test_the_first_pass_is_that_of_one_epoch_a_pass_and_each_pass_is_another() -
     assert (row[:100] != row[100:]).any()
 
 
-def test_rounds_with_replacement_have_as_many_steps_as_are_asked_for() -> None:
+def test_sampling_with_replacement_has_the_requested_steps() -> None:
     recipe = change(find("mlp-numpy", MLPRecipe), {"steps_per_epoch": 7})
     assert [len(batch) for batch in draw_batches(recipe, 50, 0)] == [100] * 7
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
-    """One uniform kernel (in + hidden, 4 hidden), zero biases but the forget bias, normal head."""
+def test_glorot_weights_match_tensorflow_1(layers: int) -> None:
+    """Uniform kernel (in + hidden, 4 hidden), zero biases except the forget bias, normal head."""
     recipe = change(find("lstm-rows-tf", LSTMRecipe), {"layers": layers})
     weights = initial_weights(recipe)
     for layer, width in enumerate([28 + 128, 128 + 128][:layers]):
@@ -61,11 +61,11 @@ def test_glorot_s_weights_are_those_of_tensorflow_1(layers: int) -> None:
         np.testing.assert_array_equal(bias, np.repeat([[0], [1], [0], [0]], 128, axis=1))
         np.testing.assert_array_equal(weights[f"lstm.bias_hh_l{layer}"], 0)
     assert weights["head.weight"].std() == pytest.approx(1, rel=0.1)
-    assert np.abs(weights["head.bias"]).max() > 0.5  # drawn, not zero: P of less is 1e-4
+    assert np.abs(weights["head.bias"]).max() > 0.5  # drawn, not zero: fails with P = 1e-4
     assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
 
 
-def test_a_forget_bias_is_added_to_what_is_drawn_and_one_bias_of_two_stays_zero() -> None:
+def test_forget_bias_is_added_and_an_untrained_bias_stays_zero() -> None:
     recipe = change(find("lstm-rows", LSTMRecipe), {"engine": "numpy"})
     plain = initial_weights(recipe)
     changed = initial_weights(change(recipe, {"forget_bias": 0.5, "biases": 1}))

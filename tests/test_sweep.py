@@ -1,4 +1,4 @@
-"""The sweep network against its equations, and its model file against the network."""
+"""The sweep network against its equations, and the model file against the network."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"hidden": 16, "layers": 1, "batch_size": 32}
 
 
 @pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
-def test_a_sweep_is_its_recurrence(axis: int, backwards: bool) -> None:
+def test_a_sweep_computes_its_recurrence(axis: int, backwards: bool) -> None:
     z, v = RNG.uniform(0, 1, (4, 5, 2, 3)), RNG.normal(size=(4, 5, 2, 3))
     steps = range(z.shape[axis])
     want = np.zeros_like(v)
@@ -34,13 +34,13 @@ def test_a_sweep_is_its_recurrence(axis: int, backwards: bool) -> None:
 
 
 @pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
-def test_its_gradients_are_those_of_finite_differences(axis: int, backwards: bool) -> None:
+def test_gradients_match_finite_differences(axis: int, backwards: bool) -> None:
     z = torch.rand(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
     v = torch.randn(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda z, v: sweep(z, v, axis, backwards), (z, v))
 
 
-def test_a_layer_tells_a_patch_of_its_row_and_column_and_nothing_else() -> None:
+def test_the_receptive_field_of_a_layer_is_a_row_and_a_column() -> None:
     torch.manual_seed(0)
     layer = SweepLayer(6)
     x = torch.randn(7, 7, 1, 6)
@@ -53,11 +53,11 @@ def test_a_layer_tells_a_patch_of_its_row_and_column_and_nothing_else() -> None:
     assert torch.equal(differs, want)
 
 
-def test_two_layers_see_the_whole_image() -> None:
+def test_the_receptive_field_of_two_layers_is_the_image() -> None:
     torch.manual_seed(0)
     network = SweepClassifier(features=16, steps=49, width=6, layers=2, classes=10)
     x = torch.randn(49, 1, 16, requires_grad=True)
-    # One place of the head alone: what it knows of the rest came through the sweeps.
+    # The head reads one patch only: gradients of the others come through the sweeps.
     with torch.no_grad():
         network.head.weight[:, 6:] = 0
     network(x).square().sum().backward()
@@ -65,7 +65,7 @@ def test_two_layers_see_the_whole_image() -> None:
     assert (x.grad.abs().sum((1, 2)) > 0).all()
 
 
-def test_the_shipped_recipe_keeps_to_its_size() -> None:
+def test_the_shipped_recipe_has_under_a_million_weights() -> None:
     assert (
         sum(weight.size for weight in create(find("sweep", SweepRecipe), "cpu").weights().values())
         < 10**6
@@ -73,14 +73,14 @@ def test_the_shipped_recipe_keeps_to_its_size() -> None:
 
 
 @pytest.mark.parametrize("key", ["optimizer", "clip", "augmentation", "negatives"])
-def test_what_only_torch_does_is_refused_elsewhere_rather_than_left_out(key: str) -> None:
+def test_settings_for_torch_alone_are_rejected_by_other_engines(key: str) -> None:
     values = {"engine": "numpy", key: getattr(find("sweep", SweepRecipe), key)}
     with pytest.raises(UsageError, match=f"{key}.* needs engine=torch"):
         change(find("lstm-rows"), values)
 
 
-def test_a_training_depends_on_its_batches_alone() -> None:
-    """So that it can be resumed anywhere: what is drawn for a batch is no state of the engine."""
+def test_augmentation_depends_on_the_batch_alone() -> None:
+    """Random draws are no state of the engine, so a training can be resumed anywhere."""
     images = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     labels = RNG.integers(0, 10, 60, dtype=np.uint8)
     batches = [RNG.permutation(60)[:20] for _ in range(4)]
@@ -101,13 +101,13 @@ def test_a_training_depends_on_its_batches_alone() -> None:
 
 @pytest.fixture(scope="module")
 def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A small sweep, trained with no digits among the digits, but unbent: bars are no strokes."""
+    """A small sweep trained with negatives, without augmentation: bars are not strokes."""
     output = tmp_path_factory.mktemp("sweep") / "run"
     changes = SMALL | {"augmentation": "none", "epochs": 8, "learning_rate": 0.02}
     return train("sweep", data=tiny, output=output, quiet=True, **changes)
 
 
-def test_it_learns_and_its_model_file_answers_as_it_was_tested(run: Any, tiny: Path) -> None:
+def test_the_model_file_reproduces_the_tested_accuracy(run: Any, tiny: Path) -> None:
     test = load_digits(tiny).test
     reader = rowscan.Reader(run.directory)
     labels, probabilities = reader.classify(test.images)
@@ -119,7 +119,7 @@ def test_it_learns_and_its_model_file_answers_as_it_was_tested(run: Any, tiny: P
     )
 
 
-def test_what_is_no_digit_gets_a_low_confidence(run: Any, tiny: Path) -> None:
+def test_negatives_get_a_low_confidence(run: Any, tiny: Path) -> None:
     reader = rowscan.Reader(run.directory)
     digits = reader.predict_proba(load_digits(tiny).test.images).max(1)
     assert np.median(digits) > 0.9
@@ -128,7 +128,7 @@ def test_what_is_no_digit_gets_a_low_confidence(run: Any, tiny: Path) -> None:
     assert reader.predict_proba(np.zeros((1, 28, 28), np.uint8)).max() < 0.5
 
 
-def test_belief_uncovers_the_image_row_by_row(run: Any, tiny: Path) -> None:
+def test_belief_reveals_the_image_row_by_row(run: Any, tiny: Path) -> None:
     reader = rowscan.Reader(run.directory)
     assert reader.digit_model.belief_scan == "rows"
     image = load_digits(tiny).test.images[:2]

@@ -53,11 +53,11 @@ def published_cell(
     return np.tanh(c) * sigmoid(o), c
 
 
-def test_the_cell_is_the_published_one_in_values_and_gradients() -> None:
+def test_cell_matches_the_published_one_and_its_gradients() -> None:
     rng = np.random.default_rng(1)
     shapes = {"x": (3, 4), "h": (3, 5), "c": (3, 5), "kernel": (9, 20), "bias": (20,)}
     values = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    on_h, on_c = rng.standard_normal((2, 3, 5))  # what the gradient of h' and c' is taken to be
+    on_h, on_c = rng.standard_normal((2, 3, 5))  # the assumed gradients of h' and c'
 
     def scored(**inputs: np.ndarray) -> float:
         h, c = published_cell(**inputs)
@@ -72,17 +72,17 @@ def test_the_cell_is_the_published_one_in_values_and_gradients() -> None:
     np.testing.assert_allclose(h, expected_h, atol=1e-12)
     np.testing.assert_allclose(c, expected_c, atol=1e-12)
     for name, gradient in tape.gradient(score, inputs).items():
-        for place in np.ndindex(shapes[name]):
+        for index in np.ndindex(shapes[name]):
             nudge = np.zeros(shapes[name])
-            nudge[place] = 1e-6
+            nudge[index] = 1e-6
             up, down = (scored(**values | {name: values[name] + n}) for n in (nudge, -nudge))
-            assert abs(gradient[place] - (up - down) / 2e-6) < 1e-7, (name, place)
+            assert abs(gradient[index] - (up - down) / 2e-6) < 1e-7, (name, index)
 
 
-def test_a_step_is_that_of_tensorflow_1_s_adam_on_the_gradients_by_hand() -> None:
-    """Whose epsilon is added to √v as it is, before v's small beginning is made up for.
+def test_a_step_matches_tensorflow_1_adam_on_gradients_by_hand() -> None:
+    """TensorFlow 1 adds epsilon to √v before the bias correction of v.
 
-    A head so small that gradients are of epsilon's size tells that from the epsilon of the paper.
+    With a tiny head, gradients are of epsilon's size, which tells it from the paper's epsilon.
     """
     engine = loaded(small())
     weights = {name: value.astype(np.float64) for name, value in engine.weights().items()}
@@ -122,10 +122,10 @@ def trained(mnist: Digits) -> tuple[Engine, list[float]]:
     return engine, [engine.step(batch, 0.001)[0] for _, batch in batches]
 
 
-def test_the_torch_engine_s_losses_are_the_same_for_200_steps(
+def test_losses_match_the_torch_engine_for_200_steps(
     mnist: Digits, trained: tuple[Engine, list[float]]
 ) -> None:
-    """By the recipe alone: both engines draw the same first weights and the same batches."""
+    """From the recipe alone: both engines draw the same initial weights and batches."""
     engine = create(change(find("lstm-rows-tf", LSTMRecipe), {"engine": "torch"}))
     engine.load_images(mnist.train.images, mnist.train.labels)
     losses = [
@@ -137,7 +137,7 @@ def test_the_torch_engine_s_losses_are_the_same_for_200_steps(
     np.testing.assert_array_equal(engine.weights()["lstm.bias_hh_l0"], 0)
 
 
-def test_all_engines_and_the_model_file_agree_on_all_of_mnist_s_test_images(
+def test_all_engines_and_the_model_file_agree_on_mnist_test(
     mnist: Digits, trained: tuple[Engine, list[float]], tmp_path: Path
 ) -> None:
     engine, recipe, images = trained[0], find("lstm-rows-tf", LSTMRecipe), mnist.test.images
@@ -173,7 +173,7 @@ def test_all_engines_and_the_model_file_agree_on_all_of_mnist_s_test_images(
     ],
     ids=str,
 )
-def test_a_training_is_that_of_the_other_engines(changes: dict[str, Any]) -> None:
+def test_training_matches_the_other_engines(changes: dict[str, Any]) -> None:
     ours = loaded(small(**changes))
     for name in ("torch", "numpy"):
         theirs = loaded(small(engine=name, **changes))
@@ -190,8 +190,8 @@ def test_a_training_is_that_of_the_other_engines(changes: dict[str, Any]) -> Non
         ours.load_state(start)
 
 
-def test_weights_travel_both_ways() -> None:
-    """From torch's two biases to TensorFlow's one, and back as the sum, forget bias included."""
+def test_weights_convert_to_torch_and_back() -> None:
+    """torch's two biases become TensorFlow's one, and come back as the sum with the forget bias."""
     torch = loaded(
         change(find("lstm-columns", LSTMRecipe), {"hidden": 8, "scan": "rows", "pixels": "unit"})
     )
@@ -215,7 +215,7 @@ def test_weights_travel_both_ways() -> None:
     assert ours.weights()["head.weight"].any()
 
 
-def test_the_same_seed_is_the_same_start_on_every_engine_and_another_seed_another() -> None:
+def test_the_seed_determines_the_initial_weights_on_every_engine() -> None:
     ours = loaded(small(seed=3))
     assert isinstance(ours, TensorflowEngine)
     for name in ("torch", "numpy"):
@@ -226,7 +226,7 @@ def test_the_same_seed_is_the_same_start_on_every_engine_and_another_seed_anothe
     assert (ours.weights()["head.weight"] != other.weights()["head.weight"]).all()
 
 
-def test_belief_does_not_see_ahead() -> None:
+def test_belief_is_causal() -> None:
     engine = loaded(small())
     belief = engine.belief(IMAGES)
     np.testing.assert_allclose(belief.sum(axis=-1), 1, atol=1e-6)
@@ -237,10 +237,10 @@ def test_belief_does_not_see_ahead() -> None:
     assert engine.belief(IMAGES[:0]).shape == (0, 28, 10)
 
 
-# --- What it keeps and what it refuses ----------------------------------------------------------
+# --- State and errors ---------------------------------------------------------------------------
 
 
-def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same() -> None:
+def test_resuming_from_state_is_bit_identical() -> None:
     whole, first, second = loaded(small()), loaded(small()), loaded(small(seed=9))
     batches = [*whole.order(0), *whole.order(1)]
     for batch in batches:
@@ -248,7 +248,7 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same() -> None:
     for batch in batches[:3]:
         first.step(batch, 0.01)
     state = first.state()
-    for batch in batches:  # a state is a copy: what the engine does next must not change it
+    for batch in batches:  # a state is a copy, which later steps must not change
         first.step(batch, 0.01)
     second.load_state(state)
     for batch in batches[3:]:
@@ -265,7 +265,7 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same() -> None:
         ({"extra": np.zeros(1, np.float32)}, "needless 'extra'"),
     ],
 )
-def test_foreign_weights_are_refused_and_change_nothing(
+def test_unfit_weights_are_rejected_and_change_nothing(
     wrong: dict[str, np.ndarray], reason: str
 ) -> None:
     engine, other = loaded(small()), loaded(small(seed=5))
@@ -293,7 +293,7 @@ def test_foreign_weights_are_refused_and_change_nothing(
         ("mlp-numpy", {"init": "glorot"}, "expected uniform or normal, got 'glorot'"),
     ],
 )
-def test_what_an_engine_or_a_network_does_not_have_is_refused(
+def test_unsupported_settings_are_rejected(
     base: str, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
@@ -308,9 +308,7 @@ def test_it_runs_on_the_cpu() -> None:
 # --- Whole trainings ----------------------------------------------------------------------------
 
 
-def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_weights(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(tiny: Path, tmp_path: Path) -> None:
     recipe = small(data=str(tiny), schedule="one-cycle")
     whole = train(recipe, output=tmp_path / "whole", quiet=True)
     assert whole.result is not None
@@ -335,8 +333,8 @@ def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_weights(
         np.testing.assert_array_equal(second[name], value, err_msg=name)
 
 
-def test_the_command_trains_it_without_torch_and_without_noise(tiny: Path, tmp_path: Path) -> None:
-    """As where only the extra `tensorflow` is installed."""
+def test_the_command_trains_without_torch_and_quietly(tiny: Path, tmp_path: Path) -> None:
+    """As with only the extra `tensorflow` installed."""
     words = ["--data", str(tiny), "--set", "steps_per_epoch=60", "--epochs", "2"]
     done = run_without("torch", ["train", "lstm-rows-tf", *words, "--output", "run"], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -360,11 +358,11 @@ def test_the_command_trains_it_without_torch_and_without_noise(tiny: Path, tmp_p
     "words",
     [
         ["train", "lstm-rows-tf", "--output", "run"],
-        ["reproduce", "lstm-rows-b64", "lstm-rows-tf"],  # said before the first of them is trained
+        ["reproduce", "lstm-rows-b64", "lstm-rows-tf"],  # reported before the first training
     ],
     ids=lambda words: words[0],
 )
-def test_without_tensorflow_one_line_says_what_to_install(words: list[str], tmp_path: Path) -> None:
+def test_without_tensorflow_one_line_names_the_extra(words: list[str], tmp_path: Path) -> None:
     done = run_without("tensorflow", words, tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
@@ -375,7 +373,7 @@ def test_without_tensorflow_one_line_says_what_to_install(words: list[str], tmp_
 
 
 def run_without(module: str, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a Python that has no such module."""
+    """Run the command in a Python without this module."""
     code = (
         f"import sys; sys.modules[{module!r}] = None; sys.argv = ['rowscan', *sys.argv[1:]]\n"
         "from rowscan.cli import main; main()"

@@ -20,7 +20,7 @@ def small(name: str = "lstm-rows-b64", **changes: object) -> TorchEngine:
     return engine
 
 
-def test_weights_and_order_are_those_of_the_published_script() -> None:
+def test_weights_and_order_match_the_published_script() -> None:
     """The script: seed, LSTM, Linear, then a shuffling DataLoader for each epoch."""
     torch.manual_seed(1)
     lstm, out = nn.LSTM(28, 64, 1, batch_first=True), nn.Linear(64, 10)
@@ -34,11 +34,11 @@ def test_weights_and_order_are_those_of_the_published_script() -> None:
         np.testing.assert_array_equal(weights[f"lstm.{name}"], value.detach().numpy())
     np.testing.assert_array_equal(weights["head.weight"], out.weight.detach().numpy())
     np.testing.assert_array_equal(weights["head.bias"], out.bias.detach().numpy())
-    for epoch in (2, 0, 1):  # in any order: no epoch depends on another having been drawn
+    for epoch in (2, 0, 1):  # in any order: epochs are independent
         assert [batch.tolist() for batch in engine.order(epoch)] == epochs[epoch]
 
 
-def test_a_training_is_that_of_the_published_columns_script() -> None:
+def test_training_matches_the_published_columns_script() -> None:
     """Time first over columns, pixels to -1..1, two layers, Adadelta: losses step by step."""
     recipe = find("lstm-columns", LSTMRecipe)
     engine = TorchEngine(recipe, "cpu")
@@ -59,7 +59,7 @@ def test_a_training_is_that_of_the_published_columns_script() -> None:
             assert engine.step(batch, 0.1)[0] == pytest.approx(loss.item(), abs=1e-6)
 
 
-def test_making_an_engine_leaves_the_user_s_random_numbers_alone() -> None:
+def test_creating_an_engine_keeps_the_global_random_state() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -69,7 +69,7 @@ def test_making_an_engine_leaves_the_user_s_random_numbers_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "mlp-numpy"])
-def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(name: str) -> None:
+def test_resuming_from_state_is_bit_identical(name: str) -> None:
     changes = {"engine": "torch", "hidden": 8, "batch_size": 32}
     whole = small(name, **changes)
     batches = [*whole.order(0), *whole.order(1)]
@@ -86,14 +86,14 @@ def test_a_training_taken_up_from_its_state_is_bit_for_bit_the_same(name: str) -
         np.testing.assert_array_equal(second.state()[key], value, err_msg=key)
 
 
-def test_an_lstm_that_trains_one_bias_takes_the_steps_of_one() -> None:
-    """Its other bias stays zero; without that each step of Adam would change the sum twice."""
+def test_with_one_bias_adam_steps_once() -> None:
+    """The other bias stays zero; otherwise each step of Adam would change the sum twice."""
     changes = {"engine": "torch", "batch_size": 30, "steps_per_epoch": 4}
     engine = small("lstm-rows-tf", **changes)
     (batch, *others), first = list(engine.order(0)), engine.weights()
     engine.step(batch, 0.01)
     bias = engine.weights()["lstm.bias_ih_l0"] - first["lstm.bias_ih_l0"]
-    np.testing.assert_allclose(np.abs(bias), 0.01, rtol=1e-2)  # Adam's first step has one size
+    np.testing.assert_allclose(np.abs(bias), 0.01, rtol=1e-2)  # the size of Adam's first step
     second = small("lstm-rows-tf", **changes)
     second.load_state(engine.state())
     for one in (engine, second):
@@ -104,7 +104,7 @@ def test_an_lstm_that_trains_one_bias_takes_the_steps_of_one() -> None:
         np.testing.assert_array_equal(second.state()[key], value, err_msg=key)
 
 
-def test_a_forget_bias_is_added_to_what_torch_draws() -> None:
+def test_forget_bias_is_added_to_torch_initialisation() -> None:
     plain, changed = small().weights(), small(forget_bias=0.5, biases=1).weights()
     expected = plain["lstm.bias_ih_l0"].copy()
     expected[8:16] += 0.5
@@ -113,35 +113,35 @@ def test_a_forget_bias_is_added_to_what_torch_draws() -> None:
     np.testing.assert_array_equal(changed["head.weight"], plain["head.weight"])
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:
+def test_the_seed_determines_the_weights() -> None:
     np.testing.assert_array_equal(
         small(seed=3).weights()["head.weight"], small(seed=3).weights()["head.weight"]
     )
     assert (small(seed=3).weights()["head.weight"] != small(seed=4).weights()["head.weight"]).all()
 
 
-def test_foreign_weights_are_refused_by_name() -> None:
+def test_unfit_weights_are_rejected_by_name() -> None:
     engine = small()
     wrong = engine.weights() | {"head.bias": np.zeros(11, np.float32)}
     with pytest.raises(ModelError, match=r"head\.bias"):
         engine.load_weights(wrong)
 
 
-def test_a_device_that_is_not_here_is_wrong_usage() -> None:
+def test_an_unavailable_device_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"expected one of: .*cpu"):
         create(find("lstm-rows", LSTMRecipe), "mps")
 
 
-def test_an_mlp_over_steps_is_wrong_usage() -> None:
+def test_an_mlp_needs_the_whole_scan() -> None:
     with pytest.raises(UsageError, match="whole"):
         create(change(find("mlp-numpy", MLPRecipe), {"scan": "rows"}))
 
 
-def test_muon_moves_hidden_matrices_nearly_alike_in_every_direction() -> None:
-    """Jordan 2024: of G = U S V' the singular values go five times through a quintic.
+def test_muon_orthogonalises_updates_of_hidden_matrices() -> None:
+    """Jordan 2024: the singular values of G = U S V' pass five times through a quintic.
 
-    After one step the running mean of gradients is G, up to its size. All else is AdamW's, whose
-    first step is one of the learning rate, up or down.
+    After one step the running mean of gradients is G up to scale. All other weights are updated by
+    AdamW, whose first step is plus or minus the learning rate.
     """
     engine = small("sweep", optimizer="muon", weight_decay=0.1, layers=1)
     before, rate = engine.weights(), 0.003
@@ -167,7 +167,7 @@ def test_muon_moves_hidden_matrices_nearly_alike_in_every_direction() -> None:
     assert hidden == 10
 
 
-def test_a_training_by_muon_goes_on_where_its_state_was_taken() -> None:
+def test_resuming_muon_from_state_is_exact() -> None:
     whole, second = (small("sweep", optimizer="muon", layers=1) for _ in range(2))
     batches = [np.arange(start, start + 30) for start in range(0, 150, 30)]
     for batch in batches[:2]:

@@ -55,7 +55,7 @@ class Documents:
     """Labelled pictures, split into training lines and held-out pictures."""
 
     folder: str
-    """Where they lie."""
+    """Where the pictures are."""
     lines: tuple[LabelledLine, ...]
     """Training lines."""
     left_out: int
