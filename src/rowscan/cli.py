@@ -3,14 +3,13 @@
 import json
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import rowscan
-from rowscan.errors import DataError, RowscanError, UsageError, requires
+from rowscan.errors import RowscanError, UsageError, requires
 
 if TYPE_CHECKING:
     from rowscan.training.runs import Run
@@ -181,7 +180,7 @@ def train(
 @cli.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--data", default="mnist", metavar="mnist|fashion-mnist|PATH", help="What to read for it."
+    "--data", default="mnist", metavar="mnist|fashion-mnist|PATH", help="Labelled data to read."
 )
 @_FORMAT
 @_OFFLINE
@@ -191,23 +190,15 @@ def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -
     PATH holds images of single digits, or is a folder of numbers with a labels.csv.
     """
     from rowscan.evaluation import evaluate as score
-    from rowscan.io.progress import ReadingProgress
 
-    with closing(ReadingProgress(results_shown=False, done=0, count=lambda: None)) as progress:
-
-        def on_picture(problem: DataError | None) -> None:
-            if problem is not None:
-                progress.say(f"rowscan: {problem}")
-            progress.step()
-
-        result = score(model, data, offline=offline, on_picture=on_picture)
+    result = score(model, data, offline=offline, quiet=False)
     click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
     return 1 if getattr(result, "unreadable", 0) else 0
 
 
 @cli.command()
 @click.argument("recipes", nargs=-1)
-@click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings a system.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Trainings of each system.")
 @_FORMAT
 @_DEVICE
 @_OFFLINE
@@ -263,12 +254,11 @@ def data(name: str, offline: bool) -> None:
     help="Draw the picture into FILE (.png, .svg).",
 )
 def explain(image: Path, model: Path | None, output: Path | None) -> None:
-    """Show what the network thought of the digit in IMAGE after each row that it had seen."""
+    """Show what the network believed of the digit in IMAGE after each row."""
     from rowscan import explanation as module
-    from rowscan.io.pictures import open_image
     from rowscan.reader import Reader
 
-    explanation = module.explain(open_image(image), Reader(model))
+    explanation = module.explain(image, Reader(model))
     click.echo(module.table(explanation))
     if output:
         module.draw(explanation, output)

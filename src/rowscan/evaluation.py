@@ -1,6 +1,7 @@
 """Evaluation: labelled data, read and scored. The figures themselves come from `metrics`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,9 @@ from rowscan.datasets.digits import load_test_digits
 from rowscan.datasets.labelled import has_labels, load_labels
 from rowscan.errors import DataError
 from rowscan.io.pictures import Source
+from rowscan.io.progress import ReadingProgress
 from rowscan.metrics import DigitResult, NumberResult, score_digits, score_numbers
 from rowscan.reader import Reader
-
-OnPicture = Callable[[DataError | None], None]
-"""Called after each picture, with the reason if it could not be read."""
 
 
 def evaluate(
@@ -20,7 +19,7 @@ def evaluate(
     data: str | Path = "mnist",
     *,
     offline: bool = False,
-    on_picture: OnPicture | None = None,
+    quiet: bool = True,
 ) -> DigitResult | NumberResult:
     """Read labelled data and compare what was read with the labels.
 
@@ -30,7 +29,7 @@ def evaluate(
         data: `mnist`, `fashion-mnist`, single digits as `load_digits` takes them, or a folder of
             pictures of numbers with a `labels.csv`.
         offline: never look for a named data set outside this machine.
-        on_picture: called after each picture of a number.
+        quiet: show no progress, and do not name pictures that cannot be read.
 
     Returns:
         A `DigitResult` for single digits read by a digit model; otherwise a `NumberResult`.
@@ -40,22 +39,25 @@ def evaluate(
         ModelError: not a model file, or a damaged one.
     """
     reader = reader if isinstance(reader, Reader) else Reader(reader)
+    pictures: Sequence[tuple[Source, str]]
     if has_labels(data):
-        labelled = [(picture.path, picture.label) for picture in load_labels(data)]
-        return score_pictures(reader, labelled, data, on_picture)
-    if reader.kind == "line":
+        pictures = [(picture.path, picture.label) for picture in load_labels(data)]
+    elif reader.kind == "line":
         digits = load_test_digits(data, offline=offline, normalise=False)
-        pictures = zip(digits.images, map(str, digits.labels), strict=True)
-        return score_pictures(reader, pictures, data, on_picture)
-    images = load_test_digits(data, offline=offline)
-    return score_digits(reader.predict_proba(images.images), images.labels)
+        pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
+    else:
+        images = load_test_digits(data, offline=offline)
+        return score_digits(reader.predict_proba(images.images), images.labels)
+    return score_pictures(reader, pictures, data, quiet=quiet)
 
 
 def score_pictures(
     reader: Reader,
-    pictures: Iterable[tuple[Source, str]],
+    pictures: Sequence[tuple[Source, str]],
     name: str | Path,
-    on_picture: OnPicture | None = None,
+    *,
+    strict: bool = False,
+    quiet: bool = True,
 ) -> NumberResult:
     """Read pictures of numbers and compare the texts with their labels.
 
@@ -63,21 +65,27 @@ def score_pictures(
         reader: reads them.
         pictures: each with its label, lines joined by " / ".
         name: what the pictures are called together, for errors.
-        on_picture: called after each picture.
+        strict: whether a picture that cannot be read is an error; otherwise it is counted.
+        quiet: as in `evaluate`.
 
     Raises:
-        DataError: none of them can be read.
+        DataError: none of them can be read; or one cannot, where that is asked for.
     """
     answers, unreadable = [], 0
-    for picture, label in pictures:
-        problem = None
-        try:
-            reading = reader.read(picture)
-            answers.append((reading.text, label, reading.confidence))
-        except DataError as error:
-            problem, unreadable = error, unreadable + 1
-        if on_picture is not None:
-            on_picture(problem)
+    progress = ReadingProgress(results_shown=quiet, done=0, count=lambda: len(pictures))
+    with closing(progress):
+        for picture, label in pictures:
+            try:
+                reading = reader.read(picture)
+                answers.append((reading.text, label, reading.confidence))
+            except DataError as error:
+                if strict:
+                    raise
+                unreadable += 1
+                if not quiet:
+                    progress.say(f"rowscan: {error}")
+            if not quiet:
+                progress.step()
     if not answers:
         raise DataError(name, "none of its pictures can be read")
     texts, truths, confidences = zip(*answers, strict=True)

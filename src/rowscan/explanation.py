@@ -14,6 +14,7 @@ from rowscan import scans
 from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.errors import UsageError, requires
 from rowscan.io.atomic import write_atomically
+from rowscan.io.pictures import Source, open_image
 from rowscan.reader import Reader
 from rowscan.segmentation.digit import normalise_digit
 
@@ -45,13 +46,18 @@ class Explanation:
     """Its probability."""
 
 
-def explain(image: UInt8[np.ndarray, "height width"], reader: Reader) -> Explanation:
+def explain(image: Source, reader: Reader | None = None) -> Explanation:
     """Read one digit, of any size and polarity, and keep what was believed after each step.
 
+    Args:
+        image: a path, the content of a file, a Pillow image or an array, as `Reader.read` takes it.
+        reader: reads it; by default with the model that ships.
+
     Raises:
-        DataError: a picture without pixels.
+        DataError: not a picture, or one without pixels.
     """
-    picture = normalise_digit(image)
+    reader = reader or Reader()
+    picture = normalise_digit(open_image(image))
     belief = reader.belief(picture[None])[0]
     digit = int(belief[-1].argmax())
     return Explanation(

@@ -80,7 +80,7 @@ class LineTask(Task):
             return cls(recipe, engine, digits)
         reader = Reader(named(recipe.start))
         documents = load_documents(recipe.data, reader)
-        before = _score_held_out(reader, documents, stop=True)
+        before = _score_held_out(reader, documents, strict=True)
         return cls(recipe, engine, digits, documents, before if recipe.start else None)
 
     @classmethod
@@ -185,25 +185,14 @@ class LineTask(Task):
             n=len(self.documents.held_out),
             left_out=self.documents.left_out,
             before=self.before,
-            after=_score_held_out(Reader(model), self.documents, stop=False),
+            after=_score_held_out(Reader(model), self.documents, strict=False),
         )
 
 
-def _score_held_out(reader: Reader, documents: Documents, *, stop: bool) -> NumberResult:
-    """Read the pictures that are not trained on.
-
-    Args:
-        reader: reads them.
-        documents: the labelled pictures.
-        stop: whether one that cannot be read is an error; otherwise it is counted.
-    """
-
-    def on_picture(problem: Exception | None) -> None:
-        if problem is not None and stop:
-            raise problem
-
+def _score_held_out(reader: Reader, documents: Documents, *, strict: bool) -> NumberResult:
+    """Read the pictures that are not trained on."""
     pictures = [(picture.path, picture.label) for picture in documents.held_out]
-    return score_pictures(reader, pictures, documents.folder, on_picture)
+    return score_pictures(reader, pictures, documents.folder, strict=strict)
 
 
 def log_loss(answers: list[LineAnswer]) -> float:
