@@ -1,11 +1,11 @@
-"""Reading on a Ray cluster beside reading on one machine: the same rows, and how long both take.
+"""Compares reading on a Ray cluster with one machine: whether rows are equal, and the times.
 
     python benchmarks/cluster.py [--images 20000] [--remote 5000] [--jobs 2]
 
-First, composed pictures in a folder: the time of `--jobs` and of `--on ray`, without what each
-takes to start, which is the time of a few pictures. Then composed pictures in an object store,
-moto's, read by a cluster of two nodes on this machine, one worker of which is killed in the middle:
-every picture must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
+First, synthetic pictures in a folder: the time of `--jobs` and of `--on ray`, without the start of
+each, which is the time of a few pictures. Then synthetic pictures in an object store (moto's), read
+by a cluster of two nodes on this machine, one worker of which is killed in the middle: every picture
+must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
 """
 
 import argparse
@@ -49,7 +49,7 @@ AWS = {
 
 
 def main() -> None:
-    """Print what was found."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--remote", type=int, default=5_000)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def draw(folder: Path) -> list[Path]:
-    """Pictures of a composed line each, as JPEG files."""
+    """Pictures of one synthetic line each, as JPEG files."""
     folder.mkdir()
     test = rowscan.load_digits("mnist").test
     images = torch.from_numpy(test.images.copy())
@@ -113,7 +113,7 @@ def compare_times(folder: Path, pictures: list[Path], count: int, jobs: int) -> 
 
 
 def measured(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds that a command took, and the most memory it and what it started had, in MiB."""
+    """Seconds of a command, and the peak memory of it and its child processes, in MiB."""
     start, peak = time.perf_counter(), 0
     process = psutil.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None:
@@ -159,14 +159,14 @@ def kill_in_the_middle(folder: Path, pictures: list[Path], count: int) -> None:
 
 
 def rows(folder: Path) -> list[str]:
-    """The rows of all parts, in their order."""
+    """The rows of all parts, in order."""
     parts = sorted((folder / "readings").glob("part-*.jsonl"))
     return [line for part in parts for line in part.read_text().splitlines()]
 
 
 @contextmanager
 def cluster(cores: list[int]) -> Iterator[None]:
-    """Nodes on this machine with so many cores each."""
+    """Nodes on this machine, each with a number of cores."""
     options = ["--include-dashboard=false", "--disable-usage-stats"]
     try:
         for node, count in enumerate(cores):

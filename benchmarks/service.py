@@ -1,9 +1,9 @@
-"""The service in figures: how soon it answers, how fast, under load, and beside rude clients.
+"""Measures the service: time to start, latency, throughput, memory, and beside slow clients.
 
     python benchmarks/service.py [--model FILE] [--requests 5000] [--concurrency 64]
 
-Starts `rowscan serve` on a free port and asks it over HTTP from this process, so both share the
-machine. Memory is what the service itself says at `/metrics` (on Linux).
+Starts `rowscan serve` on a free port and sends requests from this process, so both share the
+machine. Memory comes from `/metrics` (on Linux).
 """
 
 import argparse
@@ -27,15 +27,17 @@ import PIL.ImageDraw
 
 from rowscan.training.runs import environment
 
-SHEET = (480, 336)  # of the page
+SHEET = (480, 336)  # the page's sheet, in pixels
 READINGS = 300
-WARM = 1000  # requests after which memory should not grow any more
+WARM = 1000  # requests after which memory should no longer grow
 
 
 def main() -> None:
-    """Print a table a question."""
+    """Print one table for each question."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="a model file or run; without it those that ship")
+    parser.add_argument(
+        "--model", help="a model file or run directory; by default the shipped models"
+    )
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--concurrency", type=int, default=64)
     arguments = parser.parse_args()
@@ -51,8 +53,8 @@ def main() -> None:
 
         print(f"{'a drawn digit':30}{'p50':>9}{'p95':>9}{'slowest':>10}")
         row("alone", one_after_the_other(url, picture))
-        with rude_clients(url):
-            row("beside rude clients", one_after_the_other(url, picture))
+        with slow_clients(url):
+            row("beside slow clients", one_after_the_other(url, picture))
 
         statuses, seconds, memory = asyncio.run(
             at_once(url, picture, arguments.requests, arguments.concurrency)
@@ -66,7 +68,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def serving(model: str | None) -> Iterator[str]:
-    """A service of its own; gives its address."""
+    """The address of a service started for this."""
     command = [sys.executable, "-m", "rowscan", "serve", "--port", "0"]
     command += ["--model", model] if model else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -76,8 +78,8 @@ def serving(model: str | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rude_clients(url: str) -> Iterator[None]:
-    """Ten each of: half a head, half a body, 50 MB in a body; and a PNG of 200 megapixels."""
+def slow_clients(url: str) -> Iterator[None]:
+    """Ten clients each with: half a head, half a body, 50 MB in a body; and a PNG of 200 megapixels."""
     host, port = url.removeprefix("http://").split(":")
     head = b"POST /v1/read HTTP/1.1\r\nHost: x\r\n"
     with contextlib.ExitStack() as stack:
@@ -86,8 +88,8 @@ def rude_clients(url: str) -> Iterator[None]:
             head + b"Content-Length: 100000\r\n\r\nhalf",
             head + b"Content-Length: 50000000\r\n\r\n" + bytes(100_000),
         ) * 10:
-            rude = stack.enter_context(socket.create_connection((host, int(port))))
-            rude.sendall(content)
+            client = stack.enter_context(socket.create_connection((host, int(port))))
+            client.sendall(content)
         for name, body in (("200 megapixels", huge_png()), ("50 MB", bytes(50_000_000))):
             start = time.perf_counter()
             answer = httpx.post(f"{url}/v1/read", content=body, timeout=60)
@@ -97,7 +99,7 @@ def rude_clients(url: str) -> Iterator[None]:
 
 
 def one_after_the_other(url: str, picture: bytes) -> list[float]:
-    """Seconds of each reading."""
+    """Seconds for each reading."""
     seconds = []
     with httpx.Client(base_url=url) as client:
         for _ in range(READINGS):
@@ -110,7 +112,7 @@ def one_after_the_other(url: str, picture: bytes) -> list[float]:
 async def at_once(
     url: str, picture: bytes, requests: int, concurrency: int
 ) -> tuple[Counter[int], float, dict[int, float]]:
-    """How often each status, the seconds of all, and the bytes used after so many requests."""
+    """Counts of each status, the total seconds, and the bytes used after numbers of requests."""
     statuses: Counter[int] = Counter()
     memory = {}
     start = time.perf_counter()
@@ -136,7 +138,7 @@ def row(name: str, seconds: list[float]) -> None:
 
 
 def drawn_four() -> bytes:
-    """A 4 as the page sends it."""
+    """A 4, as the page sends it."""
     image = PIL.Image.new("RGB", SHEET, "white")
     pen = PIL.ImageDraw.Draw(image)
     pen.line([(257, 69), (185, 199), (308, 199)], fill="black", width=6, joint="curve")

@@ -1,4 +1,4 @@
-"""What is drawn on the copy is what was read, where it stands, and can be read at any size."""
+"""A copy shows what was read at its place, legible at any size."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from rowscan.reading import Digit, Line, Reading
 def _reading(
     *, width: int, height: int, confidences: list[float], at: tuple[int, int], size: int
 ) -> Reading:
-    """A line of digits of this size, from a corner on, with a gap of as much between two."""
+    """A line of digits of this size from a corner on, with gaps as wide as a digit."""
     x, y = at
     digits = tuple(
         Digit(str(place % 10), sure, (x + 2 * size * place, y, size, size), None)
@@ -34,7 +34,7 @@ def _where(image: PIL.Image.Image, wanted: tuple[int, int, int]) -> np.ndarray:
     return pixels
 
 
-def test_boxes_frame_the_digits_and_leave_them_free() -> None:
+def test_boxes_frame_the_digits_without_covering_them() -> None:
     picture = np.full((300, 400, 3), 230, np.uint8)
     rng = np.random.default_rng(0)
     picture[120:170] = rng.integers(0, 200, (50, 400, 3))
@@ -50,23 +50,23 @@ def test_boxes_frame_the_digits_and_leave_them_free() -> None:
             assert side.all()
         for side in (frame[119, left : left + 50], frame[170, left : left + 50]):
             assert side.all()
-    assert _where(copy, BLUE)[120:170, :40].any()  # the line's box, around them
-    assert (picture[:120] == 230).all()  # the picture itself is not drawn on
+    assert _where(copy, BLUE)[120:170, :40].any()  # the box of the line
+    assert (picture[:120] == 230).all()  # the picture itself is unchanged
 
 
-def test_the_text_stands_above_its_line() -> None:
+def test_the_text_is_above_its_line() -> None:
     picture = np.full((300, 400), 230, np.uint8)
     copy = draw(
         picture, _reading(width=400, height=300, confidences=[0.99] * 3, at=(40, 120), size=50)
     )
     plate = np.asarray(copy.crop((40, 60, 200, 112)))
     assert (plate == 255).all(2).mean() > 0.1
-    dark = (plate.sum(2) < 350).mean()  # what is written on it
+    dark = (plate.sum(2) < 350).mean()  # the text on it
     assert 0.02 < dark < 0.5
 
 
 def test_a_text_covers_no_other_line_and_no_other_text() -> None:
-    """Lines that stand close: the upper one's text is above it, the others' are beside theirs."""
+    """Of close lines, the first has its text above it, the others beside them."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 200, (300, 400, 3), dtype=np.uint8)
     lines = tuple(
@@ -83,7 +83,7 @@ def test_a_text_covers_no_other_line_and_no_other_text() -> None:
     assert all((plate == 255).all(2).mean() > 0.1 for plate in plates)
 
 
-def test_what_is_less_sure_has_the_thicker_box() -> None:
+def test_low_confidence_has_the_thicker_box() -> None:
     picture = np.full((300, 400, 3), 230, np.uint8)
     reading = _reading(width=400, height=300, confidences=[0.99, 0.3], at=(40, 120), size=50)
     copy = draw(picture, reading)
@@ -101,7 +101,7 @@ def test_what_is_less_sure_has_the_thicker_box() -> None:
         ((1, 1), (0, 0), 1),
     ],
 )
-def test_the_text_can_be_read_at_any_size(
+def test_the_text_is_legible_at_any_size(
     size: tuple[int, int], at: tuple[int, int], digit: int
 ) -> None:
     width, height = size
@@ -111,7 +111,7 @@ def test_the_text_can_be_read_at_any_size(
     )
     written = np.asarray(copy).astype(int)
     ink = np.argwhere((written[..., 1] - written[..., 0] > 60) & (written[..., 1] < 140))
-    assert np.ptp(ink[:, 0]) >= 8  # of a font of 14 pixels
+    assert np.ptp(ink[:, 0]) >= 8  # a font of 14 pixels
     assert copy.width * copy.height < max(10 * width * height, 6_000_000)
 
 
@@ -151,7 +151,7 @@ below = st.lists(parts, min_size=1, max_size=3).map("/".join)
 
 @given(st.lists(below.map(lambda path: f"in/{path}.png"), min_size=2, unique=True))
 @settings(deadline=None)
-def test_copies_of_different_pictures_do_not_meet(paths: list[str]) -> None:
+def test_copies_of_different_pictures_have_different_paths(paths: list[str]) -> None:
     targets = [annotated_path(path, Path("out"), base=Path("in"), page=1) for path in paths]
     assert len(set(targets)) == len(paths)
     for target in targets:
@@ -170,7 +170,7 @@ def test_a_copy_is_saved_as_its_name_says(name: str, tmp_path: Path) -> None:
 
 def test_a_copy_that_cannot_be_saved_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(RowscanError, match=r"long\.jpg: cannot be encoded: "):
-        save(PIL.Image.new("L", (70_000, 1)), tmp_path / "long.jpg")  # JPEG ends at 65,535
+        save(PIL.Image.new("L", (70_000, 1)), tmp_path / "long.jpg")  # the limit of JPEG is 65,535
     (tmp_path / "file").touch()
     with pytest.raises(RowscanError, match=r"x\.png: cannot be written: "):
         save(PIL.Image.new("L", (1, 1)), tmp_path / "file" / "x.png")

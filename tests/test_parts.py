@@ -1,4 +1,4 @@
-"""A folder of parts: blocks are always the same, and a part is there as a whole or not at all."""
+"""A folder of parts: blocks are always the same, and a part is complete or absent."""
 
 import csv
 import json
@@ -49,7 +49,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 # Blocks
 
 
-def test_blocks_have_all_pictures_once_and_a_shard_has_its_own() -> None:
+def test_blocks_have_each_picture_once_and_a_shard_is_one_block() -> None:
     names = [f"{number:04}.png" for number in range(2 * BLOCK + 3)]
     names.insert(BLOCK + 10, "shard.tar")
     items: list[Picture | End] = [Picture(name) for name in names]
@@ -64,7 +64,7 @@ def test_blocks_have_all_pictures_once_and_a_shard_has_its_own() -> None:
     assert len({block.digest for block in cut}) == len(cut)
 
 
-def test_no_block_is_longer_than_it_may_be_and_none_is_empty() -> None:
+def test_no_block_is_too_long_or_empty() -> None:
     for count in (0, 1, BLOCK - 1, BLOCK, BLOCK + 1):
         cut = list(blocks(Picture(str(n)) for n in range(count)))
         lengths = [len(block.paths) for block in cut if isinstance(block, Block)]
@@ -72,7 +72,7 @@ def test_no_block_is_longer_than_it_may_be_and_none_is_empty() -> None:
         assert all(0 < length <= BLOCK for length in lengths)
 
 
-def test_names_are_taken_as_they_are_needed() -> None:
+def test_names_are_taken_when_they_are_needed() -> None:
     def endless() -> Iterator[Picture]:
         while True:
             yield Picture("x.png")
@@ -80,10 +80,10 @@ def test_names_are_taken_as_they_are_needed() -> None:
     assert isinstance(next(blocks(endless())), Block)
 
 
-# What is written
+# Writing
 
 
-def test_jsonl_and_csv_are_those_of_the_command() -> None:
+def test_jsonl_and_csv_have_the_rows_of_the_command() -> None:
     block = Block(0, PATHS)
     part = part_of(block, EVENTS, "jsonl")
     rows = [json.loads(line) for line in part.readings.splitlines()]
@@ -105,14 +105,14 @@ def test_parquet_has_the_rows_of_jsonl(tmp_path: Path) -> None:
     rows = parquet.read_table(tmp_path / "out" / "readings" / "part-000000.parquet").to_pylist()
     lines = part_of(Block(0, PATHS), EVENTS, "jsonl").readings.splitlines()
     expected = [json.loads(line) for line in lines]
-    expected[-1]["path"] = "ä\\xff.png"  # a text of Parquet is Unicode
+    expected[-1]["path"] = "ä\\xff.png"  # texts of Parquet are Unicode
     assert rows == expected
     errors = parquet.read_table(tmp_path / "out" / "errors" / "part-000000.parquet").to_pylist()
     assert errors == [{"path": "bad,\n.png", "error": "not an image"}]
 
 
 @pytest.mark.parametrize("output_format", PART_FORMATS)
-def test_a_part_without_pages_is_written_all_the_same(output_format: str, tmp_path: Path) -> None:
+def test_a_part_without_pages_is_written(output_format: str, tmp_path: Path) -> None:
     if output_format == "parquet":
         pytest.importorskip("pyarrow")
     parts = Parts(str(tmp_path / "out"), output_format, RUN)
@@ -122,10 +122,10 @@ def test_a_part_without_pages_is_written_all_the_same(output_format: str, tmp_pa
     assert (tmp_path / "out" / "readings" / f"part-000003.{output_format}").exists()
 
 
-# Taking up
+# Resuming
 
 
-def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: Path) -> None:
+def test_a_run_interrupted_after_any_file_is_completed_to_the_same_files(tmp_path: Path) -> None:
     two = [Block(0, PATHS), Block(1, ("d.png",))]
     events: dict[int, list[Page | End]] = {
         0: EVENTS,
@@ -143,7 +143,7 @@ def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: 
 
     fill(tmp_path / "whole")
     whole = _files(tmp_path / "whole")
-    # Files appear in this order, so a run may have ended after any of them.
+    # Files appear in this order, so a run can have ended after any of them.
     order = ["run.json", "errors/part-000000.csv", "readings/part-000000.csv"]
     marks = sorted(name for name in whole if name.startswith("done/"))
     order += [marks[0], "readings/part-000001.csv", marks[1]]
@@ -157,7 +157,7 @@ def test_a_folder_that_lost_any_of_its_files_is_completed_to_the_same(tmp_path: 
         assert _files(folder) == whole, length
 
 
-def test_files_that_were_being_written_when_the_machine_stopped_are_no_hindrance(
+def test_temporary_files_of_a_crash_are_ignored(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "out"
@@ -174,7 +174,7 @@ def test_files_that_were_being_written_when_the_machine_stopped_are_no_hindrance
     assert (again.done, again.pictures) == ({0: block.digest}, 1)
 
 
-def test_errors_that_are_no_more_leave_no_file(tmp_path: Path) -> None:
+def test_the_errors_of_an_earlier_attempt_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     parts = Parts(str(folder), "csv", RUN)
     parts.begin()
@@ -198,7 +198,7 @@ def test_a_folder_of_another_run_is_refused(change: dict[str, object], tmp_path:
         Parts(str(tmp_path), "jsonl", RUN)
 
 
-def test_a_folder_of_something_else_is_refused_and_left(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
     with pytest.raises(UsageError, match="the folder holds other files"):
         Parts(str(tmp_path), "csv", RUN)

@@ -1,4 +1,4 @@
-"""Shards: what lies in a tar or Parquet file is read as if it lay in a folder."""
+"""Shards: pictures in a tar or Parquet file are read like those in a folder."""
 
 import io
 import tarfile
@@ -38,9 +38,7 @@ MEMBERS = [
 @pytest.mark.parametrize(
     ("name", "mode"), [("x.tar", "w:"), ("x.tar.gz", "w:gz"), ("x.TGZ", "w:gz")]
 )
-def test_of_a_tar_file_the_pictures_come_in_their_order(
-    name: str, mode: str, tmp_path: Path
-) -> None:
+def test_the_pictures_of_a_tar_file_come_in_order(name: str, mode: str, tmp_path: Path) -> None:
     shard = str(_tar(tmp_path / name, MEMBERS, mode))
     assert is_shard(shard)
     assert list(pictures_in(shard)) == [
@@ -51,7 +49,7 @@ def test_of_a_tar_file_the_pictures_come_in_their_order(
 
 
 @pytest.mark.parametrize("damage", ["cut", "cut in a header", "flipped", "without an end"])
-def test_a_tar_file_that_is_damaged_at_a_member_gives_what_is_before_and_says_so(
+def test_a_damaged_tar_file_gives_the_pictures_before_the_damage_and_an_error(
     damage: str, tmp_path: Path
 ) -> None:
     path = _tar(tmp_path / "x.tar", [(f"{i}.png", SEVEN) for i in range(6)])
@@ -72,10 +70,10 @@ def test_a_tar_file_that_is_damaged_at_a_member_gives_what_is_before_and_says_so
 
 
 @pytest.mark.parametrize("struct", [False, True])
-def test_of_a_parquet_file_rows_are_numbered(struct: bool, tmp_path: Path) -> None:
+def test_the_rows_of_a_parquet_file_are_numbered(struct: bool, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    contents = [SEVEN, None, ZERO] * 20  # more than are taken at once
+    contents = [SEVEN, None, ZERO] * 20  # more than one batch
     images = [{"bytes": c, "path": "same.png"} for c in contents] if struct else contents
     shard = tmp_path / "x.parquet"
     parquet.write_table(pyarrow.table({"label": [7] * 60, "image": images}), shard)
@@ -84,7 +82,7 @@ def test_of_a_parquet_file_rows_are_numbered(struct: bool, tmp_path: Path) -> No
     ]
 
 
-def test_what_is_no_shard_gets_a_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_shard_gives_one_line(tmp_path: Path) -> None:
     for name in ("text.tar", "text.parquet"):
         (tmp_path / name).write_text("Dear all, " * 100)
     _tar(tmp_path / "empty.tar", [("a.txt", b"text")])
@@ -104,7 +102,7 @@ def test_what_is_no_shard_gets_a_line(tmp_path: Path) -> None:
         assert reason.startswith("damaged or unsupported shard: ")
 
 
-def test_a_parquet_file_of_something_else_gets_a_line(tmp_path: Path) -> None:
+def test_a_parquet_file_without_pictures_gives_one_line(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     shard = str(tmp_path / "x.parquet")
@@ -116,7 +114,7 @@ def test_a_parquet_file_of_something_else_gets_a_line(tmp_path: Path) -> None:
     ]
 
 
-def test_shards_stand_where_they_are_found() -> None:
+def test_other_items_are_left_in_place() -> None:
     given: list[Picture | End] = [Picture("a.png"), End("b", "not there"), Picture("-")]
     assert list(unpacked(iter(given))) == given
 

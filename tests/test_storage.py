@@ -1,4 +1,4 @@
-"""Pictures behind addresses: read as those on this machine, a line for each that cannot be had."""
+"""Pictures behind addresses are read like local ones; each that fails gives one line."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_what_is_an_address(place: str, remote: bool) -> None:
 
 @pytest.fixture
 def memory() -> Iterator[str]:
-    """A folder of fsspec's own memory."""
+    """A folder in the memory file system of fsspec."""
     fsspec = pytest.importorskip("fsspec")
     system: Any = fsspec.filesystem("memory")
     for name in ("b.png", "a.JPG", "c/z.png", "c/d/e.png", "notes.txt", ".h.png", "c/.g/x.png"):
@@ -53,7 +53,7 @@ def memory() -> Iterator[str]:
     system.rm("/in", recursive=True)
 
 
-def test_a_folder_behind_an_address_is_searched_as_any_other(memory: str) -> None:
+def test_a_folder_behind_an_address_is_searched_like_a_local_one(memory: str) -> None:
     found = list(find_pictures([memory, f"{memory}/", f"{memory}/notes.txt", f"{memory}/none"]))
     names = ["a.JPG", "b.png", "c/d/e.png", "c/z.png"]
     assert found[:8] == [Picture(f"{memory}/{name}") for name in names] * 2
@@ -63,7 +63,7 @@ def test_a_folder_behind_an_address_is_searched_as_any_other(memory: str) -> Non
     ]
 
 
-def test_what_lies_there_is_read_in_its_order_and_resumed(
+def test_a_remote_folder_is_read_in_order_and_resumed(
     memory: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
@@ -79,7 +79,7 @@ def test_what_lies_there_is_read_in_its_order_and_resumed(
     assert output.read_text() == whole
 
 
-def test_what_is_written_there_is_there(memory: str) -> None:
+def test_remote_files_are_written_and_removed(memory: str) -> None:
     place = storage.join(storage.join(memory, "new"), "x.json")
     storage.write(place, b"{}")
     assert storage.read_bytes(place) == b"{}"
@@ -89,19 +89,19 @@ def test_what_is_written_there_is_there(memory: str) -> None:
         storage.read_bytes(place)
 
 
-def test_copies_are_made_only_of_pictures_on_this_machine(memory: str, tmp_path: Path) -> None:
+def test_copies_are_made_only_of_local_pictures(memory: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="supports only local pictures"):
         read_to(None, [memory], Job(annotate=tmp_path))
 
 
-def test_a_scheme_that_nobody_knows_gets_a_line() -> None:
+def test_an_unknown_scheme_gives_one_line() -> None:
     pytest.importorskip("fsspec")
     (end,) = find_pictures(["gopher://hole/x.png"])
     assert isinstance(end, End)
     assert end.error == "Protocol not known: gopher"
 
 
-def test_a_picture_of_the_web(rowscan: Command) -> None:
+def test_a_picture_on_the_web(rowscan: Command) -> None:
     pytest.importorskip("aiohttp")
     handler = partial(SimpleHTTPRequestHandler, directory=str(EXAMPLES))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -113,7 +113,7 @@ def test_a_picture_of_the_web(rowscan: Command) -> None:
     assert done.stderr == f"rowscan: {base}/none.png: No such file or directory\n"
 
 
-def test_pictures_in_s3_are_read_as_those_in_a_folder(rowscan: Command, tmp_path: Path) -> None:
+def test_pictures_in_s3_are_read_like_those_in_a_folder(rowscan: Command, tmp_path: Path) -> None:
     pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
     server.start()

@@ -1,4 +1,4 @@
-// Belief: what the network thought after each step of one digit, as a picture that moves.
+// Belief: the probabilities after each step of one digit, as an animated chart.
 
 import { percent, say } from "./words.js";
 
@@ -157,7 +157,7 @@ function argmax(row) {
   return row.indexOf(Math.max(...row));
 }
 
-/** The digits that led, in their order; a lead counts that is clear and lasts two steps. */
+/** The digits that led, in order; a lead counts if it is clear and lasts two steps. */
 function changes(belief) {
   const leaders = belief.map((row) => (Math.max(...row) >= CLEAR ? argmax(row) : null));
   const lasting = leaders.filter(

@@ -1,4 +1,4 @@
-// Docs: shows the service's OpenAPI description, and loads nothing from elsewhere to do it.
+// Docs: shows the OpenAPI description of the service, without loading other hosts.
 
 const { paths, components } = await (await fetch("openapi.json")).json();
 
@@ -13,7 +13,7 @@ function resolve(schema) {
   return schema.$ref ? components.schemas[schema.$ref.split("/").at(-1)] : schema;
 }
 
-/** A schema as an example of JSON would show it, with types in place of values. */
+/** A schema as an example of JSON, with types instead of values. */
 function outline(schema) {
   const { type, properties, items, prefixItems, anyOf } = resolve(schema);
   if (anyOf) return anyOf.map(outline).find((one) => one !== "null");
@@ -26,7 +26,7 @@ function outline(schema) {
   return type;
 }
 
-/** JSON over several lines, but lists of plain values on one. */
+/** JSON on several lines, but lists of plain values on one. */
 function pretty(value) {
   return JSON.stringify(value, null, 2).replace(/\[\s+("[^\]{}[]*")\s+\]/g, (_, inner) => {
     return `[${inner.replace(/\s+/g, " ")}]`;

@@ -1,4 +1,4 @@
-// Page: brings together the paper, the service and what is shown of its answers.
+// Page: connects the paper, the service and the display of its answers.
 
 import { Belief } from "./belief.js";
 import { Paper, SHEET } from "./paper.js";
@@ -65,7 +65,7 @@ async function select(digit, signal) {
   if (!signal.aborted) belief.set(explanation);
 }
 
-/** Do what asks the service, and say so where it fails. */
+/** Run a request to the service, and show its error. */
 async function attempt(signal, asking) {
   try {
     await asking();
@@ -180,7 +180,7 @@ function drawBoxes() {
   boxes.replaceChildren();
   if (shown.kind !== "reading") return;
   const { reading } = shown;
-  // An image fills the stage in one direction and lies in its middle in the other.
+  // An image fills the stage in one direction and is centred in the other.
   const stage = SHEET.width / SHEET.height;
   const image = reading.width / reading.height;
   const across = Math.min(1, image / stage);

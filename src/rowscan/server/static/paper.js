@@ -82,7 +82,7 @@ export class Paper {
       stroke.push({
         x: ((event.clientX - place.left) / place.width) * SHEET.width,
         y: ((event.clientY - place.top) / place.height) * SHEET.height,
-        // Only a pen measures it; mice and fingers say 0.5 or nothing of use.
+        // Only a pen measures it; mice and fingers report 0.5 or nothing useful.
         width: PEN * (event.pointerType === "pen" ? 0.6 + 0.8 * event.pressure : 1),
       });
     }

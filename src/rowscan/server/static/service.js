@@ -1,9 +1,9 @@
-// Service: asks the server, and tells apart the ways in which it may not answer.
+// Service: requests to the server, and the ways in which they fail.
 
 /** The server cannot be reached. */
 export class Gone extends Error {}
 
-/** The server says no; `status` says why. */
+/** The server refuses the request; `status` says why. */
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
@@ -13,7 +13,7 @@ export class Refused extends Error {
 
 const PATIENCE = 20; // times that a busy server is asked again
 
-/** Send a picture, and get what the server made of it. */
+/** Send a picture; the answer of the server. */
 export async function ask(path, picture, { signal, onBusy = () => {} }) {
   const headers = { "Content-Type": picture.type || "application/octet-stream" };
   for (let attempt = 0; ; attempt++) {
@@ -49,7 +49,7 @@ async function reach(path, options) {
   }
 }
 
-// A connection may also break halfway through the answer.
+// The connection can also break during the answer.
 async function body(response) {
   try {
     return await response.json();

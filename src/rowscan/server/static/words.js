@@ -1,4 +1,4 @@
-// Words: everything that the page says, in each of its languages.
+// Words: all texts of the page, in each of its languages.
 
 const english = {
   tagline: "Write a number. See it read, row by row.",
@@ -120,7 +120,7 @@ export function switchLanguage() {
   remember("language", language);
 }
 
-/** Put the words into the elements that are marked for them. */
+/** Put the texts into the elements that are marked for them. */
 export function fillIn() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   for (const element of document.querySelectorAll("[data-words]")) {
@@ -134,7 +134,7 @@ export function fillIn() {
   }
 }
 
-/** Whole percents. The service rounds, so what looks like certainty need not be. */
+/** Whole percents. The service rounds, so 1 does not mean certainty. */
 export function percent(probability) {
   return probability >= 0.995 ? ">99%" : `${Math.round(100 * probability)}%`;
 }
