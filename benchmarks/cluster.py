@@ -4,8 +4,8 @@
 
 First, synthetic pictures in a folder: the time of `--jobs` and of `--on ray`, without the start of
 each, which is the time of a few pictures. Then synthetic pictures in an object store (moto's), read
-by a cluster of two nodes on this machine, one worker of which is killed in the middle: every picture
-must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
+by a cluster of two nodes on this machine, one worker of which is killed in the middle: every
+picture must be there once, as one machine reads it. Needs Ray, s3fs and moto[server].
 """
 
 import argparse

@@ -79,7 +79,7 @@ def serving(model: str | None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def slow_clients(url: str) -> Iterator[None]:
-    """Ten clients each with: half a head, half a body, 50 MB in a body; and a PNG of 200 megapixels."""
+    """Ten clients each with half a head, half a body, 50 MB; and a PNG of 200 megapixels."""
     host, port = url.removeprefix("http://").split(":")
     head = b"POST /v1/read HTTP/1.1\r\nHost: x\r\n"
     with contextlib.ExitStack() as stack:
