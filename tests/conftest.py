@@ -56,7 +56,6 @@ def rowscan(tmp_path: Path) -> Command:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
         )
 
     return run

@@ -392,7 +392,6 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("place", ["before", "between", "after"])
 def test_many_paths_in_a_row_without_a_picture_stop_nothing(place: str, tmp_path: Path) -> None:
     ends = [End(f"{number}", "No such file or directory") for number in range(100)]

@@ -6,11 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+from rowscan.batch.parts import BLOCK
 
 pytest.importorskip("ray")
 
@@ -20,28 +24,41 @@ EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 READ = [sys.executable, "-m", "rowscan", "read"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A cluster that all tests use; so each command need not start one."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cluster that all tests use; so each command need not start one, nor stop another's."""
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"]
     start = [*RAY, "start", "--head", *options]
-    subprocess.run(start, check=True, capture_output=True, env=environment)
-    yield
-    subprocess.run([*RAY, "stop", "--force"], check=True, capture_output=True)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        subprocess.run(start, check=True, capture_output=True, env=environment)
+        yield
+        subprocess.run([*RAY, "stop", "--force"], check=True, capture_output=True)
 
 
-def _pictures(folder: Path, count: int) -> Path:
-    """So many pictures, three of them damaged, and a shard's worth of names of other kinds."""
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `in` of more pictures than a block has, three of them damaged, and of four shards.
+
+    So one of its six blocks is large. Beside it lies what `rowscan read` says of it on one machine.
+    """
+    folder = tmp_path_factory.mktemp("cluster") / "in"
     folder.mkdir()
     samples = sorted(EXAMPLES.glob("*.png"))
-    for number in range(count):
-        shutil.copy(samples[number % len(samples)], folder / f"{number:05}.png")
-    for number in {3, 17, 31} & set(range(count)):
-        (folder / f"{number:05}.png").write_bytes(b"bad")
+    for number in range(BLOCK + 10):
+        shutil.copy(samples[number % len(samples)], folder / f"{number:03}.png")
+    for number in (3, 17, BLOCK + 2):
+        (folder / f"{number:03}.png").write_bytes(b"bad")
+    for number in range(4):
+        with tarfile.open(folder / f"s{number}.tar", "w") as shard:
+            for path in samples[number : number + 5]:
+                shard.add(path, path.name)
+    command = [*READ, "in", "nowhere", "--format", "jsonl"]
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (folder.parent / "rows").write_text(done.stdout)
+    (folder.parent / "errors").write_text(done.stderr)
     return folder
 
 
@@ -56,73 +73,75 @@ def _errors(folder: Path) -> list[tuple[str, str]]:
     return sorted((row["path"], row["error"]) for row in found)
 
 
+ON_RAY = ("read", "in", "--on", "ray", "--format", "jsonl", "--output", "out")
+
+
 @pytest.mark.usefixtures("cluster")
-def test_the_rows_are_those_of_one_machine(rowscan: Command, tmp_path: Path) -> None:
-    _pictures(tmp_path / "in", 1100)
-    arguments = ("read", "in", "nowhere", "--format", "jsonl")
-    alone = rowscan(*arguments)
-    done = rowscan(*arguments, "--on", "ray", "--jobs", "2", "--output", "out")
+def test_the_rows_are_those_of_one_machine(
+    pictures: Path, rowscan: Command, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "in")
+    folder = tmp_path / "in" / "0read"  # results among the pictures are no pictures
+    arguments = ("read", "in", "nowhere", "--format", "jsonl", "--on", "ray", "--jobs", "2")
+    done = rowscan(*arguments, "--output", "in/0read")
     assert (done.returncode, done.stdout) == (1, "")
-    assert _rows(tmp_path / "out") == alone.stdout.splitlines()
-    said = [line.removeprefix("rowscan: ") for line in alone.stderr.splitlines()]
-    assert [f"{path}: {error}" for path, error in _errors(tmp_path / "out")] == sorted(said)
+    rows = (pictures.parent / "rows").read_text().splitlines()
+    assert _rows(folder) == rows
+    expected = (pictures.parent / "errors").read_text().splitlines()
+    said = [f"rowscan: {path}: {error}" for path, error in _errors(folder)]
+    assert said == sorted(expected)
     # Again: nothing is left to be done, and what could not be read is not forgotten.
-    again = rowscan(*arguments, "--on", "ray", "--jobs", "2", "--output", "out")
+    again = rowscan(*arguments, "--output", "in/0read")
     assert again.returncode == 1
-    assert "out: 1,100 pictures already read" in again.stderr
-    assert _rows(tmp_path / "out") == alone.stdout.splitlines()
+    assert f"in/0read: {BLOCK + 30} pictures already read" in again.stderr
+    assert _rows(folder) == rows
     # Other pictures than it was begun with.
-    shutil.copy(EXAMPLES / "7-13.png", tmp_path / "in" / "00000a.png")
-    other = rowscan(*arguments, "--on", "ray", "--jobs", "2", "--output", "out")
+    shutil.copy(EXAMPLES / "7-13.png", tmp_path / "in" / "000a.png")
+    other = rowscan(*arguments, "--output", "in/0read")
     assert other.returncode == 1
     assert other.stderr.endswith(
-        "rowscan: out: the pictures have changed since this run began; name another folder\n"
+        "rowscan: in/0read: the pictures have changed since this run began; name another folder\n"
     )
 
 
-@pytest.mark.usefixtures("cluster")
-def test_results_among_the_pictures_are_no_pictures(rowscan: Command, tmp_path: Path) -> None:
-    _pictures(tmp_path / "in", 2)
-    arguments = ("read", "in", "--on", "ray", "--output", "in/0read")
-    first, again = rowscan(*arguments), rowscan(*arguments)
-    assert (first.returncode, again.returncode) == (0, 0)
-    assert "in/0read: 2 pictures already read" in again.stderr
-    assert len(list((tmp_path / "in" / "0read" / "readings").iterdir())) == 1
+def _begun(folder: Path) -> subprocess.Popen[str]:
+    """A run of which some blocks are done, and the large one is not."""
+    process = subprocess.Popen(
+        [*READ[:-1], *ON_RAY],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any((folder / "out" / "done").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_run_that_is_killed_is_resumed(rowscan: Command, tmp_path: Path) -> None:
-    _pictures(tmp_path / "in", 2200)
-    command = [*READ, "in", "--on", "ray", "--format", "jsonl", "--output", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: len(list((tmp_path / "out" / "done").glob("*"))) >= 2, process)
+def test_a_run_that_is_killed_is_resumed(pictures: Path, rowscan: Command, tmp_path: Path) -> None:
+    (tmp_path / "in").symlink_to(pictures)
+    process = _begun(tmp_path)
     process.kill()
     process.communicate()
-    assert len(list((tmp_path / "out" / "done").glob("*"))) < 5
-    done = rowscan("read", "in", "--on", "ray", "--format", "jsonl", "--output", "out")
-    assert done.returncode == 1
-    assert (
-        _rows(tmp_path / "out")
-        == rowscan(*READ[3:], "in", "--format", "jsonl").stdout.split("\n")[:-1]
-    )
+    assert len(list((tmp_path / "out" / "done").glob("*"))) < 6
+    assert rowscan(*ON_RAY).returncode == 1
+    assert _rows(tmp_path / "out") == (pictures.parent / "rows").read_text().splitlines()
 
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("name", ["ray::MapWorker", "multiprocessing.spawn"])
-def test_a_worker_that_is_killed_costs_nothing(name: str, rowscan: Command, tmp_path: Path) -> None:
-    _pictures(tmp_path / "in", 2200)
-    command = [*READ, "in", "--on", "ray", "--format", "jsonl", "--output", "out"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    _wait_for(lambda: any((tmp_path / "out" / "done").glob("*")), process)
+def test_workers_that_are_killed_cost_nothing(name: str, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").symlink_to(pictures)
+    process = _begun(tmp_path)
     victims = _below(name)
     assert victims
-    os.kill(victims[0], signal.SIGKILL)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
     printed, _ = process.communicate()
     assert (process.returncode, printed) == (1, "")
-    alone = rowscan("read", "in", "--format", "jsonl")
-    assert _rows(tmp_path / "out") == alone.stdout.splitlines()
+    assert _rows(tmp_path / "out") == (pictures.parent / "rows").read_text().splitlines()
     assert len(_errors(tmp_path / "out")) == 3
 
 
@@ -150,20 +169,12 @@ def test_wrong_calls(arguments: list[str], said: str, rowscan: Command, tmp_path
 
 
 def test_a_cluster_that_is_not_there_gets_a_line(rowscan: Command, tmp_path: Path) -> None:
-    _pictures(tmp_path / "in", 40)
+    shutil.copytree(EXAMPLES, tmp_path / "in")
     done = rowscan("read", "in", "--on", "ray://127.0.0.1:9", "--output", "out")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rowscan: ray://127.0.0.1:9: cannot be reached: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _below(name: str) -> list[int]:

@@ -43,7 +43,7 @@ def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Popen[st
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    out, said = process.communicate(timeout=200)
+    out, said = process.communicate()
     assert process.returncode == 0, said
     return out
 
@@ -132,16 +132,14 @@ def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_p
     long = ["--set", "steps_per_epoch=3000", "--epochs", "2", "--set", "hidden=16"]
     process = torchrun(2, *command(tiny, *long), cwd=tmp_path)
     run = tmp_path / "run"
-    end = time.monotonic() + 60
     while not (run / "checkpoint.safetensors").exists():
-        assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.1)
     children = subprocess.run(
         ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
     )
     os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode != 0
     (line,) = [line for line in said.splitlines() if line.startswith("rowscan: ")]
     assert line.endswith("go on with: rowscan train --resume run")
@@ -153,7 +151,6 @@ def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
     )
     assert resumed.returncode == 0, resumed.stderr
     assert (run / "result.json").exists()
@@ -170,7 +167,7 @@ def test_usage_errors_are_reported_once(
     recipe: str, reason: str, tiny: Path, tmp_path: Path
 ) -> None:
     process = torchrun(2, "-m", "rowscan", "train", recipe, "--data", tiny, cwd=tmp_path)
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate()
     assert process.returncode != 0
     lines = [line for line in said.splitlines() if line.startswith("rowscan: ")]
     assert len(lines) == 1

@@ -14,9 +14,11 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from test_server import EXAMPLES, SEVEN, Service
+from test_server import EXAMPLES, PATIENCE, SEVEN, Service
 
 Stroke = list[tuple[float, float]]
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 # Digits as strokes -------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ def open_page(browser: Browser, service: Service) -> Iterator[Open]:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", hear)
         page.goto(url)
@@ -303,6 +305,14 @@ def test_the_slider_steps_through_the_rows(open_page: Open) -> None:
 
 def test_the_rows_run_by_themselves_unless_motion_is_unwelcome(open_page: Open) -> None:
     page = open_page(reduced_motion="no-preference")
+    page.evaluate(  # each frame comes a twentieth of a second after the one before it
+        """() => {
+            let now = 0;
+            performance.now = () => now;
+            window.requestAnimationFrame = (show) => setTimeout(() => show(now += 50));
+            window.cancelAnimationFrame = clearTimeout;
+        }"""
+    )
     rows = page.evaluate_handle(
         """() => {
             const seen = [];

@@ -384,5 +384,4 @@ def run_without(module: str, words: list[str], folder: Path) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
     )
