@@ -17,17 +17,26 @@ def held_out(tiny: Path) -> Split:
     return load_digits(tiny).test
 
 
-def trained(tiny: Path, sharpness: float) -> Engine:
-    """An LSTM after a few epochs, its logits times `sharpness`."""
-    engine = create(
-        change(find("lstm-rows", LSTMRecipe), {"hidden": 16, "engine": "numpy", "batch_size": 20})
-    )
+Weights = dict[str, np.ndarray]
+
+SMALL = change(find("lstm-rows", LSTMRecipe), {"hidden": 16, "engine": "numpy", "batch_size": 20})
+
+
+@pytest.fixture(scope="module")
+def weights(tiny: Path) -> Weights:
+    """The weights of an LSTM after a few epochs."""
+    engine = create(SMALL)
     train = load_digits(tiny).train
     engine.load_images(train.images, train.labels)
     for epoch in range(3):
         for batch in engine.order(epoch):
             engine.step(batch, 0.02)
-    weights = engine.weights()
+    return engine.weights()
+
+
+def trained(weights: Weights, sharpness: float) -> Engine:
+    """An engine with these weights, its logits times `sharpness`."""
+    engine = create(SMALL)
     heads = {name: weights[name] * np.float32(sharpness) for name in ("head.weight", "head.bias")}
     engine.load_weights(weights | heads)
     return engine
@@ -38,12 +47,12 @@ def loss(engine: Engine, held_out: Split) -> float:
 
 
 def test_calibration_does_not_depend_on_the_scale_of_the_logits(
-    tiny: Path, held_out: Split
+    weights: Weights, held_out: Split
 ) -> None:
     """The calibrated probabilities are the same for every initial scale."""
     answers = []
     for sharpness in (0.7, 1.0, 2.5):
-        engine = trained(tiny, sharpness)
+        engine = trained(weights, sharpness)
         before = predict_proba(engine, held_out.images)
         record = calibrate(engine, functools.partial(loss, engine, held_out))
         after = predict_proba(engine, held_out.images)
@@ -55,14 +64,14 @@ def test_calibration_does_not_depend_on_the_scale_of_the_logits(
     np.testing.assert_allclose(answers[2], answers[0], atol=5e-3)
 
 
-def test_prior_ratio_rescales_the_last_class(tiny: Path, held_out: Split) -> None:
+def test_prior_ratio_rescales_the_last_class(weights: Weights, held_out: Split) -> None:
     """Bayes' rule on the probabilities, at any temperature."""
-    engine = trained(tiny, 1.0)
+    engine = trained(weights, 1.0)
     record = calibrate(engine, functools.partial(loss, engine, held_out), prior_ratio=0.25)
     after = predict_proba(engine, held_out.images)
-    weights = engine.weights()
-    weights["head.bias"][-1] -= np.log(0.25)
-    engine.load_weights(weights)
+    calibrated = engine.weights()
+    calibrated["head.bias"][-1] -= np.log(0.25)
+    engine.load_weights(calibrated)
     before = predict_proba(engine, held_out.images)
     expected = before * ([1.0] * 9 + [0.25])
     np.testing.assert_allclose(after, expected / expected.sum(1, keepdims=True), rtol=1e-4)
@@ -72,9 +81,9 @@ def test_prior_ratio_rescales_the_last_class(tiny: Path, held_out: Split) -> Non
 def test_a_random_network_becomes_unsure(held_out: Split) -> None:
     engine = create(change(find("lstm-rows", LSTMRecipe), {"hidden": 8, "engine": "numpy"}))
     rng = np.random.default_rng(1)
-    weights = engine.weights()
-    noise = {"head.weight": rng.normal(0, 5, weights["head.weight"].shape).astype(np.float32)}
-    engine.load_weights(weights | noise)
+    first = engine.weights()
+    noise = {"head.weight": rng.normal(0, 5, first["head.weight"].shape).astype(np.float32)}
+    engine.load_weights(first | noise)
     record = calibrate(engine, functools.partial(loss, engine, held_out))
     assert record["temperature"] > 3.5
     assert record["nll_after"] < record["nll_before"]

@@ -502,7 +502,7 @@ def test_an_idle_connection_is_closed(reader: Reader) -> None:
 
 
 def test_half_a_second_request_is_not_answered(reader: Reader) -> None:
-    limits = ServerLimits(idle_seconds=1, head_seconds=0.3)
+    limits = ServerLimits(idle_seconds=1, head_seconds=2.0)
     with listening(reader, server_limits=limits) as port:
         assert exchange(port, WHOLE, HEAD).count(b"HTTP/1.1") == 1
 
@@ -579,14 +579,14 @@ class Service:
     def check(self) -> None:
         """Fail if it has ended, and say how."""
         if self.process.poll() is not None:
-            _, errors = self.process.communicate(timeout=30)
+            _, errors = self.process.communicate(timeout=PATIENCE)
             pytest.fail(f"the service ended by itself: {self.process.returncode}, {errors!r}")
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> str:
         """Tell it to end; what it said on standard error."""
         self.check()
         self.process.send_signal(how)
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=PATIENCE)
         return errors
 
 
