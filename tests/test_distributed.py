@@ -146,9 +146,9 @@ def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_p
     _, said = process.communicate()
     assert process.returncode != 0
     (line,) = [line for line in said.splitlines() if line.startswith("rowscan: ")]
-    assert line.endswith("go on with: rowscan train --resume run")
+    assert line.endswith("continue with: rowscan train --resume run")
     assert "ended" in line
-    # On one process again, cut short: what remains is as the two had begun it.
+    # One process continues what the two began.
     resumed = subprocess.run(
         [sys.executable, "-m", "rowscan", "train", "--resume", "run"],
         cwd=tmp_path,
