@@ -97,5 +97,5 @@ def test_a_scan_cannot_be_changed_by_who_uses_it(name: str) -> None:
 )
 def test_an_unknown_scan_is_wrong_usage(name: str) -> None:
     assert name not in SCANS
-    with pytest.raises(UsageError, match="no reading order"):
+    with pytest.raises(UsageError, match="unknown reading order"):
         scan(name)

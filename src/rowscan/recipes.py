@@ -326,7 +326,7 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         LSTMRecipe(
             name="lstm-rows",
-            summary="the same 64-unit LSTM over the rows, trained as one would today",
+            summary="the same 64-unit LSTM over the rows, trained as is usual today",
             batch_size=96,
             learning_rate=0.02,
             schedule="one-cycle",

@@ -99,7 +99,7 @@ def scan(name: str) -> Int64[np.ndarray, "time feature"]:
         UsageError: no scan is called so.
     """
     if name not in SCANS:
-        raise UsageError(f"there is no reading order {name!r}; there are: {', '.join(SCANS)}")
+        raise UsageError(f"unknown reading order {name!r}; expected one of: {', '.join(SCANS)}")
     base, _, way = name.partition("-")
     order = _BASES[base][1]()
     if way == "reversed":

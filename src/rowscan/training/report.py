@@ -1,7 +1,7 @@
 """The report of a run: one HTML file with its figures and pictures, which loads nothing else.
 
-It arranges what was measured. It measures nothing but what `evaluation` computes from the
-probabilities, and knows nothing of engines or model files.
+It arranges what was measured: the figures come from `metrics`. It knows nothing of engines or model
+files.
 """
 
 import base64
@@ -32,7 +32,7 @@ class Answer:
 
     index: int
     picture: str
-    """A data URI: ink on nothing."""
+    """A data URI with a transparent background."""
     truth: int
     answer: int
     confidence: float
@@ -64,7 +64,7 @@ class LineAnswer:
 
     @property
     def picture(self) -> str:
-        """A data URI: ink on nothing."""
+        """A data URI with a transparent background."""
         return _picture(self.ink)
 
 
@@ -119,7 +119,7 @@ def write_report(
         seconds: how long the training took.
 
     Raises:
-        DataError: there are no test images, or the probabilities are none.
+        DataError: there are no test images, or the probabilities do not sum to 1.
         RowscanError: the file cannot be written.
     """
     result = score_digits(probabilities, labels)
@@ -238,9 +238,9 @@ def _render(
 
 
 def _picture(image: UInt8[np.ndarray, "height width"]) -> str:
-    """The image as a data URI: black ink that is as opaque as it is strong, on no paper.
+    """The image as a data URI: black, with the ink as its opacity.
 
-    So the page can lay it on paper of any colour, and turn it white where the page is dark.
+    So the page can show it on any colour, and invert it in a dark theme.
     """
     ink = np.stack([np.zeros_like(image), image], axis=-1)
     buffer = io.BytesIO()
@@ -266,7 +266,7 @@ def _confused(confusion: Int64[np.ndarray, "10 10"]) -> list[tuple[int, int, int
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as one would say them: 3.2 s, 4 min 07 s, 2 h 05 min."""
+    """A duration for people: 3.2 s, 4 min 07 s, 2 h 05 min."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,7 +1,7 @@
-"""The engine of the line model: composes lines, and trains a network to read them, on PyTorch.
+"""The engine of the line model: composes lines and trains a network to read them, on PyTorch.
 
-The loss is connectionist temporal classification: minus the log of the probability that the
-network gives to the text, over all the ways to write it into its steps (see `recognition.ctc`).
+The loss is connectionist temporal classification (CTC): minus the log of the probability of the
+text, summed over all its alignments with the steps of the network (see `recognition.ctc`).
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from rowscan.training.synthesis.documents import Documents, concatenate
 from rowscan.training.synthesis.lines import LineBatch, compose
 
 COMPOSED = 1
-"""The seeds of lines: this and the line's number for training, see `held_out` for others."""
+"""Stream of random numbers for training lines; `held_out` uses the next one."""
 
 
 class LineEngine(TorchTrainer[LineRecipe]):
     """A `SweepLineRecognizer` in training; the verbs of `engines.interface`, of lines.
 
-    An index in a batch is no image's: it is the number of a line, which decides how it is composed.
+    An index in a batch is the number of a line, not of an image; it seeds how the line is composed.
     """
 
     def __init__(self, recipe: LineRecipe, device: str = "auto") -> None:
@@ -44,16 +44,16 @@ class LineEngine(TorchTrainer[LineRecipe]):
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
     ) -> None:
-        """Take the digits that lines are composed of."""
+        """Set the digits that lines are composed of."""
         self._images = torch.from_numpy(images.copy())
         self._labels = torch.from_numpy(labels.astype(np.int64))
 
     def load_documents(self, documents: Documents) -> None:
-        """From now on half of each batch is of a user's own lines."""
+        """Take half of each further batch from a user's own lines."""
         self._documents = documents
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-        """The batches of one epoch (from 0): numbers that no line had before."""
+        """The batches of one epoch (from 0): line numbers, each used once in a training."""
         size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
         for step in range(epoch * steps, (epoch + 1) * steps):
             yield np.arange(step * size, (step + 1) * size)
@@ -104,12 +104,12 @@ def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: LineBatch) -> Float32[
 
 
 def steps(width: int) -> int:
-    """So many steps a line of so many columns has."""
+    """Steps of the network on a line of `width` columns."""
     return STEPS_A_PATCH * -(-width // PATCH)
 
 
 def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: LineBatch) -> int:
-    """How many of the lines the likeliest path reads rightly."""
+    """How many of the lines greedy decoding reads exactly."""
     return sum(
         best_path(probabilities[: steps(width), line]) == label
         for line, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
@@ -119,7 +119,7 @@ def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: LineBatch) -> 
 def held_out(
     images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"], *, seed: int
 ) -> Iterator[LineBatch]:
-    """Batches of lines of digits that no training uses, without end; always the same ones."""
+    """An endless sequence of batches of held-out lines, the same at every call with a seed."""
     digits, truth = torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
     batch = 0
     while True:
