@@ -9,6 +9,10 @@ import numpy as np
 from rowscan.arrays import Bool, Float64, Int32, Int64
 from rowscan.segmentation.binarize import Mask, weighted_median
 
+Indices = Int64[np.ndarray, " _"]
+"""Numbers of components."""
+Neighbours = Bool[np.ndarray, "n n"]
+
 _MIN_HEIGHT = 5  # a digit of fewer rows cannot be read
 _MAX_SKEW = 15.0  # degrees that are searched, so that ten can be found
 _MIN_SKEW = 0.5  # degrees; less is not worth resampling the picture
@@ -117,24 +121,19 @@ class TextLine:
         plausibility: as in `LineImage`.
     """
 
-    tall: Int64[np.ndarray, " n"]
-    members: Int64[np.ndarray, " m"]
+    tall: Indices
+    members: Indices
     plausibility: float
 
 
 def find_text_lines(
     components: Components, separators: Mask, stroke_width: float
 ) -> list[TextLine]:
-    """The text lines in reading order.
+    """The text lines in reading order; separators are vertical rules between numbers.
 
     Tall components form a line if they are neighbours, see `_neighbours`. Components too low for a
     digit without a neighbour (a dot, a dash, a detached part) belong to the line within which they
     lie. So does what is lower than the line and nearly touches it, such as the bar of a 5.
-
-    Args:
-        components: of the foreground, without ruled lines.
-        separators: vertical rules between numbers.
-        stroke_width: in pixels.
     """
     dash = components.area < 1.15 * stroke_width * components.width
     tall = np.flatnonzero(~dash & (components.height >= max(_MIN_HEIGHT, 2.2 * stroke_width)))
@@ -167,13 +166,12 @@ def find_text_lines(
         whole = float(components.area[own] @ ~components.cut[own] / components.area[own].sum())
         plausibility = min(1.0, height / usual) * (0.3 + 0.7 * whole) * (0.5 if narrow[i] else 1.0)
         if plausibility >= _MIN_PLAUSIBILITY:
-            members = np.append(own, np.flatnonzero(parts))
-            lines.append(TextLine(own, members, float(plausibility)))
+            lines.append(TextLine(own, np.append(own, np.flatnonzero(parts)), float(plausibility)))
     return _in_reading_order(lines, components)
 
 
 def _within(
-    components: Components, own: Int64[np.ndarray, " m"], height: float, stroke_width: float
+    components: Components, own: Indices, height: float, stroke_width: float
 ) -> Bool[np.ndarray, " n"]:
     """Which components, specks apart, lie within a line of this height, or just beside it."""
     x, y = components.centre
@@ -186,26 +184,21 @@ def _within(
 
 
 def _beside(
-    components: Components,
-    some: Int64[np.ndarray, " n"],
-    own: Int64[np.ndarray, " m"],
-    distance: float,
+    components: Components, some: Indices, own: Indices, distance: float
 ) -> Bool[np.ndarray, " n"]:
     """Which of some components have a box within a distance of the box of one of the others."""
+    sides = (components.left, components.right), (components.top, components.bottom)
     across, down = (
         np.maximum.outer(first[some], first[own]) - np.minimum.outer(last[some], last[own])
-        for first, last in (
-            (components.left, components.right),
-            (components.top, components.bottom),
-        )
+        for first, last in sides
     )
     beside: np.ndarray = (np.maximum(across, down) <= distance).any(1)
     return beside
 
 
 def _neighbours(
-    components: Components, tall: Int64[np.ndarray, " n"], separators: Mask, stroke_width: float
-) -> Bool[np.ndarray, "n n"]:
+    components: Components, tall: Indices, separators: Mask, stroke_width: float
+) -> Neighbours:
     """Which of the tall components are neighbours in a line.
 
     They stand beside each other, are of similar height, no farther apart than they are high (or
@@ -234,9 +227,7 @@ def _neighbours(
     return near
 
 
-def _dot_between(
-    components: Components, tall: Int64[np.ndarray, " n"], stroke_width: float
-) -> Bool[np.ndarray, "n n"]:
+def _dot_between(components: Components, tall: Indices, stroke_width: float) -> Neighbours:
     """Which of the tall components have a dot between them, at their feet and near to both."""
     size = np.maximum(components.width, components.height)
     dots = (size <= 3 * stroke_width) & (components.area >= stroke_width**2)
@@ -252,7 +243,7 @@ def _dot_between(
     return either
 
 
-def connected_groups(near: Bool[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
+def connected_groups(near: Neighbours) -> Int64[np.ndarray, " n"]:
     """The connected components of a graph of neighbours: for each node the first of its group."""
     group = np.arange(len(near))
     while True:
