@@ -69,8 +69,8 @@ class Model:
                 raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
         inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
         self.outputs = frozenset(node.name for node in session.get_outputs())
-        expected = [("images", "tensor(uint8)", self._image_shape)], {"probabilities"}
-        if (inputs, self.outputs - self._optional_outputs) != expected:
+        expected = [("images", "tensor(uint8)", self._image_shape)]
+        if inputs != expected or self.outputs - self._optional_outputs != {"probabilities"}:
             raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
         self.name = name
         self.labels = metadata.labels
