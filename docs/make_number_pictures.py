@@ -18,8 +18,13 @@ from rowscan.batch import annotate
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.segmentation import page
-from rowscan.segmentation.binarize import background, find_strokes, pen_width, stand_out
-from rowscan.segmentation.ruled_lines import without_rules
+from rowscan.segmentation.binarize import (
+    binarize,
+    estimate_background,
+    estimate_stroke_width,
+    measure_contrast,
+)
+from rowscan.segmentation.ruled_lines import remove_ruled_lines
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.synthesis.pen_digits import redraw_as_allographs
 
@@ -32,7 +37,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     photo = open_image(NUMBERS / "note.jpg", colour=True)
     draw_ink(photo)
-    draw_steps(page.find_lines(photo)[1])
+    draw_steps(page.extract_lines(photo)[1])
     draw_result(photo)
     draw_composed()
     draw_hands()
@@ -40,15 +45,15 @@ def main() -> None:
 
 def draw_ink(photo: np.ndarray) -> None:
     """The photo, what stands out from the paper, the strokes, and the strokes without rules."""
-    contrast, noise = stand_out(photo, background(photo))
-    strokes = find_strokes(contrast, noise)
-    rest, _ = without_rules(strokes, pen_width(strokes))
+    contrast, noise = measure_contrast(photo, estimate_background(photo))
+    foreground = binarize(contrast, noise)
+    rest, _ = remove_ruled_lines(foreground, estimate_stroke_width(foreground))
     figure = Figure(figsize=(9.6, 7.2), facecolor="white")
     for place, (picture, title) in enumerate(
         (
             (photo, "the photo"),
             (contrast, "light and paper divided out"),
-            (255 * strokes, "strokes"),
+            (255 * foreground, "strokes"),
             (255 * rest, "without the ruled lines"),
         )
     ):
@@ -57,7 +62,7 @@ def draw_ink(photo: np.ndarray) -> None:
         axes.set_title(title, color=INK, fontsize=11)
         bare(axes)
         if place == 3:
-            for line in page.find_lines(photo):
+            for line in page.extract_lines(photo):
                 x, y, width, height = line.box
                 box = Rectangle((x, y), width, height, fill=False, edgecolor=BLUE, linewidth=1.2)
                 axes.add_patch(box)

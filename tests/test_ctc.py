@@ -1,4 +1,4 @@
-"""Decoding against all alignments written out."""
+"""Decoding and probabilities against the enumeration of all paths."""
 
 import itertools
 from collections import defaultdict
@@ -38,7 +38,9 @@ def all_texts(rows: np.ndarray) -> dict[tuple[int, ...], float]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 2**32))
-def test_every_text_has_the_sum_of_its_alignments(steps: int, classes: int, seed: int) -> None:
+def test_the_probability_of_a_text_is_the_sum_over_its_paths(
+    steps: int, classes: int, seed: int
+) -> None:
     rows = random_rows(steps, classes, seed)
     texts = all_texts(rows)
     assert sum(texts.values()) == pytest.approx(1)
@@ -47,14 +49,14 @@ def test_every_text_has_the_sum_of_its_alignments(steps: int, classes: int, seed
     assert text_probability(rows, (0,) * (steps + 1)) == 0
 
 
-def test_texts_of_several_lines_at_once_are_as_one_by_one() -> None:
+def test_texts_of_several_lines_at_once_are_as_of_each_line() -> None:
     lines = np.stack([random_rows(30, 11, seed) for seed in range(6)]).reshape(2, 3, 30, 11)
     texts = [(), (1,), (4, 4), (0, 9, 2, 2)]
     together = text_probabilities(lines, texts)
     assert together.shape == (2, 3, 4)
-    for place in np.ndindex(2, 3):
-        expected = [text_probability(lines[place], text) for text in texts]
-        np.testing.assert_allclose(together[place], expected, rtol=1e-12)
+    for index in np.ndindex(2, 3):
+        expected = [text_probability(lines[index], text) for text in texts]
+        np.testing.assert_allclose(together[index], expected, rtol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,7 +71,9 @@ def test_the_likeliest_text_is_found(steps: int, classes: int, seed: int) -> Non
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 2**32))
-def test_an_alignment_is_the_likeliest_of_its_text(steps: int, classes: int, seed: int) -> None:
+def test_an_alignment_is_the_likeliest_path_of_its_text(
+    steps: int, classes: int, seed: int
+) -> None:
     rows = random_rows(steps, classes, seed)
     text = decode(rows).digits
     paths = [
@@ -93,7 +97,7 @@ def test_the_probability_is_that_of_torch_s_loss_on_a_long_line() -> None:
     assert np.log(text_probability(rows, text)) == pytest.approx(-loss.item(), rel=1e-9)
 
 
-def test_a_clear_line_is_read_with_its_places() -> None:
+def test_a_clear_line_is_read_with_its_spans() -> None:
     rows = np.full((12, 11), 0.001)
     for t, c in enumerate((0, 5, 5, 0, 5, 0, 0, 1, 0, 0, 8, 0)):
         rows[t, c] = 0.99
@@ -104,7 +108,7 @@ def test_a_clear_line_is_read_with_its_places() -> None:
 
 
 def test_the_likeliest_path_is_not_always_the_likeliest_text() -> None:
-    # By hand: 0.6 * 0.6 = 0.36 for no digit, all the rest, 0.64, for a single 0.
+    # By hand: 0.6 * 0.6 = 0.36 for the empty text, all the rest, 0.64, for a single 0.
     rows = np.array([[0.6, 0.4], [0.6, 0.4]])
     assert best_path(rows) == ()
     assert decode(rows).digits == (0,)
@@ -113,7 +117,7 @@ def test_the_likeliest_path_is_not_always_the_likeliest_text() -> None:
     assert best_path(np.eye(11)[[7, 7]]) == (6,)
 
 
-def test_paper_is_read_as_nothing() -> None:
+def test_blank_everywhere_is_the_empty_text() -> None:
     rows = np.zeros((5, 11))
     rows[:, 0] = 1
     found = decode(rows)

@@ -1,4 +1,4 @@
-"""Digits come out of pictures as MNIST would have them."""
+"""Digits of any picture are brought to MNIST's frame."""
 
 import runpy
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_all_of_mnist_is_unchanged(mnist: np.ndarray) -> None:
 
 
 def test_mnist_comes_back_from_a_larger_sheet(mnist: np.ndarray) -> None:
-    """Out of its frame, an image takes the long way, and must arrive close to where it was."""
+    """Outside its frame an image is normalised, and the result must be close to the original."""
     distances = []
     for image in mnist[:300]:
         sheet = np.pad(image, ((9, 30), (40, 3)))
@@ -83,7 +83,9 @@ curves = st.lists(
 
 @given(points=curves, pen=st.integers(4, 20), dark=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_any_stroke_lies_in_the_frame(points: list[tuple[int, int]], pen: int, dark: bool) -> None:
+def test_any_stroke_is_brought_to_the_frame(
+    points: list[tuple[int, int]], pen: int, dark: bool
+) -> None:
     ink = _stroke(points, pen)
     image = normalise_digit(255 - ink if dark else ink)
     assert max(_box(image)) == 20
@@ -123,7 +125,7 @@ def test_aspect_is_kept() -> None:
 
 
 @pytest.mark.parametrize("pen", [1, 2, 4, 8])
-def test_a_thin_stroke_gets_the_weight_of_mnist(pen: int) -> None:
+def test_a_thin_stroke_gets_the_width_of_mnist(pen: int) -> None:
     image = normalise_digit(255 - _stroke([(140, 40), (140, 240)], pen))
     middle = image[10:18].sum(1) / 255  # a vertical stroke: ink of a row is its width
     assert middle == pytest.approx(np.full(8, 2.1), abs=0.25)
@@ -150,7 +152,7 @@ def test_small_scans_whose_ink_fills_the_frame(side: int) -> None:
 
 @pytest.mark.parametrize("noise", [0, 3, 8])
 @pytest.mark.parametrize("slope", [0, 70])
-def test_a_sheet_without_ink_comes_out_empty(noise: int, slope: int) -> None:
+def test_a_sheet_without_ink_becomes_empty(noise: int, slope: int) -> None:
     rng = np.random.default_rng(0)
     sheet = 200 - np.linspace(0, slope, 200) + rng.normal(0, noise, (150, 200))
     assert not normalise_digit(sheet.astype(np.uint8)).any()
@@ -160,7 +162,7 @@ def test_a_single_pixel_is_a_blank_sheet() -> None:
     assert not normalise_digit(np.full((1, 1), 77, np.uint8)).any()
 
 
-def test_light_noise_and_specks_leave_the_digit_as_it_is() -> None:
+def test_light_noise_and_specks_do_not_change_the_digit() -> None:
     rng = np.random.default_rng(1)
     light = 235 - np.linspace(0, 110, 280)
     photo = np.where(SEVEN > 0, 50, light) + rng.normal(0, 8, SEVEN.shape)

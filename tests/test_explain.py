@@ -1,4 +1,4 @@
-"""An explanation shows the reader's beliefs, beside the rows that they belong to."""
+"""An explanation shows the beliefs of the model beside the rows that they belong to."""
 
 import dataclasses
 import subprocess
@@ -30,7 +30,7 @@ def _explanation(scan: str = "rows", time: int = 28) -> Explanation:
     return Explanation(picture=picture, scan=scan, belief=belief, digit=7, confidence=1.0)
 
 
-def test_an_explanation_holds_what_the_network_saw_and_thought(tmp_path: Path) -> None:
+def test_an_explanation_has_the_input_and_the_beliefs(tmp_path: Path) -> None:
     sheet = np.full((90, 120), 250, np.uint8)
     sheet[20:24, 30:70] = 10
     sheet[24:80, 64:70] = 10
@@ -45,7 +45,7 @@ def test_an_explanation_holds_what_the_network_saw_and_thought(tmp_path: Path) -
     assert explanation.confidence == pytest.approx(expected[-1].max(), abs=1e-5)
 
 
-def test_the_table_has_a_line_a_row() -> None:
+def test_the_table_has_a_line_for_each_row() -> None:
     lines = table(_explanation()).split("\n")
     assert lines[:3] == ["7, 100%", "", " " * 58 + " row  digit"]
     assert len(lines) == 3 + 28
@@ -100,7 +100,7 @@ def test_beliefs_stand_beside_their_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scan", ["columns", "permuted", "whole", "rows-both", "patches-reversed"])
-def test_every_scan_can_be_drawn_both_ways(scan: str, tmp_path: Path) -> None:
+def test_every_scan_can_be_drawn_as_png_and_svg(scan: str, tmp_path: Path) -> None:
     explanation = _explanation(scan, len(scans.scan(scan)))
     draw(explanation, tmp_path / "e.png")
     draw(explanation, tmp_path / "deeper" / "e.SVG")
@@ -114,7 +114,7 @@ def test_every_scan_can_be_drawn_both_ways(scan: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"e\.jpg: a drawing is a \.png or a \.svg file"):
+    with pytest.raises(UsageError, match=r"e\.jpg: expected a \.png or \.svg file, got \.jpg"):
         draw(_explanation(), tmp_path / "e.jpg")
     (tmp_path / "file").touch()
     with pytest.raises(RowscanError, match=r"e\.png: cannot be written"):
@@ -153,16 +153,16 @@ def test_first_steps(name: str) -> None:
         assert steps[pixel] == next(t for t, read in enumerate(scans.scan(name)) if pixel in read)
 
 
-def test_changes_that_last_are_told() -> None:
+def test_lasting_changes_of_the_lead_are_labelled() -> None:
     leader = np.array([3] * 10 + [7] * 18)
     assert _changes(leader) == [0, 10]
-    # Of 280 steps a lead of less than ten is none, and a lead regained is no change.
+    # Of 280 steps a lead of less than ten does not count, and a regained lead is not a change.
     flicker = np.array([3] * 100 + [5] * 9 + [3] * 50 + [7] * 10 + [3] * 111)
     assert _changes(flicker) == [0, 159, 169]
     assert _changes(np.array([4])) == [0]
 
 
-def test_labels_keep_apart_and_inside() -> None:
+def test_labels_are_apart_and_inside() -> None:
     assert _spread([0, 10, 20], 28) == [0, 10, 20]
     crowded = _spread([0, 1, 2, 24, 25, 26, 27], 28)
     assert np.diff(crowded).min() >= 28 / 22 - 1e-9

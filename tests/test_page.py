@@ -1,4 +1,4 @@
-"""Numbers composed from the sample digits are found where they were put, whatever lies around."""
+"""Numbers composed of the sample digits are found where they were put, whatever is around them."""
 
 import itertools
 import math
@@ -15,11 +15,17 @@ from hypothesis.extra import numpy as hnp
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
-from rowscan.segmentation.binarize import background, dark_on_light, pen_width, reduce, stand_out
+from rowscan.segmentation.binarize import (
+    downscale,
+    estimate_background,
+    estimate_stroke_width,
+    measure_contrast,
+    normalise_polarity,
+)
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.segmentation.page import LineImage, find_lines, level
-from rowscan.segmentation.ruled_lines import without_rules
-from rowscan.segmentation.text_lines import find_angle, find_patches
+from rowscan.segmentation.page import LineImage, deskew, extract_lines
+from rowscan.segmentation.ruled_lines import remove_ruled_lines
+from rowscan.segmentation.text_lines import connected_components, estimate_skew
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 NUMBER = ("4-08", "0-00", "7-13", "1-02", "8-15", "2-04")
@@ -37,7 +43,7 @@ def _digit(name: str, height: int) -> np.ndarray:
 
 
 def _write(ink: np.ndarray, x: int, y: int, names: tuple[str, ...], height: int = 40) -> list[Box]:
-    """Puts digits on a sheet of ink, left to right; their boxes."""
+    """Put digits on a sheet of ink, from left to right; their boxes."""
     boxes = []
     for name in names:
         digit = _digit(name, height)
@@ -81,7 +87,7 @@ def _only(lines: list[LineImage]) -> LineImage:
 
 
 def _agreement(line: LineImage, ink: np.ndarray) -> float:
-    """Correlation of the line's ink with what is at its place on the sheet of ink."""
+    """Correlation of the line image with its place on the sheet of ink."""
     columns, rows = np.meshgrid(np.arange(line.ink.shape[1]), np.arange(LINE_HEIGHT))
     places = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5, np.ones(columns.size)])
     x, y = line.to_image @ places - 0.5
@@ -93,7 +99,7 @@ def _agreement(line: LineImage, ink: np.ndarray) -> float:
     return float(np.corrcoef(line.ink.ravel(), there.ravel())[0, 1])
 
 
-# One number, under all that may befall it
+# One number, under all conditions
 
 
 def _light(ink: np.ndarray) -> np.ndarray:
@@ -130,14 +136,14 @@ def _pattern(ink: np.ndarray) -> np.ndarray:
 
 
 def _coloured(ink: np.ndarray) -> np.ndarray:
-    """Green on pink, noisy: red tells of the ink, while green and blue all but outweigh it."""
+    """Green on pink with noise: red shows the ink, green and blue nearly hide it."""
     paper, pen = np.array([210.0, 130.0, 150.0]), np.array([100.0, 160.0, 185.0])
     coloured: np.ndarray = paper + ink[..., None] * (pen - paper)
     return coloured + np.random.default_rng(0).normal(0, 10, coloured.shape)
 
 
 def _underlined(ink: np.ndarray) -> np.ndarray:
-    """A faint ruled line below, one through the feet, both a little askew."""
+    """A faint ruled line below, one through the feet, both a little skewed."""
     sheet = _grey(ink)
     cv2.line(sheet, (0, 100), (359, 94), 120, 1)
     cv2.line(sheet, (0, 70), (359, 76), 90, 2)
@@ -151,14 +157,14 @@ def _framed(ink: np.ndarray) -> np.ndarray:
 
 
 def _black_around(ink: np.ndarray) -> np.ndarray:
-    """A page on a black ground, on a scanner that sees past its left edge and its foot."""
+    """A page on a black background that a scanner shows at its left edge and its foot."""
     sheet = np.full((ink.shape[0] + 40, ink.shape[1] + 90), 12.0)
     sheet[: ink.shape[0], 90:] = _grey(ink)
     return sheet
 
 
 @pytest.mark.parametrize(
-    ("befall", "moved"),
+    ("condition", "moved"),
     [
         (_grey, 0),
         (_light, 0),
@@ -173,11 +179,11 @@ def _black_around(ink: np.ndarray) -> np.ndarray:
         (_black_around, 90),
     ],
 )
-def test_one_number_is_one_line_where_it_was_put(befall: object, moved: int) -> None:
+def test_one_number_is_one_line_where_it_was_put(condition: object, moved: int) -> None:
     ink, boxes = _one_number()
-    assert callable(befall)
-    sheet = np.clip(befall(ink), 0, 255).astype(np.uint8)
-    line = _only(find_lines(sheet))
+    assert callable(condition)
+    sheet = np.clip(condition(ink), 0, 255).astype(np.uint8)
+    line = _only(extract_lines(sheet))
     x, y, width, height = _around(boxes)
     assert _near(line.box, (x + moved, y, width, height), 3)
     there = cv2.copyMakeBorder(ink, 0, 0, moved, 0, cv2.BORDER_CONSTANT, value=0)
@@ -186,7 +192,7 @@ def test_one_number_is_one_line_where_it_was_put(befall: object, moved: int) -> 
 
 
 def test_digits_are_24_rows_high_in_the_middle_and_black() -> None:
-    line = _only(find_lines(_grey(_one_number()[0])))
+    line = _only(extract_lines(_grey(_one_number()[0])))
     rows = np.flatnonzero((line.ink > 127).any(1))
     assert rows[0] in (3, 4, 5)
     assert rows[-1] in (26, 27, 28)
@@ -199,17 +205,17 @@ def test_digits_are_24_rows_high_in_the_middle_and_black() -> None:
 def test_the_size_of_the_digits_does_not_matter(height: int) -> None:
     ink = np.zeros((2 * height, 6 * height))
     boxes = _write(ink, height, height // 2, NUMBER, height)
-    line = _only(find_lines(_grey(ink)))
+    line = _only(extract_lines(_grey(ink)))
     assert _near(line.box, _around(boxes), max(1.5, height / 20))
     assert _agreement(line, ink) > 0.9
 
 
 @pytest.mark.parametrize("pen", [1, 3])
-def test_a_hairline_does_not_pale(pen: int) -> None:
+def test_a_thin_stroke_does_not_fade(pen: int) -> None:
     sheet = np.full((300, 500), 230, np.uint8)
     cv2.ellipse(sheet, (150, 150), (60, 100), 0, 0, 360, 60, pen)
     cv2.ellipse(sheet, (330, 150), (60, 100), 0, 0, 360, 60, pen)
-    line = _only(find_lines(sheet))
+    line = _only(extract_lines(sheet))
     middle = line.ink[12:20].astype(int).sum(1) / 255  # four strokes
     assert np.all((middle > 4 * 1) & (middle < 4 * 3.5))
 
@@ -218,7 +224,7 @@ def test_a_hairline_does_not_pale(pen: int) -> None:
 @pytest.mark.parametrize("negative", [False, True])
 def test_a_single_digit_is_one_line(name: str, negative: bool) -> None:
     picture = open_image(DIGITS / f"{name}.png")
-    line = _only(find_lines(255 - picture if negative else picture))
+    line = _only(extract_lines(255 - picture if negative else picture))
     paper = np.median(picture)
     rows, columns = np.nonzero(np.abs(picture - paper) > 90)
     true = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
@@ -229,32 +235,32 @@ def test_digits_that_fill_a_frame_of_16_pixels() -> None:
     for name in NUMBER:
         digit = cv2.resize(_digit(name, 40), (16, 16), interpolation=cv2.INTER_AREA)
         for picture in (_grey(digit, 255, 255), _grey(digit, 0, -255)):
-            x, y, width, height = _only(find_lines(picture)).box
+            x, y, width, height = _only(extract_lines(picture)).box
             assert (x, y) == (0, 0) or (width >= 14 and height >= 14)
 
 
-def test_ink_of_a_line_is_read_like_the_picture() -> None:
-    """What the digit model says of a picture it says of its line of ink, too."""
+def test_a_line_image_is_read_like_the_picture() -> None:
+    """The digit model gives the same answer for a picture and for its line image."""
     from rowscan.reader import Reader
 
     pictures = [open_image(path) for path in sorted(DIGITS.glob("*.png"))]
-    lines = [_only(find_lines(picture)).ink for picture in pictures]
+    lines = [_only(extract_lines(picture)).ink for picture in pictures]
     reader = Reader()
     direct, _ = reader.classify(np.stack([normalise_digit(picture) for picture in pictures]))
     through, _ = reader.classify(np.stack([normalise_digit(ink) for ink in lines]))
     assert np.mean(direct == through) >= 0.85
 
 
-# Rotation
+# Skew
 
 
 @pytest.mark.parametrize("angle", [-9, -5, -2, 0, 2, 5, 9])
-def test_a_turned_page_is_levelled(angle: int) -> None:
+def test_a_rotated_page_is_deskewed(angle: int) -> None:
     ink = np.zeros((500, 700))
     boxes = [_write(ink, 190, y, NUMBER) for y in (150, 230, 310)]
     turn = cv2.getRotationMatrix2D((350, 250), -angle, 1)
     turned = cv2.warpAffine(ink, turn, (700, 500))
-    lines = find_lines(_grey(turned))
+    lines = extract_lines(_grey(turned))
     assert len(lines) == 3
     for line, row in zip(lines, boxes, strict=True):
         across = line.to_image[:, 0]
@@ -281,8 +287,8 @@ def _turned(turn: np.ndarray, box: Box) -> Box:
 
 
 @pytest.mark.parametrize("angle", [-10.0, 3.0])
-def test_level_turns_a_falling_line_flat_and_keeps_it_in_the_picture(angle: float) -> None:
-    turn, (rows, columns) = level((200, 300), angle)
+def test_deskew_levels_a_falling_line_and_keeps_it_in_the_picture(angle: float) -> None:
+    turn, (rows, columns) = deskew((200, 300), angle)
     fall = math.tan(math.radians(angle))
     first, second = turn @ [100, 50, 1], turn @ [200, 50 + 100 * fall, 1]
     assert first[1] == pytest.approx(second[1])
@@ -293,13 +299,13 @@ def test_level_turns_a_falling_line_flat_and_keeps_it_in_the_picture(angle: floa
         assert -0.01 <= y <= rows + 0.01
 
 
-def test_the_angle_of_blocks_on_a_slope() -> None:
+def test_the_skew_of_blocks_on_a_slope() -> None:
     mask = np.zeros((200, 400), np.uint8)
     for x in range(20, 380, 40):
         top = 60 + round(x * math.tan(math.radians(4)))
         mask[top : top + 30, x : x + 15] = 1
-    assert find_angle(find_patches(mask, 2.0)) == pytest.approx(4, abs=0.5)
-    assert find_angle(find_patches(mask[::-1].copy(), 2.0)) == pytest.approx(-4, abs=0.5)
+    assert estimate_skew(connected_components(mask, 2.0)) == pytest.approx(4, abs=0.5)
+    assert estimate_skew(connected_components(mask[::-1].copy(), 2.0)) == pytest.approx(-4, abs=0.5)
 
 
 # Pages
@@ -308,16 +314,16 @@ def test_the_angle_of_blocks_on_a_slope() -> None:
 def test_two_lines_from_top_to_bottom() -> None:
     ink = np.zeros((240, 400))
     upper, lower = _write(ink, 90, 40, NUMBER), _write(ink, 30, 130, NUMBER[::-1])
-    lines = find_lines(_grey(ink))
+    lines = extract_lines(_grey(ink))
     assert len(lines) == 2
     for line, boxes in zip(lines, (upper, lower), strict=True):
         assert _near(line.box, _around(boxes), 2)
 
 
-def test_numbers_far_apart_are_lines_of_their_own() -> None:
+def test_numbers_far_apart_are_separate_lines() -> None:
     ink = np.zeros((120, 500))
     parts = _write(ink, 30, 40, NUMBER[:3]), _write(ink, 260, 40, NUMBER[3:])
-    lines = find_lines(_grey(ink))
+    lines = extract_lines(_grey(ink))
     assert len(lines) == 2
     for line, boxes in zip(lines, parts, strict=True):
         assert _near(line.box, _around(boxes), 2)
@@ -334,7 +340,7 @@ def test_boxes_are_read_one_by_one() -> None:
     sheet = _grey(ink)
     for y, x in itertools.product((20, 110), (20, 170, 320)):
         cv2.rectangle(sheet, (x, y), (x + 135, y + 80), 60, 2)
-    lines = find_lines(sheet)
+    lines = extract_lines(sheet)
     assert len(lines) == 6
     for line, boxes in zip(lines, cells, strict=True):
         assert _near(line.box, _around(boxes), 3)
@@ -342,7 +348,7 @@ def test_boxes_are_read_one_by_one() -> None:
 
 @pytest.mark.parametrize("gap", [0, 5])
 def test_boxes_for_one_digit_each_are_one_number(gap: int) -> None:
-    """A comb of boxes narrower than a digit is high, side by side or sharing their posts."""
+    """A comb field: boxes narrower than a digit is high, side by side or with shared sides."""
     ink = np.zeros((120, 420))
     boxes = []
     for i, name in enumerate(NUMBER):
@@ -351,17 +357,17 @@ def test_boxes_for_one_digit_each_are_one_number(gap: int) -> None:
     for i in range(len(NUMBER)):
         left = 30 + i * (44 + gap)
         cv2.rectangle(sheet, (left, 28), (left + 44, 86), 90, 2)
-    assert _near(_only(find_lines(sheet)).box, _around(boxes), 3)
+    assert _near(_only(extract_lines(sheet)).box, _around(boxes), 3)
 
 
-def test_an_upright_rule_parts_two_numbers() -> None:
+def test_a_vertical_rule_separates_two_numbers() -> None:
     ink = np.zeros((160, 400))
     left, right = _write(ink, 60, 60, NUMBER[:2]), _write(ink, 150, 60, NUMBER[2:4])
-    assert len(find_lines(_grey(ink))) == 1
+    assert len(extract_lines(_grey(ink))) == 1
     sheet = _grey(ink)
     middle = (left[-1][0] + left[-1][2] + right[0][0]) // 2
     cv2.line(sheet, (middle, 0), (middle, 159), 60, 2)
-    lines = find_lines(sheet)
+    lines = extract_lines(sheet)
     assert len(lines) == 2
     for line, boxes in zip(lines, (left, right), strict=True):
         assert _near(line.box, _around(boxes), 3)
@@ -373,7 +379,7 @@ def test_dots_and_dashes_within_a_line_belong_to_it_and_specks_do_not() -> None:
     ink[y + 34 : y + 39, boxes[1][0] + boxes[1][2] + 3 : boxes[1][0] + boxes[1][2] + 8] = 1  # dot
     ink[y + 18 : y + 22, x + width + 10 : x + width + 28] = 1  # dash
     ink[10, 10] = ink[110, 300] = 1
-    line = _only(find_lines(_grey(ink)))
+    line = _only(extract_lines(_grey(ink)))
     assert _near(line.box, (x, y, width + 28, height), 2)
     assert _agreement(line, ink) > 0.9
 
@@ -388,27 +394,27 @@ def test_a_dot_at_their_feet_joins_what_stands_far_apart(x: int, y: int, lines: 
     right = _around(_write(ink, end + 66, 40, ("2-04", "0-00")))
     if x:
         cv2.circle(ink, (end + x, 40 + y), 2, 1, -1)
-    found = find_lines(_grey(ink))
+    found = extract_lines(_grey(ink))
     assert len(found) == lines
     assert _near(found[0].box, _around([left, right]) if lines == 1 else left, 20)
 
 
 @pytest.mark.parametrize(("gap", "lines"), [(42, 1), (60, 2)])
 @pytest.mark.parametrize("height", [24, 40])
-def test_what_is_written_broad_stands_far_apart(height: int, gap: int, lines: int) -> None:
+def test_broad_digits_may_be_far_apart(height: int, gap: int, lines: int) -> None:
     ink = np.zeros((120, 400))
     for x in (60, 100 + gap):
         cv2.ellipse(ink, (x, 60), (18, height // 2), 0, 0, 360, 1, 4)
-    assert len(find_lines(_grey(ink))) == lines
+    assert len(extract_lines(_grey(ink))) == lines
 
 
 @pytest.mark.parametrize(("distance", "belongs"), [(4, True), (30, False)])
-def test_the_stem_of_a_6_that_came_loose_belongs_to_it(distance: int, belongs: bool) -> None:
+def test_a_detached_stem_of_a_6_belongs_to_it(distance: int, belongs: bool) -> None:
     ink = np.zeros((140, 300))
     _write(ink, 80, 64, ("0-00", "0-00"), 36)
     cv2.ellipse(ink, (58, 87), (10, 11), 0, 0, 360, 1, 4)
     cv2.line(ink, (60, 70 - distance), (70, 55 - distance), 1, 4)
-    *others, line = find_lines(_grey(ink))
+    *others, line = extract_lines(_grey(ink))
     assert line.box[1] == pytest.approx(53 - distance if belongs else 64, abs=4)
     assert len(others) == (not belongs)
 
@@ -422,7 +428,7 @@ def test_a_tiny_number_in_a_cluttered_cell_is_among_the_lines() -> None:
     cv2.line(sheet, (140, 0), (140, 199), 60, 2)
     cv2.line(sheet, (40, 185), (149, 183), 60, 1)
     cv2.line(sheet, (76, 92), (112, 91), 90, 1)
-    lines = find_lines(sheet)
+    lines = extract_lines(sheet)
     assert any(_near(line.box, _around(boxes), 2) for line in lines)
     best = max(lines, key=lambda line: line.plausibility)
     assert _near(best.box, _around(boxes), 2)
@@ -432,7 +438,7 @@ def test_a_number_that_the_border_cuts_is_less_plausible() -> None:
     ink = np.zeros((200, 300))
     _write(ink, 60, 60, NUMBER[:4])
     _write(ink, 60, 175, NUMBER[:4])
-    whole, cut = find_lines(_grey(ink))
+    whole, cut = extract_lines(_grey(ink))
     assert whole.plausibility == 1
     assert cut.plausibility < 0.5
 
@@ -449,13 +455,13 @@ def test_sheets_without_writing(negative: bool) -> None:
     noise = plain + rng.normal(0, 15, plain.shape)
     for sheet in (plain, ruled, edged, slope, noise, rng.integers(0, 256, plain.shape)):
         picture = np.clip(sheet, 0, 255).astype(np.uint8)
-        assert find_lines(255 - picture if negative else picture) == []
+        assert extract_lines(255 - picture if negative else picture) == []
 
 
-def test_a_very_long_line_is_made_smaller() -> None:
+def test_a_very_long_line_is_reduced() -> None:
     ink = np.zeros((60, 9000))
     _write(ink, 30, 10, NUMBER * 40, 40)
-    line = _only(find_lines(_grey(ink)))
+    line = _only(extract_lines(_grey(ink)))
     assert line.ink.shape == (LINE_HEIGHT, 4096)
     assert _agreement(line, ink) > 0.8
 
@@ -463,14 +469,14 @@ def test_a_very_long_line_is_made_smaller() -> None:
 def test_a_large_photo_is_reduced_and_its_boxes_are_not() -> None:
     ink = np.zeros((2400, 3200))
     boxes = [_write(ink, 300, y, NUMBER, 90) for y in (400, 1800)]
-    assert reduce(_grey(ink)).size <= 3_010_000
-    lines = find_lines(_grey(ink))
+    assert downscale(_grey(ink)).size <= 3_010_000
+    lines = extract_lines(_grey(ink))
     assert len(lines) == 2
     for line, row in zip(lines, boxes, strict=True):
         assert _near(line.box, _around(row), 4)
 
 
-# The steps by themselves
+# Single steps
 
 
 def test_light_is_divided_out() -> None:
@@ -480,18 +486,18 @@ def test_light_is_divided_out() -> None:
     for x in range(30, 400, 40):
         sheet[40:80, x : x + 5] *= 0.2
     picture = np.rint(sheet).astype(np.uint8)
-    contrast, noise = stand_out(picture, background(picture))
+    contrast, noise = measure_contrast(picture, estimate_background(picture))
     assert contrast[60, 32::40] == pytest.approx(0.8 * 192, abs=8)
     assert np.abs(contrast[60, 10::40]).max() <= 8
     assert noise <= 6
 
 
-def test_unevenness_is_measured_beside_the_ink() -> None:
+def test_noise_is_measured_beside_the_ink() -> None:
     rng = np.random.default_rng(1)
     ink = np.zeros((200, 300))
     _write(ink, 20, 80, NUMBER)
     sheet = np.clip(_grey(ink, 192) + rng.normal(0, 6, ink.shape), 0, 255).astype(np.uint8)
-    _, noise = stand_out(sheet, np.full_like(sheet, 192))
+    _, noise = measure_contrast(sheet, np.full_like(sheet, 192))
     assert noise == pytest.approx(6, abs=1.5)
 
 
@@ -499,28 +505,28 @@ def test_unevenness_is_measured_beside_the_ink() -> None:
 def test_the_width_of_a_stroke(width: int) -> None:
     mask = np.zeros((60, 200), np.uint8)
     mask[20 : 20 + width, 10:190] = 1
-    assert pen_width(mask) == pytest.approx(width, abs=1)
+    assert estimate_stroke_width(mask) == pytest.approx(width, abs=1)
 
 
-def test_rules_go_and_what_crosses_them_stays() -> None:
+def test_ruled_lines_are_removed_and_crossing_strokes_kept() -> None:
     strokes = np.zeros((100, 300), np.uint8)
-    for x in range(40, 260, 30):  # strokes from above to below the rule
+    for x in range(40, 260, 30):  # from above to below the rule
         strokes[20:70, x : x + 4] = 1
     ruled = strokes.copy()
     ruled[50:52, :] = 1
-    rest, fences = without_rules(ruled, 4.0)
+    rest, separators = remove_ruled_lines(ruled, 4.0)
     assert np.array_equal(rest, strokes)
-    assert not fences.any()
+    assert not separators.any()
 
 
-def test_an_upright_rule_is_a_fence() -> None:
+def test_a_vertical_rule_is_a_separator() -> None:
     ink, boxes = _one_number()
     strokes = (ink > 0.5).astype(np.uint8)
     rule = np.zeros_like(strokes)
     rule[:, boxes[1][0] - 6 : boxes[1][0] - 4] = 1
-    rest, fences = without_rules(strokes | rule, 4.0)
+    rest, separators = remove_ruled_lines(strokes | rule, 4.0)
     assert np.array_equal(rest, strokes)
-    assert np.array_equal(fences, rule)
+    assert np.array_equal(separators, rule)
 
 
 @pytest.mark.parametrize(("lean", "is_rule"), [(0, True), (3, True), (9, False), (-9, False)])
@@ -531,19 +537,19 @@ def test_a_leaning_stroke_from_border_to_border_is_a_1(lean: int, is_rule: bool)
     number = np.pad(tight, ((0, 0), (30, 0)))
     stroke = np.zeros_like(number)
     cv2.line(stroke, (15 + lean // 2, 0), (15 + lean // 2 - lean, len(stroke) - 1), 1, 4)
-    rest, fences = without_rules(number | stroke, 4.0)
+    rest, separators = remove_ruled_lines(number | stroke, 4.0)
     assert np.array_equal(rest, number if is_rule else number | stroke)
-    assert fences.any() == is_rule
+    assert separators.any() == is_rule
 
 
 def test_the_polarity_of_sparse_marks() -> None:
     ink, _ = _one_number()
     paper = _grey(ink)
-    assert dark_on_light(paper) is paper
-    assert np.array_equal(dark_on_light(255 - paper), paper)
+    assert normalise_polarity(paper) is paper
+    assert np.array_equal(normalise_polarity(255 - paper), paper)
 
 
-# Anything
+# Any picture
 
 
 def _check(line: LineImage, image: np.ndarray) -> None:
@@ -579,7 +585,7 @@ pictures = hnp.arrays(
 @example(np.tile(np.array([[0, 255]], np.uint8), (900, 1)))
 @settings(max_examples=80, deadline=None)
 def test_any_picture_gives_sound_lines(image: np.ndarray) -> None:
-    for line in find_lines(image):
+    for line in extract_lines(image):
         _check(line, image)
 
 
@@ -598,11 +604,11 @@ def test_any_scribble_gives_sound_lines_and_polarity_does_not_matter(
     for _ in range(strokes):
         points = rng.integers(0, (width, height), (4, 2))
         cv2.polylines(image, [points.astype(np.int32)], False, 50, int(rng.integers(1, 4)))
-    dark = find_lines(image)
+    dark = extract_lines(image)
     for line in dark:
         _check(line, image)
-    if dark_on_light(image) is image:  # a sheet full of ink may be taken for the negative
-        light = find_lines(255 - image)
+    if normalise_polarity(image) is image:  # a sheet full of ink may be taken for the negative
+        light = extract_lines(255 - image)
         assert len(light) == len(dark)
         for one, other in zip(dark, light, strict=True):
             assert one.box == other.box
@@ -612,4 +618,4 @@ def test_any_scribble_gives_sound_lines_and_polarity_does_not_matter(
 def test_a_picture_without_pixels_is_refused() -> None:
     for shape in ((0, 4), (4, 0), (0, 4, 3)):
         with pytest.raises(DataError, match="no pixels"):
-            find_lines(np.zeros(shape, np.uint8))
+            extract_lines(np.zeros(shape, np.uint8))

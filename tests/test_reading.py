@@ -1,4 +1,4 @@
-"""Pictures of numbers are read: what stands there, where, and how sure that is."""
+"""Pictures of numbers are read: the text, its boxes, and its confidences."""
 
 import itertools
 from pathlib import Path
@@ -55,7 +55,7 @@ def _inside(inner: Box, outer: Box, slack: int = 0) -> bool:
 
 
 def test_boxes_lie_on_the_digits(reader: Reader) -> None:
-    """Two digits far apart on a large sheet, where each is known to stand."""
+    """Two digits far apart on a large sheet, each in a known place."""
     sheet = np.full((900, 1400), 240, np.uint8)
     cv2.line(sheet, (300, 200), (300, 500), 20, 22)
     cv2.ellipse(sheet, (480, 350), (90, 150), 0, 0, 360, 20, 22)
@@ -66,7 +66,7 @@ def test_boxes_lie_on_the_digits(reader: Reader) -> None:
         np.testing.assert_allclose(digit.box, box, atol=14)
 
 
-def test_every_way_in_gives_the_same_reading(reader: Reader) -> None:
+def test_every_type_of_source_gives_the_same_reading(reader: Reader) -> None:
     path = NUMBERS / "form.png"
     expected = reader.read(path)
     assert reader.read(path.read_bytes()) == expected
@@ -74,12 +74,12 @@ def test_every_way_in_gives_the_same_reading(reader: Reader) -> None:
     assert rowscan.read(path) == expected
 
 
-def test_what_is_less_sure_than_asked_for_is_a_question_mark(reader: Reader) -> None:
+def test_digits_below_the_minimum_confidence_are_question_marks(reader: Reader) -> None:
     picture = NUMBERS / "note.jpg"
-    sure = reader.read(picture)
-    doubted = reader.read(picture, min_confidence=1.0)
-    assert set(doubted.text) <= set("?0123456789 /")
-    for line, other in zip(sure.lines, doubted.lines, strict=True):
+    plain = reader.read(picture)
+    marked = reader.read(picture, min_confidence=1.0)
+    assert set(marked.text) <= set("?0123456789 /")
+    for line, other in zip(plain.lines, marked.lines, strict=True):
         for digit, mark in zip(line.digits, other.digits, strict=True):
             assert mark.digit == (digit.digit if digit.confidence >= 1 else "?")
             assert (mark.confidence, mark.box) == (digit.confidence, digit.box)
@@ -117,7 +117,7 @@ def _line(text: str, confidence: float, height: int, x: int = 0) -> Line:
     return Line(digits, confidence, (x, 0, len(text), height))
 
 
-def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
+def test_numbers_are_selected_among_other_marks() -> None:
     number, low, faint = _line("4071", 0.9, 30), _line("1", 0.95, 9), _line("02", 0.04, 30)
     stain, nothing = _line("1", 0.95, 30), _line("", 0.99, 30)
     kept = select_lines([(1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing)])
@@ -128,7 +128,7 @@ def test_writing_is_told_from_what_else_is_in_the_picture() -> None:
     assert select_lines(column) == tuple(line for _, line in column)
 
 
-def test_among_several_numbers_more_isselect_lines() -> None:
+def test_among_several_numbers_more_lines_are_selected() -> None:
     number, other = _line("4071", 0.95, 30), _line("386", 0.95, 30)
     stroke, doubtful = _line("1", 0.95, 30, x=50), _line("52", 0.6, 30)
     assert select_lines([(1.0, number), (1.0, stroke), (1.0, doubtful)]) == (number,)
@@ -136,7 +136,7 @@ def test_among_several_numbers_more_isselect_lines() -> None:
     assert select_lines(page) == (number, stroke, other, doubtful)
 
 
-def test_neighbours_part_where_there_is_least_ink() -> None:
+def test_neighbours_are_cut_where_there_is_least_ink() -> None:
     ink = np.zeros((32, 60), np.uint8)
     ink[4:28, 5:18] = ink[4:28, 30:40] = 255
     ink[14:17, 18:30] = 200  # a stroke from one to the other
@@ -148,7 +148,7 @@ def test_neighbours_part_where_there_is_least_ink() -> None:
     assert character_columns(ink, []) == []
 
 
-def test_the_shipped_line_model_keeps_to_its_size(reader: Reader) -> None:
+def test_the_shipped_line_model_is_small(reader: Reader) -> None:
     model = reader.line_model
     assert isinstance(model, LineModel)
     assert model.recipe["name"] == "line"

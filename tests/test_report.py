@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rowscan.errors import DataError, RowscanError
-from rowscan.recipes import Published, Recipe, find
+from rowscan.recipes import LSTMRecipe, Published, find
 from rowscan.training.report import write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
@@ -215,7 +215,7 @@ def test_published_table_is_drawn_over_the_epochs(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_left_out(tmp_path: Path) -> None:
     labels = tiny()["probabilities"].argmax(axis=1).astype(np.uint8)
-    recipe = Recipe(name="own", summary="mine")
+    recipe = LSTMRecipe(name="own", summary="mine")
     _, page = written(tmp_path, recipe=recipe, records=[], labels=labels)
     assert "100.00% of 8 test images" in page.text
     assert "every test image was read correctly" in page.text

@@ -1,3 +1,5 @@
+"""Scans: every pixel is read, in the order that the name says, in NumPy and torch alike."""
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,8 @@ BASES = {
 bases = pytest.mark.parametrize("base", BASES)
 
 
-def test_there_are_three_ways_to_read_each_base() -> None:
-    assert set(SCANS) == {base + way for base in BASES for way in ("", "-reversed", "-both")}
+def test_each_base_has_three_scans() -> None:
+    assert set(SCANS) == {base + suffix for base in BASES for suffix in ("", "-reversed", "-both")}
     assert len(set(SCANS.values())) == len(SCANS)
 
 
@@ -31,7 +33,7 @@ def test_a_base_reads_every_pixel_once(base: str) -> None:
 
 
 @bases
-def test_reversed_turns_the_steps_round_and_not_the_pixels_of_a_step(base: str) -> None:
+def test_reversed_reverses_the_steps_and_not_the_pixels_of_a_step(base: str) -> None:
     forwards, backwards = scan(base).tolist(), scan(f"{base}-reversed").tolist()
     assert backwards == list(reversed(forwards))
 
@@ -43,7 +45,7 @@ def test_both_goes_forwards_and_then_back(base: str) -> None:
     assert np.bincount(scan(f"{base}-both").ravel()).tolist() == [2] * 784
 
 
-def test_rows_columns_and_pixels_are_where_they_say() -> None:
+def test_rows_columns_and_pixels_by_their_indices() -> None:
     for t in range(28):
         for k in range(28):
             assert scan("rows")[t, k] == 28 * t + k
@@ -66,7 +68,7 @@ def test_the_snake_only_goes_from_neighbour_to_neighbour() -> None:
 
 
 def test_permuted_is_one_permutation_for_ever() -> None:
-    """Model files carry it and papers compare by it: it may never change. And it is no order."""
+    """Model files contain it and papers compare by it, so it may never change. It looks random."""
     order = scan("permuted").ravel()
     assert order[:10].tolist() == [664, 694, 779, 78, 275, 171, 239, 216, 759, 730]
     assert int((order * np.arange(1, 785)).sum()) == 120159524
@@ -86,7 +88,7 @@ def test_one_line_gathers_in_numpy_and_torch_what_a_loop_gathers(name: str, seed
 
 
 @pytest.mark.parametrize("name", SCANS)
-def test_a_scan_cannot_be_changed_by_who_uses_it(name: str) -> None:
+def test_a_scan_is_read_only(name: str) -> None:
     assert scan(name).dtype == np.int64
     with pytest.raises(ValueError, match="read-only"):
         scan(name)[0, 0] = 1
@@ -95,7 +97,7 @@ def test_a_scan_cannot_be_changed_by_who_uses_it(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "row", "rows-", "both", "rows-reversed-both", "rows-both-both"]
 )
-def test_an_unknown_scan_is_wrong_usage(name: str) -> None:
+def test_an_unknown_scan_is_a_usage_error(name: str) -> None:
     assert name not in SCANS
-    with pytest.raises(UsageError, match="unknown reading order"):
+    with pytest.raises(UsageError, match="unknown scan"):
         scan(name)

@@ -1,4 +1,4 @@
-"""A note is read alike whatever table it lies on, and whatever stands on it beside the numbers."""
+"""A note is read the same on any table, and with anything on it beside the numbers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def _note() -> np.ndarray:
 
 
 def _on(note: np.ndarray, ground: float | np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
-    """The note with so much ground above, below, to the left and to the right."""
+    """The note with margins of the ground above, below, to the left and to the right."""
     top, bottom, left, right = margins
     height, width = note.shape[:2]
     table = np.zeros((height + top + bottom, width + left + right, 3)) + ground
@@ -39,7 +39,7 @@ def _wood(note: np.ndarray) -> np.ndarray:
 
 
 def _below(height: int, draw: Scene) -> Scene:
-    """More paper at the foot, and something on it."""
+    """More paper at the foot, with something on it."""
 
     def scene(note: np.ndarray) -> np.ndarray:
         longer = cv2.copyMakeBorder(note, 0, height, 0, 0, cv2.BORDER_REPLICATE)

@@ -1,8 +1,8 @@
-"""Types of arrays: `Float32[np.ndarray, "n 10"]` says what it holds and of which shape.
+"""Array types: `Float32[np.ndarray, "n 10"]` states dtype and shape.
 
 They are jaxtyping's, for type checkers and for the tests, which check each call against them.
-Where nothing checks, they stand for the bare array, and jaxtyping is not imported: that took a
-tenth of the time in which `rowscan read` answers.
+Elsewhere they stand for the plain array, and jaxtyping is not imported: that took a tenth of the
+time of `rowscan read`.
 """
 
 import sys

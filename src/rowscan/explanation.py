@@ -1,6 +1,6 @@
 """Explain: what the network believed after each step of its scan, as a picture or as text.
 
-It shows beliefs and computes none: those come from the reader, the image from `ink`.
+Beliefs are computed by the model; here they are shown.
 """
 
 import io
@@ -34,10 +34,10 @@ class Explanation:
     """A reading of one digit, step by step."""
 
     picture: UInt8[np.ndarray, "28 28"]
-    """What the network saw."""
+    """The input of the network."""
     scan: str
     """The order in which it saw the pixels, a name from `rowscan.scans`; `rows` for a network that
-    sees all at once, for which the picture is uncovered row by row."""
+    sees all pixels at once: for it the picture is uncovered row by row."""
     belief: Float32[np.ndarray, "time 10"]
     """Probabilities of the ten digits after each step."""
     digit: int
@@ -47,7 +47,7 @@ class Explanation:
 
 
 def explain(image: Source, reader: Reader | None = None) -> Explanation:
-    """Read one digit, of any size and polarity, and keep what was believed after each step.
+    """Read one digit, of any size and polarity, and keep the belief after each step.
 
     Args:
         image: a path, the content of a file, a Pillow image or an array, as `Reader.read` takes it.
@@ -70,10 +70,10 @@ def explain(image: Source, reader: Reader | None = None) -> Explanation:
 
 
 def table(explanation: Explanation) -> str:
-    """The explanation as text: a line a row of the image, with the leading digit beside it.
+    """The explanation as text: a line for each row of the image, with the leading digit beside it.
 
-    With the scan `rows`, what stands beside a row is what was believed when it had been read.
-    With others, the lines go through the steps at an even pace.
+    With the scan `rows`, the digit beside a row was believed when that row had been read. With
+    other scans the lines go through the steps at an even pace.
     """
     belief = explanation.belief
     heading = "row" if explanation.scan == "rows" else "step"
@@ -99,17 +99,17 @@ def draw(explanation: Explanation, path: Path) -> None:
     """Draw the explanation into `path`, a `.png` or `.svg`.
 
     Raises:
-        UsageError: the file's name ends otherwise.
+        UsageError: another suffix.
         MissingExtraError: matplotlib is not installed.
         RowscanError: the file cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg"):
-        raise UsageError(f"{path}: a drawing is a .png or a .svg file")
+        raise UsageError(f"{path}: expected a .png or .svg file, got {path.suffix or 'no suffix'}")
     with requires("plots", "drawing"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(9.6, 6.0), facecolor="white")
-    # Of equal height, so that with `rows` a row of the image stands beside its belief.
+    # Of equal height, so that with `rows` a row of the image is beside its belief.
     bottom, height = 0.1, 0.75
     picture = figure.add_axes((0.06, bottom, height * 6.0 / 9.6, height))
     belief = figure.add_axes((0.565, bottom, 0.245, height))
@@ -138,7 +138,7 @@ def _draw_rows(axes: "Axes", explanation: Explanation) -> None:
 
 
 def _draw_order(axes: "Axes", explanation: Explanation) -> None:
-    """The image in the colours of time: strong where there is ink, pale on paper."""
+    """The image in the colours of time, strong where there is ink and pale on paper."""
     steps = _first_steps(explanation.scan).reshape(scans.SIDE, scans.SIDE)
     strength = 0.15 + 0.85 * explanation.picture[..., None] / 255
     axes.imshow(1 - strength * (1 - _time_colours(steps / max(1, len(explanation.belief) - 1))))
@@ -169,8 +169,8 @@ def _draw_belief(axes: "Axes", explanation: Explanation) -> None:
         ribbon.set_axis_off()
     unit = "row" if by_rows else "step"
     _title(axes, f"What it believed after each {unit}")
-    told = sorted({*_changes(leader), time - 1})
-    for step, height in zip(told, _spread(told, time), strict=True):
+    labelled = sorted({*_changes(leader), time - 1})
+    for step, height in zip(labelled, _spread(labelled, time), strict=True):
         digit = int(leader[step])
         sure = _percent(float(belief[step, digit]))
         axes.annotate(
@@ -221,13 +221,13 @@ def _first_steps(name: str) -> Int64[np.ndarray, " pixels"]:
     """For each pixel the step at which it is first read."""
     order = scans.scan(name)
     steps = np.zeros(scans.SIDE**2, np.int64)
-    backwards = order[::-1].ravel()  # of several values for a pixel the last assigned stays
+    backwards = order[::-1].ravel()  # of several values for a pixel the last one assigned stays
     steps[backwards] = np.repeat(np.arange(len(order))[::-1], order.shape[1])
     return steps
 
 
 def _changes(leader: Int64[np.ndarray, " time"]) -> list[int]:
-    """Where a digit takes the lead and keeps it for at least a 28th of all steps."""
+    """The steps at which a digit takes the lead and keeps it for at least a 28th of all steps."""
     starts = [0, *(np.flatnonzero(np.diff(leader)) + 1).tolist()]
     ends = [*starts[1:], len(leader)]
     lasting = [
@@ -241,7 +241,7 @@ def _changes(leader: Int64[np.ndarray, " time"]) -> list[int]:
 
 
 def _spread(steps: list[int], time: int) -> list[float]:
-    """Heights for the labels of `steps`: near them, yet far enough apart to be read."""
+    """Heights for the labels of `steps`: near them, but far enough apart to be legible."""
     gap = min(time / 22, time / len(steps))
     heights: list[float] = []
     for step in steps:
@@ -254,5 +254,5 @@ def _spread(steps: list[int], time: int) -> list[float]:
 
 
 def _percent(probability: float) -> str:
-    """Whole percents, but certainty only where it is."""
+    """Whole percents, but 100% only for certainty."""
     return ">99%" if 0.995 <= probability < 1 else f"{probability:.0%}"

@@ -16,7 +16,7 @@ from rowscan.recognition.characters import read_line
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, open_model
 from rowscan.recognition.selection import blank_confidences, select_lines
 from rowscan.segmentation import page
-from rowscan.segmentation.binarize import ENOUGH
+from rowscan.segmentation.binarize import WORKING_PIXELS
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -109,9 +109,9 @@ class Reader:
 
     def read_pages(self, source: Source, *, min_confidence: float = 0.0) -> Iterator[Reading]:
         """The numbers on each page of a document, one page after the other. As `read`."""
-        pages = open_reduced(source, ENOUGH)
+        pages = open_reduced(source, WORKING_PIXELS)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
-            found = page.find_lines(picture, (width, height))
+            found = page.extract_lines(picture, (width, height))
             texts = self._in_threads(lambda line: read_line(self.line_model, line), found)
             candidates = [
                 (line.plausibility, text) for line, text in zip(found, texts, strict=True)

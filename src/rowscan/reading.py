@@ -1,15 +1,14 @@
-"""Reading: what was read in a picture, with places and confidences. Values, no behaviour.
+"""Reading: the text of a picture, with boxes and confidences. These are values: no model is here.
 
 A box is x, y, width and height in pixels of the picture, upright, as a viewer shows it.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 Box = tuple[int, int, int, int]
 
 UNSURE = "?"
-"""Stands for a digit that is less sure than was asked for."""
+"""Stands for a digit of lower confidence than `min_confidence`."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +16,15 @@ class Digit:
     """One digit of a line."""
 
     digit: str
-    """"0" to "9", or "?" for one that is not sure enough."""
+    """"0" to "9", or "?" where the confidence is too low."""
     confidence: float
-    """How probable this digit is in its place, 0 to 1, given the rest of the line."""
+    """The probability of this digit in its place, 0 to 1, given the rest of the line."""
     box: Box
     runner_up: tuple[str, float] | None
-    """The next likeliest digit and how probable it is; None where it is not close."""
+    """The second likeliest digit and its probability; None where that is less than 2%."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+    def to_dict(self) -> dict[str, object]:
+        """The object that JSON output has."""
         second = self.runner_up
         return {
             "digit": self.digit,
@@ -41,16 +40,16 @@ class Line:
 
     digits: tuple[Digit, ...]
     confidence: float
-    """How probable it is that exactly this stands there, 0 to 1."""
+    """The probability that exactly this text is written there, 0 to 1."""
     box: Box
 
     @property
     def text(self) -> str:
-        """The digits alone, without gaps."""
+        """The digits, without gaps."""
         return "".join(digit.digit for digit in self.digits)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+    def to_dict(self) -> dict[str, object]:
+        """The object that JSON output has."""
         return {
             "text": self.text,
             "confidence": round(self.confidence, 4),
@@ -66,9 +65,9 @@ class Reading:
     width: int
     height: int
     lines: tuple[Line, ...]
-    """From top to bottom, and from left to right what stands side by side."""
+    """From top to bottom; lines side by side from left to right."""
     confidence: float
-    """How probable it is that exactly this stands there and no other digits, 0 to 1."""
+    """The probability that exactly these digits are written there and no others, 0 to 1."""
     page: int = 1
 
     @property
@@ -76,8 +75,8 @@ class Reading:
         """The lines' texts, joined by " / "; empty if there are no digits."""
         return " / ".join(line.text for line in self.lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+    def to_dict(self) -> dict[str, object]:
+        """The object that JSON output has."""
         return {
             "page": self.page,
             "width": self.width,
@@ -88,7 +87,7 @@ class Reading:
         }
 
     def at_least(self, confidence: float) -> "Reading":
-        """The same reading with "?" for each digit that is less sure than `confidence`."""
+        """The same reading with "?" for each digit of lower confidence."""
         lines = (
             replace(
                 line,

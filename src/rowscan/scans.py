@@ -1,8 +1,8 @@
-"""Reading orders as arrays: which pixels a network sees at which step, not what they are worth.
+"""Scans: reading orders as arrays, which pixels a network sees at which step. No pixel values here.
 
 A scan is data: an int64 array (time, feature) of flat pixel indices of a 28 × 28 image. Row `t`
-names the pixels that the network sees at step `t`, so `images.reshape(n, -1)[:, scan(name)]` is the
-sequence, (n, time, feature), and the same line works in NumPy, in torch and in ONNX.
+holds the pixels that the network sees at step `t`: `images.reshape(n, -1)[:, scan(name)]` is the
+sequence, (n, time, feature), and the same line works in NumPy, torch and ONNX.
 """
 
 import functools
@@ -18,22 +18,22 @@ SIDE = 28
 """Height and width of an image, in pixels."""
 
 Directions = tuple[tuple[int, bool], ...]
-"""Ways to sweep over a grid of steps: axis (0 down, 1 along a row), and whether backwards."""
+"""Sweeps over a grid of steps: the axis (0 down, 1 along a row), and whether backwards."""
 
 DIRECTIONS: Directions = ((0, False), (0, True), (1, False), (1, True))
-"""Down, up, to the right, to the left."""
+"""Down, up, right, left."""
 
 ALONG: Directions = DIRECTIONS[2:]
-"""To the right and to the left."""
+"""Right and left, along a line."""
 
 PATCH = 4
-"""Height and width of what the networks that sweep take in at one step, in pixels."""
+"""Height and width of the patch that a sweep network sees at one step, in pixels."""
 
 LINE_HEIGHT = 32
-"""Height of a line of ink, in pixels."""
+"""Height of a line image, in pixels."""
 
 STEPS_A_PATCH = 2
-"""Answers of a line model for each column of patches: two, as digits may stand close."""
+"""Steps of a line model for each column of patches: two, because digits may stand close."""
 
 _PERMUTED_SEED = 2015
 
@@ -48,8 +48,8 @@ def _patches() -> Int64[np.ndarray, "49 16"]:
 
 
 def _permuted() -> Int64[np.ndarray, "784 1"]:
-    # The order of raw random words, not Generator.permutation: NumPy promises the words of a bit
-    # generator for ever, and what Generator makes of them only within a release.
+    # The order of raw random words, not Generator.permutation: NumPy guarantees the words of a bit
+    # generator for ever, but the results of Generator only within a release.
     words = np.random.PCG64(_PERMUTED_SEED).random_raw(SIDE * SIDE)
     return np.argsort(words, kind="stable").astype(np.int64)[:, None]
 
@@ -72,8 +72,8 @@ _BASES: Mapping[str, tuple[str, Callable[[], Int64[np.ndarray, "time feature"]]]
 
 SCANS: Mapping[str, str] = MappingProxyType(
     {
-        name + way: description + then
-        for way, then in (
+        name + suffix: description + then
+        for suffix, then in (
             ("", ""),
             ("-reversed", "; the last step first"),
             ("-both", "; then back again to the first step"),
@@ -81,31 +81,31 @@ SCANS: Mapping[str, str] = MappingProxyType(
         for name, (description, _) in _BASES.items()
     }
 )
-"""Every scan's name and what it reads, in one line."""
+"""The name of each scan, and its description in one line."""
 
 
 @functools.cache
 def scan(name: str) -> Int64[np.ndarray, "time feature"]:
-    """The reading order called `name`: flat pixel indices, 0 to 783, one row a step.
+    """The scan called `name`: flat pixel indices, 0 to 783, one row a step.
 
     `permuted` is the task of Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent Networks
-    of Rectified Linear Units" (2015), with a permutation of our own. Only the order of the steps
-    is turned round in `-reversed`, never the order of pixels within one.
+    of Rectified Linear Units" (2015), with another permutation. `-reversed` reverses the order of
+    the steps, never the order of the pixels within one.
 
     Returns:
         A read-only array, the same one at every call.
 
     Raises:
-        UsageError: no scan is called so.
+        UsageError: an unknown name.
     """
     if name not in SCANS:
-        raise UsageError(f"unknown reading order {name!r}; expected one of: {', '.join(SCANS)}")
-    base, _, way = name.partition("-")
+        raise UsageError(f"unknown scan {name!r}; expected one of {', '.join(SCANS)}")
+    base, _, suffix = name.partition("-")
     order = _BASES[base][1]()
-    if way == "reversed":
+    if suffix == "reversed":
         order = order[::-1]
-    elif way == "both":
+    elif suffix == "both":
         order = np.concatenate([order, order[::-1]])
-    order = order.copy()  # contiguous, and freezing it does not freeze what it was a view of
+    order = order.copy()  # contiguous; freezing it does not freeze the array it was a view of
     order.flags.writeable = False
     return order

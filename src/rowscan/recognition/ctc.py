@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rowscan.arrays import Bool, Float
+from rowscan.arrays import Bool, Float, Int64
 
 Probabilities = Float[np.ndarray, "time classes"]
 Alternatives = Float[np.ndarray, "digits classes"]
 Lattice = Float[np.ndarray, "time states"]
+Beam = dict[tuple[int, ...], tuple[float, float]]
+"""For each text the probability of its paths that end in blank, and of those that do not."""
 
 CLASSES = 11
 """Blank, and the ten digits."""
@@ -131,55 +133,42 @@ def alternatives(probabilities: Probabilities, digits: tuple[int, ...]) -> Alter
     backward = _backward(emitted, skip, scales)
     # Empty states beyond both ends, so that every digit has states around it.
     forward, backward = (np.pad(lattice, ((0, 0), (2, 2))) for lattice in (forward, backward))
-    left_out = _left_out(forward, backward, digits)
-    replaced = _replaced(forward, backward, digits, p[:, 1:] / scales[:, None])
-    odds = np.concatenate([left_out[:, None], replaced], 1)
-    result: np.ndarray = odds / odds.sum(1, keepdims=True)
-    return result
-
-
-def _left_out(
-    forward: Lattice, backward: Lattice, digits: tuple[int, ...]
-) -> Float[np.ndarray, " digits"]:
-    """The scaled probability of the text without each digit; lattices as in `alternatives`.
-
-    The blanks before and after the digit become one, which a path has or skips.
-    """
     at = 2 * np.arange(len(digits)) + 3
     text = np.array((-1, *digits, -1))
-    differ = text[:-2] != text[2:]
-    without: np.ndarray = (
-        forward[:-1, at - 2] * (backward[1:, at + 1] + differ * backward[1:, at + 2])
-    ).sum(0)
-    if len(digits):
-        without[0] += backward[0, 4] + backward[0, 5]
-        without[-1] += forward[-1, at[-1] - 2]
-    return without
-
-
-def _replaced(
-    forward: Lattice,
-    backward: Lattice,
-    digits: tuple[int, ...],
-    emitted: Float[np.ndarray, "time every"],
-) -> Float[np.ndarray, "digits every"]:
-    """The scaled probability of the text with each digit replaced by every digit."""
-    at = 2 * np.arange(len(digits)) + 3
-    text = np.array((-1, *digits, -1))
-    every = np.arange(emitted.shape[1])
+    every = np.arange(p.shape[1] - 1)
     after, before = (every != text[side, None] for side in (slice(None, -2), slice(2, None)))
-    enter = np.zeros((len(emitted), len(digits), len(every)))
+    enter = np.zeros((len(p), len(digits), len(every)))
     enter[0] = np.equal(at, 3)[:, None]
     enter[1:] = forward[:-1, at - 1, None] + forward[:-1, at - 2, None] * after
     leave = np.zeros_like(enter)
     leave[-1] = np.equal(at, 2 * len(digits) + 1)[:, None]
     leave[:-1] = backward[1:, at + 1, None] + backward[1:, at + 2, None] * before
-    total = np.zeros((len(digits), len(every)))
-    inside = np.zeros_like(total)
-    for t, step in enumerate(emitted):
+    replaced = np.zeros((len(digits), len(every)))
+    inside = np.zeros_like(replaced)  # all paths that are in the digit at this step
+    for t, step in enumerate(p[:, None, 1:] / scales[:, None, None]):
         inside = (inside + enter[t]) * step
-        total += inside * leave[t]
-    return total
+        replaced += inside * leave[t]
+    odds = np.concatenate([_left_out(forward, backward, text)[:, None], replaced], 1)
+    result: np.ndarray = odds / odds.sum(1, keepdims=True)
+    return result
+
+
+def _left_out(
+    forward: Lattice, backward: Lattice, text: Int64[np.ndarray, " ends"]
+) -> Float[np.ndarray, " digits"]:
+    """The scaled probability of a text without each digit; all as in `alternatives`.
+
+    The blanks before and after the digit become one, which a path has or skips.
+    """
+    at = 2 * np.arange(len(text) - 2) + 3
+    differ = text[:-2] != text[2:]
+    without: np.ndarray = (
+        forward[:-1, at - 2] * (backward[1:, at + 1] + differ * backward[1:, at + 2])
+    ).sum(0)
+    if len(at):
+        without[0] += backward[0, 4] + backward[0, 5]
+        without[-1] += forward[-1, at[-1] - 2]
+    return without
 
 
 def align(probabilities: Probabilities, digits: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -266,11 +255,10 @@ def _may_skip(digits: tuple[int, ...]) -> Bool[np.ndarray, " states"]:
 
 def _beam_search(p: Float[np.ndarray, "time classes"]) -> list[tuple[int, ...]]:
     """The likeliest texts that a beam keeps, the likeliest first."""
-    # For each text: probability of its paths that end in blank, and of those that do not.
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    beam: Beam = {(): (1.0, 0.0)}
     for step, is_likely in zip(p.tolist(), (p[:, 1:] >= _UNLIKELY).tolist(), strict=True):
         likely = [c for c in range(len(is_likely)) if is_likely[c]]
-        new: dict[tuple[int, ...], tuple[float, float]] = {}
+        new: Beam = {}
         for text, (blank, digit) in beam.items():
             again = digit * step[text[-1] + 1] if text else 0.0
             _add(new, text, (blank + digit) * step[BLANK], again)
@@ -289,11 +277,6 @@ def _probability(entry: tuple[tuple[int, ...], tuple[float, float]]) -> float:
     return entry[1][0] + entry[1][1]
 
 
-def _add(
-    beam: dict[tuple[int, ...], tuple[float, float]],
-    text: tuple[int, ...],
-    blank: float,
-    digit: float,
-) -> None:
+def _add(beam: Beam, text: tuple[int, ...], blank: float, digit: float) -> None:
     before = beam.get(text, (0.0, 0.0))
     beam[text] = before[0] + blank, before[1] + digit

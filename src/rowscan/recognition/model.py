@@ -1,7 +1,7 @@
 """Model files: an ONNX graph, its metadata, and what it answers. They neither train nor normalise.
 
-The networks behind the shipped graphs are written in `training/engines/sweep.py`, and node by node
-as ONNX in `training/export.py`.
+The networks of the shipped models are written in `training/engines/sweep.py` (in torch), and as
+ONNX graphs, node by node, in `training/tasks/digit/graph.py` and `training/tasks/line/graph.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 BATCH = 250
 """Images of one run: it bounds memory and fits the cache; with 1,000 a run took longer."""
 
+Images = UInt8[np.ndarray, "n 28 28"]
 _M = TypeVar("_M", bound="Model")
 _SILENT = 4  # errors come as exceptions, so ONNX Runtime need not print them too
 _CPU = ("CPUExecutionProvider",)
@@ -53,7 +54,7 @@ class Model:
     kind: ClassVar[str]
     """What the metadata calls this type; the one that ships is `rowscan/models/KIND.onnx`."""
     _image_shape: ClassVar[list[int | str]]
-    _possible_outputs: ClassVar[tuple[set[str], ...]] = ({"probabilities"},)
+    _optional_outputs: ClassVar[set[str]] = set()
     _recipe_keys: ClassVar[tuple[str, ...]] = ("name",)
 
     def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
@@ -69,7 +70,7 @@ class Model:
         inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
         self.outputs = frozenset(node.name for node in session.get_outputs())
         expected = [("images", "tensor(uint8)", self._image_shape)]
-        if inputs != expected or self.outputs not in self._possible_outputs:
+        if inputs != expected or self.outputs - self._optional_outputs != {"probabilities"}:
             raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
         self.name = name
         self.labels = metadata.labels
@@ -116,10 +117,10 @@ class DigitModel(Model):
 
     kind = "digit"
     _image_shape: ClassVar = [SIDE, SIDE]
-    _possible_outputs = ({"probabilities"}, {"probabilities", "belief"})
+    _optional_outputs: ClassVar = {"belief"}
     _recipe_keys = ("name", "scan")
 
-    def predict_proba(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
+    def predict_proba(self, images: Images) -> Float32[np.ndarray, "n 10"]:
         """Probabilities of the ten digits for each image.
 
         With test-time augmentation for images of which it is unsure, if its recipe says so.
@@ -127,12 +128,11 @@ class DigitModel(Model):
         Raises:
             DataError: an array of another dtype or shape.
         """
-        _check(images)
         if self.recipe.get("tta", self.recipe.get("look_again")):  # as older files call it
             return tta.predict_proba(self.predict_once, images)
         return self.predict_once(images)
 
-    def predict_once(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 10"]:
+    def predict_once(self, images: Images) -> Float32[np.ndarray, "n 10"]:
         """As `predict_proba`, without test-time augmentation."""
         return self._run_batches("probabilities", images)
 
@@ -142,7 +142,7 @@ class DigitModel(Model):
         scan: str = self.recipe["scan"]
         return scan if "belief" in self.outputs else "rows"
 
-    def belief(self, images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n time 10"]:
+    def belief(self, images: Images) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities of the ten digits after each step of a scan; the last are the answer.
 
         A network that sweeps the image from all sides has no step at which it knows only the first
@@ -152,18 +152,17 @@ class DigitModel(Model):
         Raises:
             DataError: an array of another dtype or shape.
         """
-        _check(images)
         if "belief" in self.outputs:
             return self._run_batches("belief", images)
+        _check(images)
         uncovered = np.tri(SIDE, dtype=np.uint8)[:, :, None]
         parts = [self.predict_proba(image * uncovered)[None] for image in images]
         return np.concatenate([np.empty((0, SIDE, 10), np.float32), *parts])
 
     # Beliefs are computed even when nobody asks for them, 7% of the time of an answer: ONNX Runtime
     # obeys `only_execute_path_to_fetches` only in builds for training.
-    def _run_batches(
-        self, output: str, images: UInt8[np.ndarray, "n 28 28"]
-    ) -> Float32[np.ndarray, "..."]:
+    def _run_batches(self, output: str, images: Images) -> Float32[np.ndarray, "..."]:
+        _check(images)
         if not len(images):  # a graph may fail on an empty batch, but knows its output's shape
             return self.run(output, np.zeros((1, SIDE, SIDE), np.uint8))[:0]
         starts = range(0, len(images), BATCH)

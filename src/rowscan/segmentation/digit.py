@@ -1,7 +1,7 @@
-"""Ink: from a picture of any kind to a digit as MNIST would have it. Sees no model.
+"""Digits: from a picture of one digit to an image in MNIST's frame. It sees no model.
 
-This is the only place that normalises a picture. Scaling to what a network wants and the reading
-order are no business of this module: they lie inside the model file.
+This is the only place that normalises such a picture. Scaling to the inputs of a network and the
+scan are not done here: they are inside the model file.
 """
 
 import math
@@ -18,27 +18,27 @@ BOX = 20
 (LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998,
 section III.A)."""
 
-_WORK = 512  # larger pictures are reduced first: a digit needs no more
-_FEW = 32  # a picture of so few pixels a side is taken grey by grey
-_COARSE = 48  # light is followed on so many pixels a side
-_FINE = 80  # strokes are weighed and thickened with the longer side at this size
-_STROKE = 2.1  # MNIST's median stroke, as `_stroke` measures it, in pixels of the box of 20
-_STROKE_LEVEL = 0.4  # so much ink marks a stroke
-_FAINTEST = 24  # ink that stands out from the paper by fewer grey levels is none
+_MAX_SIDE = 512  # pixels; larger pictures are reduced first
+_SMALL = 32  # pixels; in a picture with shorter sides every grey level counts
+_COARSE = 48  # pixels a side, to follow the light
+_FINE = 80  # pixels of the longer side, to measure and thicken strokes
+_STROKE_WIDTH = 2.1  # pixels of the box of 20: MNIST's median, as `_stroke_width` measures it
+_STROKE_LEVEL = 0.4  # of full ink: pixels with more belong to a stroke
+_MIN_CONTRAST = 24  # grey levels between ink and paper
 
 
 def normalise_digit(
     image: UInt8[np.ndarray, "height width"],
 ) -> UInt8[np.ndarray, "28 28"]:
-    """One digit, of any size and polarity, as MNIST would have it.
+    """One digit, of any size and polarity, as an image in MNIST's frame.
 
-    A picture that already lies in MNIST's frame is returned as it is (or inverted, if its ink is
-    dark): 28 by 28, paper exactly 0, the longer side of the ink 19 or 20 pixels, and the centre of
-    mass within 0.6 pixel of the centre. All 70,000 images of MNIST do.
+    A picture that is in MNIST's frame is returned as it is (or inverted, if its ink is dark): 28 by
+    28, paper exactly 0, the longer side of the ink 19 or 20 pixels, and the centre of mass within
+    0.6 pixels of the centre. All 70,000 images of MNIST are.
 
-    Otherwise: ink is what differs from the paper, cut out, brought to a box of 20 by 20 with its
-    aspect kept and its stroke made as thick as MNIST's where it is thinner, then placed by its
-    centre of mass. A picture without ink comes out all zero.
+    Otherwise the ink, which is what differs from the paper, is cut out, resized to fit a box of 20
+    by 20, thickened where its strokes are thinner than MNIST's, and placed by its centre of mass.
+    A picture without ink becomes all zero.
 
     Raises:
         DataError: a picture without pixels.
@@ -55,7 +55,7 @@ def normalise_digit(
 
 
 def _ink_box(ink: Shaped[np.ndarray, "height width"]) -> tuple[slice, slice]:
-    """Where there is ink; empty slices if nowhere."""
+    """The bounding box of the ink; empty slices if there is none."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if rows.size == 0:
         return slice(0, 0), slice(0, 0)
@@ -83,33 +83,32 @@ def _in_frame(image: UInt8[np.ndarray, "height width"]) -> bool:
 
 
 def _ink(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
-    """How much ink there is, 0 to 1, at most 512 pixels a side."""
-    shrink = -(-max(image.shape) // _WORK)
+    """The amount of ink, 0 to 1, at most 512 pixels a side."""
+    shrink = -(-max(image.shape) // _MAX_SIDE)
     if shrink > 1:
         image = np.asarray(PIL.Image.fromarray(image).reduce(shrink))
     grey = _flatten(image)
     dark, light = _two_levels(grey)
-    if light - dark < _FAINTEST:
+    if light - dark < _MIN_CONTRAST:
         return np.zeros((0, 0), np.float32)
     middle = (dark + light) / 2
-    # Paper is the commoner; the border counts again, for ink seldom reaches it.
+    # Paper is the larger part; the border counts twice, because ink seldom reaches it.
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     dark_paper = (grey < middle).mean() + (border < middle).mean() > 1
     if not dark_paper:
         grey, dark, light = 255 - grey, 255 - light, 255 - dark
-    # A soft threshold: the paper's unevenness is below it, the core of a stroke above. Where a
-    # stroke is hardly a pixel wide it has no core, and every grey says how much of it is there.
-    soft = max(image.shape) <= _FEW
-    low, high = (0.0, 1.2) if soft else (0.2, 0.9)
+    # A soft threshold: the noise of the paper is below it, the core of a stroke above. A stroke
+    # hardly a pixel wide has no core, and every grey level says how much of it is there.
+    low, high = (0.0, 1.2) if max(image.shape) <= _SMALL else (0.2, 0.9)
     ink: np.ndarray = np.clip(((grey - dark) / (light - dark) - low) / (high - low), 0, 1)
     return ink
 
 
 def _flatten(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """The picture without the slow change of light across it, where it shows enough paper to tell.
+    """The picture without the gradual change of light across it, if enough paper shows it.
 
-    Paper is a surface of second degree through the grey levels, fitted by least squares again and
-    again without what lies far from it, which is ink.
+    Paper is a quadratic surface through the grey levels, fitted by least squares again and again
+    without the pixels far from it, which are ink.
     """
     grey: Float32[np.ndarray, "height width"] = image.astype(np.float32)
     small = PIL.Image.fromarray(grey)
@@ -118,7 +117,7 @@ def _flatten(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "h
     small = small.resize((_COARSE, _COARSE), PIL.Image.Resampling.BOX)
     levels = np.asarray(small).ravel()
     unit = np.eye(6, dtype=np.float32)
-    terms = np.stack([_second_degree(term, _COARSE, _COARSE).ravel() for term in unit])
+    terms = np.stack([_quadratic(term, _COARSE, _COARSE).ravel() for term in unit])
     paper = np.ones(levels.size, bool)
     for _ in range(10):
         chosen = terms * paper
@@ -127,17 +126,17 @@ def _flatten(image: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "h
         paper, before = distance <= max(4.0, 3 * float(np.median(distance))), paper
         if np.array_equal(paper, before):
             break
-    if paper.mean() < 0.6 or distance[paper].mean() > _FAINTEST / 2:
+    if paper.mean() < 0.6 or distance[paper].mean() > _MIN_CONTRAST / 2:
         return grey
-    surface = _second_degree(factors, *grey.shape)
+    surface = _quadratic(factors, *grey.shape)
     flat: np.ndarray = np.clip(grey - surface + np.median(surface), 0, 255)
     return flat
 
 
-def _second_degree(
+def _quadratic(
     factors: Float32[np.ndarray, " 6"], height: int, width: int
 ) -> Float32[np.ndarray, "{height} {width}"]:
-    """A surface over -1..1 in both directions."""
+    """A quadratic surface over -1..1 in both directions."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     c, cy, cx, cyy, cyx, cxx = factors
@@ -146,7 +145,7 @@ def _second_degree(
 
 
 def _two_levels(grey: Float32[np.ndarray, "height width"]) -> tuple[float, float]:
-    """Mean grey level of the dark and of the light pixels, split after Otsu (1979)."""
+    """Mean grey level of the dark and of the light pixels, split by Otsu's method (1979)."""
     counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256).astype(float)
     levels = np.arange(256)
     below, sums = np.cumsum(counts), np.cumsum(counts * levels)
@@ -161,16 +160,16 @@ def _two_levels(grey: Float32[np.ndarray, "height width"]) -> tuple[float, float
 
 
 def _crop(ink: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
-    """The strokes with the soft rim around them, without specks."""
-    strokes = _without_specks(ink > _STROKE_LEVEL)
+    """The bounding box of the strokes and their soft rim, without specks."""
+    strokes = _remove_specks(ink > _STROKE_LEVEL)
     rows, columns = _ink_box(strokes)
-    specks = _grow((ink > _STROKE_LEVEL) & ~strokes)
-    ink = np.where(specks & ~_grow(strokes), np.float32(0), ink)
+    specks = _dilate((ink > _STROKE_LEVEL) & ~strokes)
+    ink = np.where(specks & ~_dilate(strokes), np.float32(0), ink)
     return ink[max(rows.start - 1, 0) : rows.stop + 1, max(columns.start - 1, 0) : columns.stop + 1]
 
 
-def _grow(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """The mask and every pixel that touches it."""
+def _dilate(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """The mask and all pixels that touch it."""
     tall = mask.copy()
     tall[1:] |= mask[:-1]
     tall[:-1] |= mask[1:]
@@ -180,8 +179,8 @@ def _grow(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height wi
     return wide
 
 
-def _without_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """Only those connected patches that have at least a twenty-fifth of the largest's area."""
+def _remove_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """The connected components with at least a twenty-fifth of the area of the largest."""
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     row, start = np.nonzero(edges == 1)
     stop = np.nonzero(edges == -1)[1]  # row by row, so the i-th run is start[i] to stop[i]
@@ -189,17 +188,17 @@ def _without_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, 
     stride = mask.shape[1] + 2
     first = np.searchsorted(row * stride + stop, (row + 1) * stride + start)
     last = np.searchsorted(row * stride + start, (row + 1) * stride + stop, side="right")
-    patch = list(range(row.size))
+    parent = list(range(row.size))
 
     def root(run: int) -> int:
-        while patch[run] != run:
-            patch[run] = patch[patch[run]]
-            run = patch[run]
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
         return run
 
     for run in range(row.size):
         for below in range(int(first[run]), int(last[run])):
-            patch[root(below)] = root(run)
+            parent[root(below)] = root(run)
     roots = np.array([root(run) for run in range(row.size)], int)
     area = np.bincount(roots, stop - start, minlength=row.size)
     kept = mask.copy()
@@ -210,16 +209,17 @@ def _without_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, 
 
 def _fit(ink: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows columns"]:
     """The ink with its longer side 20 pixels and strokes no thinner than MNIST's."""
-    # A hairline would pale when it is shrunk, so it is drawn thicker first.
-    hairline = 2.5 * max(ink.shape) / _FINE
-    ink = _thicken(ink, (hairline - _stroke(ink)) / 2)
-    # Enlarged, an edge is as soft as its pixels were large; but holes must stay seen.
+    # Thin strokes would fade when they are reduced, so they are thickened first.
+    min_width = 2.5 * max(ink.shape) / _FINE
+    ink = _thicken(ink, (min_width - _stroke_width(ink)) / 2)
+    # Enlarged, an edge is as soft as its pixels were large; but holes must stay visible.
     rise = 0.7 if max(ink.shape) < BOX else 0.5
     fine = np.clip((_resize(ink, _FINE) - 0.5) / rise + 0.5, 0, 1)
     fine = fine[_ink_box(fine > 0.1)]
-    # Thickening by r makes the stroke 2 r thicker, and the longer side that becomes 20 as well.
-    want, longer = _STROKE / BOX, max(fine.shape)
-    box = _resize(_thicken(fine, (want * longer - _stroke(fine)) / (2 - 2 * want)), BOX)
+    # Thickening by r makes the stroke 2 r thicker, and also the longer side that becomes 20.
+    share, longer = _STROKE_WIDTH / BOX, max(fine.shape)
+    radius = (share * longer - _stroke_width(fine)) / (2 - 2 * share)
+    box = _resize(_thicken(fine, radius), BOX)
     levels: np.ndarray = np.round(255 * np.clip(box, 0, 1)).astype(np.uint8)
     return levels
 
@@ -228,7 +228,7 @@ def _resize(
     ink: Float32[np.ndarray, "height width"], side: int
 ) -> Float32[np.ndarray, "{side} {side}"]:
     """The ink in the middle of a square of `side` pixels, its longer side filling it."""
-    # Resizing to whole pixels a narrow digit's width would be rounded, and its stroke with it.
+    # A square, because the width of a narrow digit, and its strokes, would be rounded to pixels.
     longer = max(ink.shape)
     above, before = (longer - ink.shape[0]) // 2, (longer - ink.shape[1]) // 2
     square = np.zeros((longer, longer), np.float32)
@@ -238,8 +238,8 @@ def _resize(
     return resized
 
 
-def _stroke(ink: Float32[np.ndarray, "height width"]) -> float:
-    """Mean thickness in pixels: a long stroke's area is thickness times half its outline."""
+def _stroke_width(ink: Float32[np.ndarray, "height width"]) -> float:
+    """Mean stroke width in pixels: a long stroke's area is its width times half its outline."""
     padded = np.pad(ink, 1)
     down, right = np.diff(padded, axis=0)[:, 1:], np.diff(padded, axis=1)[1:]
     outline = float(np.hypot(down, right).sum())
@@ -249,7 +249,7 @@ def _stroke(ink: Float32[np.ndarray, "height width"]) -> float:
 def _thicken(
     ink: Float32[np.ndarray, "height width"], radius: float
 ) -> Float32[np.ndarray, "rows columns"]:
-    """Each pixel takes the most ink within `radius`: a pen of that much more on each side."""
+    """A grey dilation: each pixel takes the most ink within `radius`."""
     if radius <= 0:
         return ink
     reach = math.ceil(radius)
@@ -258,7 +258,7 @@ def _thicken(
     thick = np.zeros((height, width), np.float32)
     for down in range(2 * reach + 1):
         for right in range(2 * reach + 1):
-            # The rim of the pen covers part of a pixel.
+            # The rim of the disc covers part of a pixel.
             cover = min(1.0, radius + 1 - math.hypot(down - reach, right - reach))
             if cover > 0:
                 shifted = padded[down : down + height, right : right + width]

@@ -1,4 +1,4 @@
-"""Rows: which strokes stand in one line of writing, and in which order the lines are read."""
+"""Text lines: which connected components form a line of writing, and the order of the lines."""
 
 import math
 from dataclasses import dataclass
@@ -9,24 +9,28 @@ import numpy as np
 from rowscan.arrays import Bool, Float64, Int32, Int64
 from rowscan.segmentation.binarize import Mask, weighted_median
 
-_LOWEST = 5  # a digit of fewer rows cannot be read
-_MAX_ANGLE = 15.0  # degrees; looked at, so that ten can be found
-_LEAST_ANGLE = 0.5  # degrees; less is not worth resampling the picture
-_MAX_PATCHES = 4000  # the largest are looked at,
-_MAX_HIGH = 1000  # and of those that may be digits, so many
-_LEAST_PLAUSIBLE = 0.15
-_DENSEST = 5.0  # pens: so much ink has a column of a number
-_LOOSE = 1.5  # pens: a part that came loose is no farther from the rest
+Indices = Int64[np.ndarray, " _"]
+"""Numbers of components."""
+Neighbours = Bool[np.ndarray, "n n"]
+
+_MIN_HEIGHT = 5  # a digit of fewer rows cannot be read
+_MAX_SKEW = 15.0  # degrees that are searched, so that ten can be found
+_MIN_SKEW = 0.5  # degrees; less is not worth resampling the picture
+_MAX_COMPONENTS = 4000  # the largest are kept,
+_MAX_TALL = 1000  # and the largest of those that may be digits
+_MIN_PLAUSIBILITY = 0.15
+_MAX_INK = 5.0  # stroke widths of ink in a column of a number
+_MAX_LOOSE = 1.5  # stroke widths between a detached part of a digit and the rest
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
-    """Connected patches of strokes; entry i of each array is patch i.
+class Components:
+    """Connected components of the foreground; entry i of each array is of component i.
 
     Attributes:
-        labels: 1 + i on the pixels of patch i; 0 is paper.
-        left, top, right, bottom: its box; right and bottom lie outside.
-        area: how many pixels it has.
+        labels: 1 + i on the pixels of component i; 0 is paper.
+        left, top, right, bottom: its box in pixels, right and bottom exclusive.
+        area: the number of its pixels.
     """
 
     labels: Int32[np.ndarray, "height width"]
@@ -49,6 +53,11 @@ class Patches:
         return height
 
     @property
+    def centre(self) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """X and y of the centre of each box."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    @property
     def cut(self) -> Bool[np.ndarray, " n"]:
         """Which ones touch the border of the picture."""
         rows, columns = self.labels.shape
@@ -57,196 +66,203 @@ class Patches:
         return cut
 
 
-def find_patches(strokes: Mask, pen: float) -> Patches:
-    """The connected patches of strokes, without specks: what is smaller than half a dot."""
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+def connected_components(foreground: Mask, stroke_width: float) -> Components:
+    """The connected components without specks, which are smaller than half a dot."""
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(foreground, connectivity=8)
     area = boxes[:, cv2.CC_STAT_AREA]
-    kept = area >= max(2.0, 0.5 * pen**2)
+    kept = area >= max(2.0, 0.5 * stroke_width**2)
     kept[0] = False
-    if kept.sum() > _MAX_PATCHES:
-        kept &= area > np.sort(area[kept])[-_MAX_PATCHES - 1]
+    if kept.sum() > _MAX_COMPONENTS:
+        kept &= area > np.sort(area[kept])[-_MAX_COMPONENTS - 1]
     labels = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
     left, top, width, height, area = boxes[kept].T
-    return Patches(labels, left, top, left + width, top + height, area)
+    return Components(labels, left, top, left + width, top + height, area)
 
 
-def find_angle(patches: Patches) -> float:
-    """By how many degrees the lines of writing fall to the right; 0 where too little tells.
+def estimate_skew(components: Components) -> float:
+    """By how many degrees the text lines fall to the right; 0 where too few components tell.
 
-    The patches' heights are projected along each angle and added up. Along the lines of writing
-    the sums are high within a line and zero between, and the sum of their squares is largest
+    The heights of the components are projected along each angle and added up. Along the text lines
+    the sums are high within a line and zero between lines, and the sum of their squares is largest
     (Postl: Detection of linear oblique structures and skew scan in digitized documents, 1986;
-    with patches for pixels).
+    with components for pixels).
     """
-    if not patches.area.size:
+    if not components.area.size:
         return 0.0
-    size = weighted_median(patches.height, patches.area)
-    like = (patches.height >= 0.4 * size) & (patches.height <= 2 * size)
+    usual = weighted_median(components.height, components.area)
+    like = (components.height >= 0.4 * usual) & (components.height <= 2 * usual)
     if like.sum() < 4:
         return 0.0
-    x, y = _centres(patches)
-    x, y, half = x[like], y[like], patches.height[like] / 2
+    x, y = (centre[like] for centre in components.centre)
+    half = components.height[like] / 2
 
-    def squares(angle: float) -> float:
+    def sum_of_squares(angle: float) -> float:
         middle = y - x * math.tan(math.radians(angle))
-        start, stop = (np.rint(v * 24 / size).astype(int) for v in (middle - half, middle + half))
+        start, stop = (np.rint(v * 24 / usual).astype(int) for v in (middle - half, middle + half))
         first, bins = start.min(), stop.max() - start.min() + 1
         steps = np.bincount(start - first, minlength=bins)
         steps -= np.bincount(stop - first, minlength=bins)
         return float((np.cumsum(steps) ** 2).sum())
 
-    angles = np.arange(-_MAX_ANGLE, _MAX_ANGLE + 1)
-    scores = np.array([squares(float(angle)) for angle in angles])
-    # The top is broad and rough; a mean that leans on it is steadier than its highest point.
+    angles = np.arange(-_MAX_SKEW, _MAX_SKEW + 1)
+    scores = np.array([sum_of_squares(float(angle)) for angle in angles])
+    # The peak is broad and rough; a mean dominated by it is steadier than its highest point.
     angle = float(np.average(angles, weights=(scores / scores.max()) ** 20))
-    return angle if abs(angle) >= _LEAST_ANGLE else 0.0
+    return angle if abs(angle) >= _MIN_SKEW else 0.0
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One line of writing: numbers of its patches.
+class TextLine:
+    """One line of writing, by the numbers of its components.
 
     Attributes:
-        high: those that are high enough for a digit.
+        tall: the components that are tall enough for a digit.
         members: these, and what else belongs to the line.
         plausibility: as in `LineImage`.
     """
 
-    high: Int64[np.ndarray, " n"]
-    members: Int64[np.ndarray, " m"]
+    tall: Indices
+    members: Indices
     plausibility: float
 
 
-def find_rows(patches: Patches, fences: Mask, pen: float) -> list[Row]:
-    """The lines of writing in reading order.
+def find_text_lines(
+    components: Components, separators: Mask, stroke_width: float
+) -> list[TextLine]:
+    """The text lines in reading order; separators are vertical rules between numbers.
 
-    Two patches are neighbours in a line if they lie beside each other, of like height, no farther
-    apart than they are high or, if both are broad, wide, and no upright rule stands between them; a
-    dot at their feet may be as far from each. What is too low for a digit and has no neighbour, a
-    dot, a dash, a part that came loose, belongs to the line within which it lies. So does what is
-    lower than the line and nearly touches it: the bar of a 5, say.
+    Tall components form a line if they are neighbours, see `_neighbours`. Components too low for a
+    digit without a neighbour (a dot, a dash, a detached part) belong to the line within which they
+    lie. So does what is lower than the line and nearly touches it, such as the bar of a 5.
     """
-    dash = patches.area < 1.15 * pen * patches.width
-    high = np.flatnonzero(~dash & (patches.height >= max(_LOWEST, 2.2 * pen)))
-    high = np.sort(high[np.argsort(-patches.area[high], kind="stable")[:_MAX_HIGH]])
-    if not high.size:
+    dash = components.area < 1.15 * stroke_width * components.width
+    tall = np.flatnonzero(~dash & (components.height >= max(_MIN_HEIGHT, 2.2 * stroke_width)))
+    tall = np.sort(tall[np.argsort(-components.area[tall], kind="stable")[:_MAX_TALL]])
+    if not tall.size:
         return []
-    group = joined(_neighbours(patches, high, fences, pen))
-    groups = [high[group == first] for first in np.unique(group)]
-    sizes = np.array([weighted_median(patches.height[own], patches.area[own]) for own in groups])
-    extent = np.array([patches.right[own].max() - patches.left[own].min() for own in groups])
-    slim = extent < 0.15 * sizes  # a 1, or what remains of an upright rule
-    areas = np.array([patches.area[own].sum() for own in groups])
-    areas = np.minimum(areas, _DENSEST * pen * extent)  # a blot is one thing, be it ever so large
-    usual = weighted_median(sizes, areas if slim.all() else areas * ~slim)
-    x, y = _centres(patches)
-    free = np.ones(len(patches.area), bool)
-    alone = np.array([own[0] for own in groups if len(own) == 1], np.int64)
-    apart = np.ones(len(patches.area), bool)
-    apart[np.setdiff1d(high, alone)] = False
-    rows = []
-    for which in np.argsort(-sizes * ~slim, kind="stable"):
-        size, own = sizes[which], groups[which][free[groups[which]]]
+    group = connected_groups(_neighbours(components, tall, separators, stroke_width))
+    groups = [tall[group == first] for first in np.unique(group)]
+    heights = np.array([weighted_median(components.height[g], components.area[g]) for g in groups])
+    extent = np.array([components.right[g].max() - components.left[g].min() for g in groups])
+    narrow = extent < 0.15 * heights  # a 1, or the remains of a vertical rule
+    areas = np.array([components.area[g].sum() for g in groups])
+    areas = np.minimum(areas, _MAX_INK * stroke_width * extent)  # a blot counts as no more
+    usual = weighted_median(heights, areas if narrow.all() else areas * ~narrow)
+    free = np.ones(len(components.area), bool)
+    alone = np.array([g[0] for g in groups if len(g) == 1], np.int64)
+    apart = free.copy()
+    apart[np.setdiff1d(tall, alone)] = False
+    lines = []
+    for i in np.argsort(-heights * ~narrow, kind="stable"):
+        height, own = heights[i], groups[i][free[groups[i]]]
         if not own.size:
             continue
         free[own] = False
-        low = dash | (apart & (patches.height < 0.5 * size))
-        loose = alone[free[alone] & (patches.height[alone] < 0.8 * size)]
-        low[loose] |= _beside(patches, loose, own, _LOOSE * pen)
-        within = free & low
-        within &= patches.area >= pen**2
-        within &= np.abs(x - np.clip(x, patches.left[own].min(), patches.right[own].max())) < (
-            0.7 * size
-        )
-        # The bar of a 5 may float above it; below a line are rules.
-        within &= (y > patches.top[own].min() - 0.35 * size) & (y < patches.bottom[own].max())
-        within &= not slim[which]
-        free &= ~within
-        whole = float(patches.area[own] @ ~patches.cut[own] / patches.area[own].sum())
-        plausibility = min(1.0, size / usual) * (0.3 + 0.7 * whole) * (0.5 if slim[which] else 1.0)
-        if plausibility >= _LEAST_PLAUSIBLE:
-            rows.append(Row(own, np.append(own, np.flatnonzero(within)), float(plausibility)))
-    return _in_reading_order(rows, patches)
+        parts = dash | (apart & (components.height < 0.5 * height))
+        loose = alone[free[alone] & (components.height[alone] < 0.8 * height)]
+        parts[loose] |= _beside(components, loose, own, _MAX_LOOSE * stroke_width)
+        parts &= free & ~narrow[i] & _within(components, own, height, stroke_width)
+        free &= ~parts
+        whole = float(components.area[own] @ ~components.cut[own] / components.area[own].sum())
+        plausibility = min(1.0, height / usual) * (0.3 + 0.7 * whole) * (0.5 if narrow[i] else 1.0)
+        if plausibility >= _MIN_PLAUSIBILITY:
+            lines.append(TextLine(own, np.append(own, np.flatnonzero(parts)), float(plausibility)))
+    return _in_reading_order(lines, components)
+
+
+def _within(
+    components: Components, own: Indices, height: float, stroke_width: float
+) -> Bool[np.ndarray, " n"]:
+    """Which components, specks apart, lie within a line of this height, or just beside it."""
+    x, y = components.centre
+    left, right = components.left[own].min(), components.right[own].max()
+    within: np.ndarray = components.area >= stroke_width**2
+    within &= np.abs(x - np.clip(x, left, right)) < 0.7 * height
+    # The bar of a 5 may float above the line; below it are rules.
+    within &= (y > components.top[own].min() - 0.35 * height) & (y < components.bottom[own].max())
+    return within
 
 
 def _beside(
-    patches: Patches, some: Int64[np.ndarray, " n"], own: Int64[np.ndarray, " m"], distance: float
+    components: Components, some: Indices, own: Indices, distance: float
 ) -> Bool[np.ndarray, " n"]:
-    """Which of some patches have a box no farther than that from the box of one of the others."""
+    """Which of some components have a box within a distance of the box of one of the others."""
+    sides = (components.left, components.right), (components.top, components.bottom)
     across, down = (
         np.maximum.outer(first[some], first[own]) - np.minimum.outer(last[some], last[own])
-        for first, last in ((patches.left, patches.right), (patches.top, patches.bottom))
+        for first, last in sides
     )
     beside: np.ndarray = (np.maximum(across, down) <= distance).any(1)
     return beside
 
 
 def _neighbours(
-    patches: Patches, high: Int64[np.ndarray, " n"], fences: Mask, pen: float
-) -> Bool[np.ndarray, "n n"]:
-    """Which of the high patches stand beside which in a line."""
-    left, right = patches.left[high], patches.right[high]
-    top, bottom = patches.top[high], patches.bottom[high]
+    components: Components, tall: Indices, separators: Mask, stroke_width: float
+) -> Neighbours:
+    """Which of the tall components are neighbours in a line.
+
+    They stand beside each other, are of similar height, no farther apart than they are high (or
+    wide, if both are broad), and have no separator between them. A dot at their feet may be as far
+    from each.
+    """
+    left, right = components.left[tall], components.right[tall]
+    top, bottom = components.top[tall], components.bottom[tall]
     lower = np.minimum.outer(bottom - top, bottom - top)
     taller = np.maximum.outer(bottom - top, bottom - top)
     overlap = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
     gap = np.maximum.outer(left, left) - np.minimum.outer(right, right)
     width = right - left
     wide = np.minimum(np.minimum.outer(width, width), 1.5 * taller)  # low, broad writing
-    close = (gap <= 1.2 * np.maximum(taller, wide)) | _about_a_dot(patches, high, pen)
-    slim = width < 0.15 * (bottom - top)  # what remains of an upright rule
-    alike = lower >= np.where(np.logical_or.outer(slim, slim), 0.6, 0.35) * taller
+    close = gap <= 1.2 * np.maximum(taller, wide)
+    close |= _dot_between(components, tall, stroke_width)
+    narrow = width < 0.15 * (bottom - top)  # the remains of a vertical rule
+    alike = lower >= np.where(np.logical_or.outer(narrow, narrow), 0.6, 0.35) * taller
     near: np.ndarray = (overlap >= 0.4 * lower) & close & alike
-    if fences.any():
-        _, _, bars, _ = cv2.connectedComponentsWithStats(fences, connectivity=8)
-        for bar_left, bar_top, width, height, _ in bars[1:]:
-            beyond = left + right > 2 * bar_left + width
-            along = (top < bar_top + height) & (bottom > bar_top)
+    if separators.any():
+        _, _, rules, _ = cv2.connectedComponentsWithStats(separators, connectivity=8)
+        for rule_left, rule_top, rule_width, rule_height, _ in rules[1:]:
+            beyond = left + right > 2 * rule_left + rule_width
+            along = (top < rule_top + rule_height) & (bottom > rule_top)
             near &= ~(np.not_equal.outer(beyond, beyond) & np.logical_and.outer(along, along))
     return near
 
 
-def _about_a_dot(
-    patches: Patches, high: Int64[np.ndarray, " n"], pen: float
-) -> Bool[np.ndarray, "n n"]:
-    """Which of the high patches have a dot between them, at their feet and near to both."""
-    size = np.maximum(patches.width, patches.height)
-    dots = (size <= 3 * pen) & (patches.area >= pen**2)
-    x, y = (centre[dots, None] for centre in _centres(patches))
-    left, right, bottom = patches.left[high], patches.right[high], patches.bottom[high]
-    height = patches.height[high]
+def _dot_between(components: Components, tall: Indices, stroke_width: float) -> Neighbours:
+    """Which of the tall components have a dot between them, at their feet and near to both."""
+    size = np.maximum(components.width, components.height)
+    dots = (size <= 3 * stroke_width) & (components.area >= stroke_width**2)
+    x, y = (centre[dots, None] for centre in components.centre)
+    left, right, bottom = components.left[tall], components.right[tall], components.bottom[tall]
+    height = components.height[tall]
     at_feet = (y > bottom - 0.5 * height) & (y < bottom + 0.3 * height)
     at_feet &= size[dots, None] <= 0.4 * height
     behind = at_feet & (x >= right) & (x <= right + height)
     before = at_feet & (x <= left) & (x >= left - height)
-    about = behind.T.astype(np.float32) @ before.astype(np.float32) > 0
-    either: np.ndarray = about | about.T
+    between = behind.T.astype(np.float32) @ before.astype(np.float32) > 0
+    either: np.ndarray = between | between.T
     return either
 
 
-def joined(near: Bool[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
-    """For each its group, where neighbours of neighbours are in one: its first member."""
+def connected_groups(near: Neighbours) -> Int64[np.ndarray, " n"]:
+    """The connected components of a graph of neighbours: for each node the first of its group."""
     group = np.arange(len(near))
     while True:
         first = np.where(near, group, len(near)).min(1)
-        first = first[first]  # as far again
+        first = first[first]  # twice as far in one round
         if np.array_equal(first, group):
             return group
         group = first
 
 
-def _in_reading_order(rows: list[Row], patches: Patches) -> list[Row]:
-    """From top to bottom, and what stands side by side from left to right."""
-    rest = sorted(rows, key=lambda row: int(patches.top[row.high].min()))
+def _in_reading_order(lines: list[TextLine], components: Components) -> list[TextLine]:
+    """From top to bottom, and lines side by side from left to right."""
+    rest = sorted(lines, key=lambda line: int(components.top[line.tall].min()))
+    _, y = components.centre
     ordered = []
     while rest:
-        floor = patches.bottom[rest[0].high].max()
+        floor = components.bottom[rest[0].tall].max()
         beside = [rest[0]]
-        beside += [row for row in rest[1:] if _centres(patches)[1][row.high].mean() < floor]
-        rest = [row for row in rest if row not in beside]
-        ordered += sorted(beside, key=lambda row: int(patches.left[row.high].min()))
+        beside += [line for line in rest[1:] if y[line.tall].mean() < floor]
+        rest = [line for line in rest if line not in beside]
+        ordered += sorted(beside, key=lambda line: int(components.left[line.tall].min()))
     return ordered
-
-
-def _centres(patches: Patches) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    return (patches.left + patches.right) / 2, (patches.top + patches.bottom) / 2

@@ -7,7 +7,6 @@ weights of the head, so engines and model files need not know it.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from rowscan.training.engines.interface import Trainer
 
@@ -19,8 +18,8 @@ _HEAD = ("head.weight", "head.bias")
 
 def calibrate(
     engine: Trainer, loss: Callable[[], float], *, prior_ratio: float = 1.0
-) -> dict[str, Any]:
-    """Divide the weights of the head by the best temperature; the record for the model file.
+) -> dict[str, float]:
+    """Divide the weights of the head by the best temperature; figures for the model file.
 
     Args:
         engine: a trained network; its weights are replaced.
@@ -57,7 +56,6 @@ def calibrate(
     best = min(losses, key=losses.__getitem__)
     after = evaluate(math.log(best))
     return {
-        "method": "temperature",
         "temperature": best,
         "no_digit_odds": prior_ratio,
         "nll_before": before,

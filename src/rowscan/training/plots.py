@@ -93,7 +93,7 @@ def learning_curve(
         axes.grid(visible=False, axis="x")
         svg = _svg(figure)
     ends = [
-        f"{name} from {_say(values[0][1], quantity)} to {_say(values[-1][1], quantity)}"
+        f"{name} from {_format(values[0][1], quantity)} to {_format(values[-1][1], quantity)}"
         for name, values in (("training", lines["step"]), (held_name, lines["monitor"]))
         if values
     ]
@@ -124,8 +124,8 @@ def reliability(bins: Sequence[Bin]) -> Plot:
         lower.set(xlabel="confidence of the answer", ylabel="images")
         lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         svg = _svg(figure)
-    said = ", ".join(f"{bar.accuracy:.0%} of {bar.n:,} at {bar.confidence:.0%}" for bar in full)
-    return Plot(svg, f"Reliability diagram, share correct at each mean confidence: {said}")
+    points = ", ".join(f"{bar.accuracy:.0%} of {bar.n:,} at {bar.confidence:.0%}" for bar in full)
+    return Plot(svg, f"Reliability diagram, share correct at each mean confidence: {points}")
 
 
 def as_published(share: float) -> str:
@@ -166,7 +166,7 @@ def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[int]:
     return [last[epoch] for epoch in sorted(last)]
 
 
-def _say(value: float, quantity: str) -> str:
+def _format(value: float, quantity: str) -> str:
     return f"{value:.2%}" if quantity == "accuracy" else f"{value:.3f}"
 
 

@@ -17,13 +17,13 @@ Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 (4 hidden, feature) with gates in the order input, forget, cell, output; `lstm.weight_hh_l0`
 (4 hidden, hidden); `lstm.bias_ih_l0` and `lstm.bias_hh_l0` (4 hidden,); `hidden.weight`
 (hidden, 784) and `hidden.bias` of the MLP; `head.weight` (10, hidden) and `head.bias` (10,).
-The sweep network's are in `training.sweep`. With an eleventh answer, "no digit", the head has 11
-rows. All float32."""
+Those of the sweep networks are in `engines.sweep`. Trained with negatives, the head has 11 rows.
+All float32."""
 
 
 @runtime_checkable
 class Trainer(Protocol):
-    """A network in training; `create` makes one, with the first weights of the recipe's seed.
+    """A network in training; `create` makes one, with initial weights from the recipe's seed.
 
     It is a pure function of its recipe: epoch `e` draws the same order whether or not the
     epochs before it were run by the same process, which is what makes a training resumable.
@@ -38,7 +38,7 @@ class Trainer(Protocol):
         """The batches of one epoch (from 0) as indices into the training images."""
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One step of the optimiser; the batch's mean loss (nats) and correct answers before it."""
+        """One optimiser step; mean loss (nats) and number of correct answers before it."""
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
@@ -47,10 +47,10 @@ class Trainer(Protocol):
         """Replace the weights; names and shapes must be those of `weights()`."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimiser's memory: all that a later step depends on."""
+        """Weights and optimiser state: everything that a later step depends on."""
 
     def load_state(self, state: Arrays) -> None:
-        """Continue exactly where `state()` was taken."""
+        """Restore what `state()` returned: later steps are bit-identical."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class Engine(Trainer, Protocol):
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
-        """Probabilities after each step of the scan; the last are the answer."""
+        """Probabilities after each step of the scan; the last ones are the answer."""
 
 
 def predict_proba(

@@ -47,11 +47,11 @@ class Muon(torch.optim.Optimizer):
 
     def _direction(self, parameter: nn.Parameter) -> Tensor:
         """Nesterov momentum: the running mean of the gradients, moved towards the newest one."""
-        gradient, memory = parameter.grad, self.state[parameter]
+        gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
-        if not memory:
-            memory["momentum"] = torch.zeros_like(gradient)
-        mean = memory["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        if not state:
+            state["momentum"] = torch.zeros_like(gradient)
+        mean = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
         return gradient.lerp(mean, _MOMENTUM)
 
 

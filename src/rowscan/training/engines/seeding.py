@@ -20,7 +20,7 @@ _DIGITS = 10
 
 
 def initial_weights(recipe: LSTMRecipe | MLPRecipe) -> Weights:
-    """The weights before the first step, drawn in the order of their names below.
+    """The weights before the first step, drawn in the order of `_shapes`.
 
     `glorot` is X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
     neural networks", AISTATS 2010, equation 16, as TensorFlow 1 applies it to an LSTM: with the

@@ -299,8 +299,8 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(device for device, found in available.items() if found))
     if not available.get(name, False):
-        there = ", ".join(device for device, found in available.items() if found)
-        raise UsageError(f"device {name!r} is not available; expected one of: {there}")
+        names = ", ".join(device for device, found in available.items() if found)
+        raise UsageError(f"device {name!r} is not available; expected one of: {names}")
     return torch.device(name)
 
 

@@ -21,7 +21,7 @@ from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.recognition.ctc import align, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
-from rowscan.segmentation.page import find_lines
+from rowscan.segmentation.page import extract_lines
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
     pixelwise,
@@ -114,7 +114,7 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | N
         return None
     digits = tuple(map(int, picture.label))
     best, found = _MIN_PROBABILITY, None
-    for line in find_lines(open_image(picture.path, colour=True)):
+    for line in extract_lines(open_image(picture.path, colour=True)):
         probabilities = reader.line_model.probabilities(line.ink[None])[0]
         probability = text_probability(probabilities, digits)
         if probability > best:

@@ -125,7 +125,7 @@ class DigitTask(Task):
             ),
             prior_ratio=_prior_ratio(self.recipe),
         )
-        return done | {"images": len(validation)}
+        return {"method": "temperature"} | done | {"images": len(validation)}
 
     def _answers(self, images: UInt8[np.ndarray, "n height width"]) -> Float32[np.ndarray, "n 10"]:
         """As `Reader.predict_proba` will give them."""

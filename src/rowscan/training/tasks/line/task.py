@@ -163,7 +163,7 @@ class LineTask(Task):
             return {"method": "none"}
         answers = _read(self.engine, self._validation)
         done = calibrate(self.engine, lambda: log_loss(self._as_sure_as_now(answers)))
-        return done | {"lines": len(answers)}
+        return {"method": "temperature"} | done | {"lines": len(answers)}
 
     def _as_sure_as_now(self, answers: list[LineAnswer]) -> list[LineAnswer]:
         """The same answers to the validation lines, with the network's present confidences."""
