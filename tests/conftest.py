@@ -20,6 +20,19 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("rowscan")
 
+# Files of tests that take long, the longest first: so all workers end at about the same time.
+LONGEST = [
+    "cluster",
+    "distributed",
+    "tensorflow_engine",
+    "training",
+    "own_documents",
+    "cli",
+    "documents",
+    "line_training",
+    "page_in_browser",
+]
+
 # Tests run side by side, one a core, and so does what they start.
 for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")
@@ -27,6 +40,12 @@ for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREAD
 # A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests
 # start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epo
 def few_lines() -> Iterator[None]:
     """An untrained network doubts everything, and decoding what is doubtful takes long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_task, "MONITOR_BATCHES", 2)
-        patch.setattr(line_task, "TEST_BATCHES", 2)
+        patch.setattr(line_task, "MONITOR_BATCHES", 1)
+        patch.setattr(line_task, "TEST_BATCHES", 1)
         yield
 
 
@@ -39,10 +39,10 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
     assert isinstance(run.result, LineRunResult)
-    assert run.result.n == 64
+    assert run.result.n == 32
     stored = json.loads((run.directory / "result.json").read_text())
     assert {"n", "exact", "accuracy", "cer", "ece", "interval", "seconds"} <= set(stored)
-    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [64, 64]
+    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [32, 32]
     page = run.report.read_text(encoding="utf-8")
     assert page.count("<img") == 48
     assert "lines, composed of test images, read exactly" in page
