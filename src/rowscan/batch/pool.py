@@ -229,9 +229,6 @@ def _work(connection: Connection, job: Job) -> None:
         except RowscanError as error:
             connection.send(error)
             return
-        import cv2
-
-        cv2.setNumThreads(1)  # the other cores have their own workers
         connection.send(None)
         while True:
             picture = connection.recv()

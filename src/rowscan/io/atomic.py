@@ -1,7 +1,6 @@
 """Atomic: files that appear whole or not at all: a temporary file, then a rename."""
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +14,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         OutputError: the file cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:  # with the permissions of the umask

@@ -22,6 +22,8 @@ BATCH = 250
 """Images of one run: it bounds memory and fits the cache; with 1,000 a run took longer."""
 
 Images = UInt8[np.ndarray, "n 28 28"]
+Json = Mapping[str, object]
+"""A JSON object."""
 _M = TypeVar("_M", bound="Model")
 _SILENT = 4  # errors come as exceptions, so ONNX Runtime need not print them too
 _CPU = ("CPUExecutionProvider",)
@@ -74,9 +76,9 @@ class Model:
             raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
         self.name = name
         self.labels = metadata.labels
-        self.recipe = metadata.recipe
-        self.calibration = metadata.calibration
-        self.report = metadata.report
+        self.recipe: Json = metadata.recipe
+        self.calibration: Json = metadata.calibration
+        self.report: Json = metadata.report
         self.version = metadata.version
         self._session = session
         self._run_options = onnxruntime.RunOptions()
@@ -139,8 +141,7 @@ class DigitModel(Model):
     @property
     def belief_scan(self) -> str:
         """The name of the scan whose steps `belief` follows."""
-        scan: str = self.recipe["scan"]
-        return scan if "belief" in self.outputs else "rows"
+        return str(self.recipe["scan"]) if "belief" in self.outputs else "rows"
 
     def belief(self, images: Images) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities of the ten digits after each step of a scan; the last are the answer.

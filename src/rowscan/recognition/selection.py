@@ -89,4 +89,5 @@ def digit_confidence(line: Line) -> float:
 
 
 def _is_strokes_only(line: Line) -> bool:
+    """Whether a line is nothing but 1s, which any stroke may be taken for."""
     return set(line.text) == {"1"}
