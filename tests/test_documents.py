@@ -1,5 +1,8 @@
-"""The documents say what is true: their commands and code run, their links lead somewhere."""
+"""The documents say what is true: commands and code run, links and names lead somewhere."""
 
+import builtins
+import functools
+import itertools
 import re
 import shlex
 import subprocess
@@ -175,6 +178,57 @@ def test_each_link_leads_somewhere(document: Path) -> None:
         target = (document.parent / path).resolve() if path else document
         assert target.exists(), link
         assert not anchor or anchor in slugs(target), link
+
+
+FOREIGN = {
+    *("train_data", "train_labels", "test_data", "test_labels"),  # torchvision's, once
+    *("tensorflow.examples.tutorials.mnist.input_data", "tf.contrib", "tf.compat.v1"),
+    *("AWS_PROFILE", "AWS_ENDPOINT_URL", "RAY_AUTH_TOKEN"),
+    *dir(builtins),
+}
+"""Names in the documents that belong to others."""
+
+
+@every_document
+def test_each_name_and_file_in_code_font_exists(document: Path) -> None:
+    """A name with a dot, an underscore or capitals inside, a call, a key with its value."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for words in re.findall(r"`([^`\n]+)`", text):
+        for path in re.findall(r"[\w/-]+\.(?:py|toml|onnx)\b", words):
+            assert path in {"my-recipe.toml", "model.onnx"} or exists(path), words
+        found = re.fullmatch(r"([A-Za-z]\w*(?:\.[A-Za-z]\w*)*)(\(.*\)| = .*)?", words)
+        if found and (found[2] or re.search(r"[._]|[a-z][A-Z]", found[1])):
+            known = found[1] in FOREIGN or exists(found[1])
+            assert known or set(found[1].split(".")) <= source_words(), words
+
+
+@every_document
+def test_a_file_is_called_what_its_link_says(document: Path) -> None:
+    for name, target in re.findall(
+        r"\[`([\w.]+\.py)`\]\(([^)#]+)", document.read_text(encoding="utf-8")
+    ):
+        assert Path(target).name == name
+
+
+def exists(end: str) -> bool:
+    """Whether the path of some file of the repository ends so."""
+    return any(f"/{path}".endswith(f"/{end}") for path in files())
+
+
+@functools.cache
+def files() -> list[str]:
+    """The files of the repository, relative to its root."""
+    folders = [ROOT / name for name in ("benchmarks", "docs", "examples", "src", "tests")]
+    found = [*ROOT.glob("*"), *itertools.chain(*(folder.rglob("*") for folder in folders))]
+    return [path.relative_to(ROOT).as_posix() for path in found if path.is_file()]
+
+
+@functools.cache
+def source_words() -> set[str]:
+    """Each identifier in the package."""
+    sources = [name for name in files() if re.match(r"src/.*\.(py|js)$", name)]
+    text = " ".join((ROOT / name).read_text(encoding="utf-8") for name in sources)
+    return set(re.findall(r"\w+", text))
 
 
 def test_each_picture_is_shown_and_light_enough_for_a_page() -> None:
