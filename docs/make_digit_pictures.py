@@ -1,6 +1,6 @@
 """Draw the pictures of docs/digit-model.md: part of `make docs`, seconds.
 
-What the training sees, what a patch knows, and how sure the shipped model is of what.
+Augmented images, negatives, what a patch has seen, and the confidence of the shipped model.
 """
 
 import numpy as np
@@ -19,17 +19,17 @@ COLUMNS = 14
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all of them."""
     PICTURES.mkdir(exist_ok=True)
     digits = rowscan.load_digits("mnist")
     draw_augmentation(digits.train)
-    draw_no_digit_sheet(digits.train)
+    draw_negatives_sheet(digits.train)
     draw_sweeps(digits.test.images[0])
     draw_confidence(digits.test)
 
 
 def draw_augmentation(train: Split) -> None:
-    """One image of each digit, and what the training makes of it."""
+    """One image of each digit, and augmented copies of it."""
     first = [int(np.flatnonzero(train.labels == digit)[0]) for digit in range(10)]
     images = torch.from_numpy(train.images[first]).repeat_interleave(COLUMNS - 1, 0)
     labels = torch.arange(10).repeat_interleave(COLUMNS - 1)
@@ -39,17 +39,17 @@ def draw_augmentation(train: Split) -> None:
     save_sheet(shown, "augmentation")
 
 
-def draw_no_digit_sheet(train: Split) -> None:
-    """Some of what is shown to the network as no digit."""
+def draw_negatives_sheet(train: Split) -> None:
+    """Some of the negatives that the training shows to the network."""
     images = torch.from_numpy(train.images[:500].copy())
     labels = torch.from_numpy(train.labels[:500].astype(np.int64))
     n = 4 * COLUMNS
     drawn = draw_negatives(n, images, labels, torch.Generator().manual_seed(4)).numpy()
-    save_sheet(drawn.reshape(4, COLUMNS, 28, 28), "no-digits")
+    save_sheet(drawn.reshape(4, COLUMNS, 28, 28), "negatives")
 
 
 def save_sheet(ink: np.ndarray, name: str) -> None:
-    """Pictures (rows, columns, 28, 28) of ink 0 to 1 in a frame each, in few greys."""
+    """Save pictures (rows, columns, 28, 28) of ink 0 to 1, each in a frame, in few greys."""
     framed = np.pad(ink, ((0, 0), (0, 0), (2, 2), (2, 2)), constant_values=0.25)
     framed = np.pad(framed[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1)))
     rows, columns, side, _ = framed.shape
@@ -60,7 +60,7 @@ def save_sheet(ink: np.ndarray, name: str) -> None:
 
 
 def draw_sweeps(image: np.ndarray) -> None:
-    """What one patch knows of, layer by layer."""
+    """What one patch has seen after each layer."""
     figure = Figure(figsize=(9.6, 3.5), facecolor="white")
     titles = ("the image in 49 patches", "a patch after one layer", "after two layers")
     row, column = 2, 4
@@ -92,7 +92,7 @@ def draw_sweeps(image: np.ndarray) -> None:
 
 
 def draw_confidence(test: Split) -> None:
-    """How sure the shipped model is of digits, of clothes, and of drawn no digits."""
+    """The confidence of the shipped model for digits, for clothes, and for drawn negatives."""
     reader = rowscan.Reader()
     material = torch.from_numpy(test.images[:2000].copy())
     labels = torch.from_numpy(test.labels[:2000].astype(np.int64))
@@ -101,7 +101,7 @@ def draw_confidence(test: Split) -> None:
     groups = {
         "handwritten digits": test.images,
         "clothes": np.stack([normalise_digit(image) for image in clothes]),
-        "drawn: no digits": (255 * drawn).round().to(torch.uint8).numpy(),
+        "drawn negatives": (255 * drawn).round().to(torch.uint8).numpy(),
     }
     figure = Figure(figsize=(9.6, 2.7), facecolor="white")
     for place, (name, images) in enumerate(groups.items()):

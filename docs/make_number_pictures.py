@@ -1,6 +1,6 @@
 """Draw the pictures of docs/reading-a-photo.md: part of `make docs`, seconds.
 
-One photo on its way from pixels to numbers, composed lines, and digits of other hands.
+One photo on its way from pixels to numbers, composed lines, and digits of simulated writers.
 """
 
 import io
@@ -33,18 +33,18 @@ MARKS = "–0123456789"
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all of them."""
     PICTURES.mkdir(exist_ok=True)
     photo = open_image(NUMBERS / "note.jpg", colour=True)
     draw_ink(photo)
     draw_steps(page.extract_lines(photo)[1])
     draw_result(photo)
     draw_composed()
-    draw_hands()
+    draw_allographs()
 
 
 def draw_ink(photo: np.ndarray) -> None:
-    """The photo, what stands out from the paper, the strokes, and the strokes without rules."""
+    """The photo, its contrast with the paper, the strokes, and the strokes without ruled lines."""
     contrast, noise = measure_contrast(photo, estimate_background(photo))
     foreground = binarize(contrast, noise)
     rest, _ = remove_ruled_lines(foreground, estimate_stroke_width(foreground))
@@ -58,7 +58,7 @@ def draw_ink(photo: np.ndarray) -> None:
         )
     ):
         axes = figure.add_subplot(2, 2, place + 1)
-        axes.imshow(picture, cmap=tone(INK))  # colours stay what they are
+        axes.imshow(picture, cmap=tone(INK))  # the colour map applies to grey pictures only
         axes.set_title(title, color=INK, fontsize=11)
         bare(axes)
         if place == 3:
@@ -75,7 +75,7 @@ def draw_ink(photo: np.ndarray) -> None:
 
 
 def draw_steps(line: page.LineImage) -> None:
-    """A line of ink, and what the network answers at each of its steps."""
+    """A text line, and the answer of the network at each step."""
     probabilities = Reader().line_model.probabilities(line.ink[None])[0]
     width = line.ink.shape[1]
     figure = Figure(figsize=(9.6, 4.4), facecolor="white")
@@ -110,14 +110,14 @@ def draw_steps(line: page.LineImage) -> None:
 
 
 def draw_result(photo: np.ndarray) -> None:
-    """The photo as `rowscan read --annotate` leaves it."""
+    """The photo as `rowscan read --annotate` draws it."""
     drawn = annotate.draw(photo, Reader().read(photo))
     drawn.thumbnail((700, 700))
     save_picture(drawn.quantize(64, dither=PIL.Image.Dither.NONE), PICTURES / "photo-read.png")
 
 
 def draw_composed() -> None:
-    """Lines as the training composes them."""
+    """Composed lines, as in the training."""
     train = rowscan.load_digits("mnist").train
     images = torch.from_numpy(train.images.copy())
     labels = torch.from_numpy(train.labels.astype(np.int64))
@@ -138,16 +138,19 @@ def draw_composed() -> None:
     save_picture(picture, PICTURES / "composed-lines.png")
 
 
-def draw_hands() -> None:
-    """Each digit as sixteen hands write it."""
-    hands, scale = 16, 2
-    labels, whose = torch.arange(10).repeat(hands), torch.arange(hands).repeat_interleave(10)
+def draw_allographs() -> None:
+    """Each digit as sixteen simulated writers draw it."""
+    writers, scale = 16, 2
+    labels, writer_of = (
+        torch.arange(10).repeat(writers),
+        torch.arange(writers).repeat_interleave(10),
+    )
     paper, chosen = torch.zeros(len(labels), 28, 28), torch.ones(len(labels), dtype=torch.bool)
-    ink = redraw_as_allographs(paper, labels, whose, chosen, torch.Generator().manual_seed(1))
-    sheet = ink.view(hands, 10, 28, 28).permute(1, 2, 0, 3).reshape(280, 28 * hands)
+    ink = redraw_as_allographs(paper, labels, writer_of, chosen, torch.Generator().manual_seed(1))
+    sheet = ink.view(writers, 10, 28, 28).permute(1, 2, 0, 3).reshape(280, 28 * writers)
     picture = PIL.Image.fromarray(255 - (255 * sheet).byte().numpy())
     picture = picture.resize((scale * picture.width, scale * picture.height))
-    save_picture(picture.quantize(12, dither=PIL.Image.Dither.NONE), PICTURES / "hands.png")
+    save_picture(picture.quantize(12, dither=PIL.Image.Dither.NONE), PICTURES / "allographs.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Draw docs/pictures/page.png: part of `make docs`, seconds. Needs Chromium.
 
-The page of `rowscan serve` in a real browser, a number written on it with the mouse.
+The page of `rowscan serve` in a real browser, with a number written on it by mouse.
 """
 
 import io
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 1180, 700
 
 
 def main() -> None:
-    """Start the service, write on its page, and take a picture of it."""
+    """Start the service, write on its page, and take a screenshot."""
     command = [sys.executable, "-m", "rowscan", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def take(address: str) -> None:
-    """The page with a number on it, in few colours."""
+    """Save the page with a number on it, in few colours."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
@@ -39,7 +39,7 @@ def take(address: str) -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, locale="en")
         page.goto(address)
         draw(page, number("4071"))
-        page.wait_for_timeout(3000)  # until the last row of the belief has been played
+        page.wait_for_timeout(3000)  # until the animation of the belief has ended
         picture = PIL.Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         browser.close()
     save_picture(picture.quantize(64, dither=PIL.Image.Dither.NONE), PICTURES / "page.png")

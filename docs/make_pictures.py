@@ -1,8 +1,7 @@
 """Draw the pictures of the documents: `make docs`, about a minute.
 
-Nothing here is drawn by hand: each picture shows what a network of this repository does with an
-image of MNIST's test set. Trainings, orders and choices are seeded, so the pictures come out the
-same wherever the same versions run.
+Each picture shows what a network of this repository does with an image of MNIST's test set.
+Trainings, orders and choices are seeded, so the same versions draw the same pictures.
 """
 
 import io
@@ -39,11 +38,11 @@ SIGNED = LinearSegmentedColormap.from_list(
 NETWORK = change(
     find("lstm-rows", LSTMRecipe), {"batch_size": 128, "learning_rate": 0.01, "epochs": 4}
 )
-"""The network that is shown: `lstm-rows`, trained for longer."""
+"""The network in the pictures: `lstm-rows`, trained for longer."""
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all of them."""
     PICTURES.mkdir(exist_ok=True)
     test = rowscan.load_digits("mnist").test
     with tempfile.TemporaryDirectory() as folder:
@@ -76,9 +75,9 @@ def main() -> None:
 
 
 def best_story(belief: np.ndarray, labels: np.ndarray) -> int:
-    """The image that is taken for four other digits on the way, each as surely as can be.
+    """The image that is taken for four other digits on the way, with the highest confidence.
 
-    At the end it is read right. `belief` is (n, time, 10), `labels` (n,).
+    Its final answer is right. `belief` is (n, time, 10), `labels` (n,).
     """
     best, chosen = 0.0, 0
     right = (belief[:, -1].argmax(1) == labels) & (belief[:, -1].max(1) > 0.98)
@@ -90,9 +89,9 @@ def best_story(belief: np.ndarray, labels: np.ndarray) -> int:
 
 
 def moments(belief: np.ndarray) -> list[int]:
-    """For each digit that leads for three steps or more, in turn, the step at which it is surest.
+    """The step of highest confidence for each digit that leads for three steps or more, in order.
 
-    The last one is always the last step. `belief` is (time, 10).
+    The last entry is always the last step. `belief` is (time, 10).
     """
     leader = belief.argmax(1)
     starts = [0, *(np.flatnonzero(np.diff(leader)) + 1).tolist()]
@@ -105,7 +104,7 @@ def moments(belief: np.ndarray) -> list[int]:
 
 
 def sequence(images: np.ndarray, recipe: LSTMRecipe) -> np.ndarray:
-    """What the network of a recipe with pixels in 0..1 sees: (time, n, feature) float64."""
+    """The input of a network with pixels in 0..1: (time, n, feature) float64."""
     flat = images.reshape(len(images), -1).astype(np.float64) / 255
     return np.ascontiguousarray(flat[:, scan(recipe.scan)].swapaxes(0, 1))
 
@@ -113,7 +112,7 @@ def sequence(images: np.ndarray, recipe: LSTMRecipe) -> np.ndarray:
 def reach(
     images: np.ndarray, labels: np.ndarray, recipe: LSTMRecipe, weights: Weights
 ) -> np.ndarray:
-    """How much of the loss's gradient arrives at each step: the length of d_z, mean over images."""
+    """The gradient of the loss at each step: the norm of d_z, mean over images."""
     weights = {name: array.astype(np.float64) for name, array in weights.items()}
     memory = by_hand._layer_forward(weights, 0, sequence(images, recipe))
     y = by_hand.lstm_logits(weights, memory.x)[-1]
@@ -129,7 +128,7 @@ def reach(
 
 
 def draw_reading(image: np.ndarray, belief: np.ndarray) -> None:
-    """The digit as far as it has been read, and what it is taken for, at each change of mind."""
+    """The digit as far as it has been read, and the prediction, at each change of the answer."""
     steps = moments(belief)
     figure = Figure(figsize=(2.0 * len(steps), 4.1), facecolor="white")
     grid = figure.add_gridspec(
@@ -173,7 +172,7 @@ def draw_reading(image: np.ndarray, belief: np.ndarray) -> None:
 
 
 def draw_scans(image: np.ndarray) -> None:
-    """Each reading order: the image in the colours of time, and the sequence that comes of it."""
+    """Each reading order: the image in the colours of time, and the resulting sequence."""
     names = ("rows", "columns", "patches", "pixels", "snake", "permuted")
     figure = Figure(figsize=(10, 7.3), facecolor="white")
     outer = figure.add_gridspec(
@@ -206,7 +205,7 @@ def draw_scans(image: np.ndarray) -> None:
 
 
 def draw_belief(name: str, image: np.ndarray, reader: rowscan.Reader) -> None:
-    """What `rowscan explain` draws."""
+    """The picture that `rowscan explain` draws."""
     path = PICTURES / f"belief-{name}.png"
     draw(explain(image, reader), path)
     with PIL.Image.open(path) as picture:
@@ -214,14 +213,14 @@ def draw_belief(name: str, image: np.ndarray, reader: rowscan.Reader) -> None:
 
 
 def draw_gates(image: np.ndarray, weights: Weights) -> None:
-    """All that happens inside the network while it reads one digit, a row of the image a line."""
+    """The complete state of the network while it reads one digit, one line for each image row."""
     memory = by_hand._layer_forward(
         {name: array.astype(np.float64) for name, array in weights.items()},
         0,
         sequence(image[None], NETWORK),
     )
     gates, c, h = memory.gates[:, 0], memory.c[1:, 0], memory.h[1:, 0]
-    # Units side by side that kept their memory alike: sorted by how open the forget gate was.
+    # Sorted by the mean forget gate, so that units with similar memory are side by side.
     order = gates[:, 1].mean(0).argsort()
     belief = by_hand.softmax(h @ weights["head.weight"].T + weights["head.bias"])
     panels = (
@@ -263,7 +262,7 @@ def draw_gates(image: np.ndarray, weights: Weights) -> None:
 
 
 def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None:
-    """How far back the loss is felt, by rows and by pixels, before and after training."""
+    """How far back the gradient reaches, by rows and by pixels, before and after training."""
     rows = NETWORK
     pixels = change(rows, {"scan": "pixels"})
     figure = Figure(figsize=(10, 3.6), facecolor="white")
@@ -301,10 +300,10 @@ def draw_reach(images: np.ndarray, labels: np.ndarray, trained: Weights) -> None
 
 
 def draw_hidden_units(weights: Weights) -> None:
-    """What each of the 50 hidden units of the perceptron has learnt: weights less first weights."""
+    """What each of the perceptron's 50 hidden units has learnt: weights minus first weights."""
     first = initial_weights(find("mlp-numpy", MLPRecipe))["hidden.weight"]
     units = (weights["hidden.weight"] - first).reshape(-1, 28, 28)
-    # Units that speak for the same digit stand together.
+    # Units that support the same digit are side by side.
     order = np.lexsort((-weights["head.weight"].max(0), weights["head.weight"].argmax(0)))
     figure = Figure(figsize=(7.8, 4.2), facecolor="white")
     grid = figure.add_gridspec(
@@ -331,21 +330,21 @@ def draw_hidden_units(weights: Weights) -> None:
 
 
 def curve(axes: Axes, lengths: np.ndarray, label: str, colour: str) -> None:
-    """One line, in units of what arrives at the last step."""
+    """One line, relative to the last step."""
     axes.plot(
         np.arange(len(lengths)) + 1, lengths / lengths[-1], color=colour, label=label, linewidth=2
     )
 
 
 def coloured(pixels: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Colours of time, 0 early to 1 late: strong where there is ink, pale on paper."""
+    """Colours of time, 0 early to 1 late: strong on ink, pale on paper."""
     strength = 0.13 + 0.87 * pixels[..., None] / 255
     colours: np.ndarray = 1 - strength * (1 - colormaps["plasma"](0.9 * share)[..., :3])
     return colours
 
 
 def step_lines(axes: Axes, steps: np.ndarray, order: np.ndarray) -> None:
-    """Borders between steps, or the way from pixel to pixel where it is one."""
+    """Borders between steps, or the path from pixel to pixel if it is continuous."""
     style: dict[str, Any] = {"color": "white", "linewidth": 1.1, "alpha": 0.9}
     if order.shape[1] > 1:
         for y, x in np.argwhere(np.diff(steps, axis=0)).tolist():
@@ -362,7 +361,7 @@ def tone(colour: str) -> LinearSegmentedColormap:
 
 
 def bare(axes: Axes) -> None:
-    """No ticks, a quiet frame."""
+    """No ticks, a pale frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.tick_params(length=0)
@@ -379,7 +378,7 @@ def save(figure: Figure, name: str) -> None:
 
 
 def save_picture(picture: PIL.Image.Image, path: Path) -> None:
-    """As small as it comes without losing a colour, and without a date in it."""
+    """Write a small PNG: lossless and without a date."""
     buffer = io.BytesIO()
     picture.save(buffer, "png", optimize=True)
     write_atomically(path, buffer.getvalue())

@@ -1,7 +1,7 @@
 """Draw the sample digits: `python examples/make_digits.py [FOLDER]`.
 
-Each digit is one or more pen strokes, smooth curves through a few points that were set down by
-hand. A seed decides how the hand trembles, so the files come out the same at every run.
+Each digit is one or more pen strokes: smooth curves through a few points chosen by hand. A seed
+decides the random variation, so every run writes the same files.
 """
 
 import csv
@@ -88,15 +88,15 @@ class Sample:
     shape: str
     height: int
     pen: float  # width of the stroke in pixels
-    slant: float  # how far the top leans to the right, a share of the height
+    slant: float  # how far the top leans to the right, as a share of the height
     ink: tuple[int, int, int] = (26, 38, 92)
     paper: tuple[int, int, int] = (247, 245, 239)
     size: tuple[int, int] = (128, 128)
-    at: tuple[float, float] = (0.5, 0.5)  # where the middle of the digit is
+    at: tuple[float, float] = (0.5, 0.5)  # centre of the digit, as a share of the size
 
     @property
     def label(self) -> str:
-        """The digit that the shape is a way of writing."""
+        """The digit that the shape shows."""
         return self.shape[0]
 
 
@@ -134,7 +134,7 @@ def draw(sample: Sample, rng: np.random.Generator) -> PIL.Image.Image:
     for points, pen in _by_hand(sample, rng):
         trace(coverage, points * _FINE, pen * _FINE)
     coverage = coverage.reshape(height, _FINE, width, _FINE).mean((1, 3))
-    # A pen does not give the same amount of ink everywhere.
+    # The ink of a pen is not equally dark everywhere.
     density = 0.93 + 0.07 * np.clip(_grain(sample.size, 6, rng), -1, 1)
     ink = (coverage * density)[..., None]
     down, right = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
@@ -143,12 +143,12 @@ def draw(sample: Sample, rng: np.random.Generator) -> PIL.Image.Image:
     paper = np.array(sample.paper) + texture[..., None]
     picture = (1 - ink) * paper + ink * np.array(sample.ink)
     image = PIL.Image.fromarray(np.clip(np.round(picture), 0, 255).astype(np.uint8))
-    # A palette keeps the files small, and no eye sees the difference.
+    # A palette keeps the files small without a visible difference.
     return image.quantize(24, dither=PIL.Image.Dither.NONE)
 
 
 def _by_hand(sample: Sample, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The sample's strokes in pixels: points (n, 2) along each, and the pen's width there (n,)."""
+    """The strokes of a sample in pixels: points (n, 2) on each, and the pen's width there (n,)."""
     centre = np.array(sample.size) * np.array(sample.at)
     strokes = by_hand_points(sample.shape, sample.height, sample.pen, sample.slant, rng)
     return [(points + centre, pen) for points, pen in strokes]
@@ -157,13 +157,15 @@ def _by_hand(sample: Sample, rng: np.random.Generator) -> list[tuple[np.ndarray,
 def by_hand_points(
     shape: str, height: float, pen: float, slant: float, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Strokes about (0, 0): points (n, 2) in pixels along each, and the pen's width there (n,)."""
+    """Strokes around (0, 0): points (n, 2) in pixels on each, and the pen's width there (n,)."""
     strokes = [np.array(stroke) for stroke in SHAPES[shape]]
     middle = (np.concatenate(strokes).max(0) + np.concatenate(strokes).min(0)) / 2
     stretch, turn = rng.uniform(0.9, 1.1), rng.normal(0, 0.03)
     result = []
     for stroke in strokes:
-        points = stroke + rng.normal(0, 0.012, stroke.shape)  # the hand misses its aim a little
+        points = stroke + rng.normal(
+            0, 0.012, stroke.shape
+        )  # each point misses its target a little
         points = _curve(points) - middle
         points[:, 0] *= stretch
         points[:, 0] -= (slant + turn) * points[:, 1]
@@ -200,7 +202,7 @@ def _curve(points: np.ndarray, steps: int = 40) -> np.ndarray:
 
 
 def trace(coverage: np.ndarray, points: np.ndarray, pen: np.ndarray) -> None:
-    """Set to 1 what lies under a round pen moved along the points."""
+    """Set the pixels under a round pen to 1 while it moves along the points."""
     for (right, down), width in zip(points, pen, strict=True):
         radius = width / 2
         top, left = max(0, int(down - radius)), max(0, int(right - radius))
@@ -210,7 +212,7 @@ def trace(coverage: np.ndarray, points: np.ndarray, pen: np.ndarray) -> None:
 
 
 def _grain(size: tuple[int, int], grain: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise (height, width), mean 0, standard deviation 1, its grains so many pixels."""
+    """Smooth noise (height, width), mean 0, standard deviation 1; `grain` is its size in pixels."""
     shape = round(size[1] / grain), round(size[0] / grain)
     noise = PIL.Image.fromarray(rng.normal(0, 1, shape).astype(np.float32))
     smooth: np.ndarray = np.array(noise.resize(size, PIL.Image.Resampling.BICUBIC))

@@ -1,7 +1,7 @@
 """Draw the sample pictures of numbers: `python examples/make_numbers.py [FOLDER]`.
 
-The digits are those of `make_digits.py`, a little different each time; paper, light and camera are
-made up. A seed decides all, so the pictures come out the same at every run.
+The digits are those of `make_digits.py`, varied at random; paper, light and camera are simulated. A
+seed decides everything, so every run writes the same pictures.
 """
 
 import csv
@@ -28,11 +28,11 @@ class Number:
 
     text: str  # digits, dots and gaps
     left: float
-    foot: float  # the line it stands on
+    foot: float  # y of the line that it stands on
     height: float
     pen: float
     slant: float = 0.1
-    step: float = 0.86  # from one digit to the next, a share of the height
+    step: float = 0.86  # from one digit to the next, as a share of the height
 
 
 def write(picture: Picture, number: Number, ink: tuple[int, int, int], seed: int) -> None:
@@ -62,14 +62,14 @@ def write(picture: Picture, number: Number, ink: tuple[int, int, int], seed: int
 
 
 def paper(width: int, height: int, colour: tuple[int, int, int], seed: int) -> Picture:
-    """Paper with a little grain."""
+    """Paper with slight grain."""
     rng = np.random.default_rng(seed)
     grain = cv2.GaussianBlur(rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 1.2)
     return np.array(colour, np.float32) + 5 * grain[:, :, None]
 
 
 def photograph(picture: Picture, *, degrees: float, shadow: float, seed: int) -> Picture:
-    """As a telephone takes it: not quite straight, lit from a side, a shadow over a corner."""
+    """As a phone photographs it: slightly rotated, lit from one side, a shadow over a corner."""
     rng = np.random.default_rng(seed)
     height, width = picture.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
@@ -95,7 +95,7 @@ def note(seed: int) -> Picture:
 
 
 def form(seed: int) -> Picture:
-    """A number in the boxes of a form."""
+    """A number in a form with one box for each digit."""
     page = paper(620, 150, (252, 252, 250), seed)
     for column in range(8):
         left = 40 + 66 * column
@@ -106,7 +106,7 @@ def form(seed: int) -> Picture:
 
 
 def cheque(seed: int) -> Picture:
-    """An amount on patterned paper, with the dot that some write after the thousands."""
+    """An amount on patterned paper, with a dot as thousands separator."""
     page = paper(560, 170, (226, 233, 226), seed)
     down, right = np.mgrid[0:170, 0:560]
     waves = np.sin(right / 5 + 3 * np.sin(down / 17)) * np.sin(down / 4 + 2 * np.sin(right / 23))
@@ -116,14 +116,14 @@ def cheque(seed: int) -> Picture:
 
 
 def board(seed: int) -> Picture:
-    """Chalk."""
+    """Chalk on a blackboard."""
     page = paper(640, 300, (44, 66, 58), seed)
     write(page, Number("1729", 90, 220, 140, 11.0, slant=0.05), (232, 232, 222), seed)
     return photograph(page, degrees=-1.5, shadow=0.2, seed=seed)
 
 
 def scrawl(seed: int) -> Picture:
-    """No number."""
+    """A scrawl without any number."""
     page = paper(480, 160, (248, 247, 242), seed)
     rng = np.random.default_rng(seed)
     coverage = np.zeros((160 * _FINE, 480 * _FINE), np.float32)

@@ -14,7 +14,7 @@ DIGITS = Path(__file__).parent / "digits"
 
 
 def main() -> None:
-    """Print a line a picture: file, digit, how sure, and whether it is right."""
+    """Print one line for each picture: file, digit, confidence, and whether it is right."""
     reader = rowscan.Reader(sys.argv[1] if len(sys.argv) > 1 else None)
     with (DIGITS / "labels.csv").open(newline="") as file:
         labelled = [(row["filename"], int(row["label"])) for row in csv.DictReader(file)]
