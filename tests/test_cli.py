@@ -104,7 +104,7 @@ def wrong(tmp_path: Path) -> list[tuple[list[str], int, str]]:
         (["train", "lstm-rows", "--output", "full", "--data", "shapes.npz"], 1, "shapes.npz"),
         (["train", "--resume", "full"], 2, "full: not a run directory"),
         (["train", "lstm-rows", "--resume", "full"], 2, "leave out the other options"),
-        (["reproduce", "lstm-rows"], 2, "reproduces nothing"),
+        (["reproduce", "lstm-rows"], 2, "reproduces no published system"),
         (["evaluate", "text.onnx"], 1, "text.onnx"),
         (["evaluate", "missing.onnx"], 1, "missing.onnx"),
         (["evaluate", "--data", "shapes.npz"], 1, "shapes.npz"),

@@ -145,10 +145,12 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    numbers, digit, accuracy, trained = done.stdout.splitlines()
+    numbers, digit, accuracy, evaluated, trained, error = done.stdout.splitlines()
     assert numbers.startswith("4071 / 90210 / 8635 ")
     assert digit.startswith("7 ")
     assert float(accuracy) > 0.95
+    assert evaluated == "1.0 0.0"
+    assert error.startswith("missing.jpg ")
     assert trained.endswith(" runs/mine/model.onnx")
     assert (workplace / "runs/mine/model.onnx").exists()
 

@@ -77,45 +77,52 @@ def reproduce(
     """Train published systems again, each with its published seed and the ones that follow it.
 
     Args:
-        names: recipes with a published claim; all of them where none is named.
-        seeds: how many trainings each.
+        names: recipes of published systems; all of them by default.
+        seeds: trainings of each.
         device: as for `train`.
         offline: as for `train`.
 
     Raises:
-        UsageError: a recipe is unknown or claims nothing.
+        UsageError: a recipe is unknown or reproduces no published system.
         MissingExtraError: the framework of one of them is not installed; nothing was trained.
     """
-    recipes = [find(name) for name in names or [r.name for r in RECIPES.values() if r.published]]
-    for recipe in recipes:
-        if recipe.published is None:
-            raise UsageError(f"recipe {recipe.name} reproduces nothing: it is Rowscan's own")
-        assert isinstance(recipe, DigitRecipe)
-        assert isinstance(recipe, DigitRecipe)
-        create(recipe, device)  # what is missing is said now, and not after an hour of training
-    for recipe in recipes:
+    chosen = [_find(name) for name in names or [r.name for r in RECIPES.values() if r.published]]
+    for recipe in chosen:
+        create(recipe, device)  # a missing framework is found now, not after an hour of training
+    for recipe in chosen:
         assert recipe.published is not None
-        results = []
-        for seed in range(recipe.seed, recipe.seed + seeds):
-            with tempfile.TemporaryDirectory(prefix="rowscan-") as directory:
-                run = train(
-                    recipe,
-                    output=Path(directory) / f"{recipe.name}-{seed}",
-                    device=device,
-                    offline=offline,
-                    seed=seed,
-                )
-                assert isinstance(run.result, DigitRunResult)
-                results.append(run.result)
+        each = range(recipe.seed, recipe.seed + seeds)
+        results = [_train(recipe, seed, device, offline) for seed in each]
         yield Reproduction(
             recipe=recipe.name,
             published=recipe.published,
-            seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
-            accuracies=tuple(result.published_accuracy or 0.0 for result in results),
-            test_accuracies=tuple(result.accuracy for result in results),
-            test_images=results[0].n,
-            seconds=tuple(result.seconds for result in results),
+            seeds=tuple(each),
+            accuracies=tuple(there for there, _ in results),
+            test_accuracies=tuple(result.accuracy for _, result in results),
+            test_images=results[0][1].n,
+            seconds=tuple(result.seconds for _, result in results),
         )
+
+
+def _find(name: str) -> DigitRecipe:
+    """The recipe of a published system."""
+    recipe = find(name)
+    if recipe.published is None or not isinstance(recipe, DigitRecipe):
+        raise UsageError(f"recipe {name} is Rowscan's own and reproduces no published system")
+    return recipe
+
+
+def _train(
+    recipe: DigitRecipe, seed: int, device: str, offline: bool
+) -> tuple[float, DigitRunResult]:
+    """One training: its accuracy on the images of the claim, and its result."""
+    with tempfile.TemporaryDirectory(prefix="rowscan-") as directory:
+        output = Path(directory) / f"{recipe.name}-{seed}"
+        run = train(recipe, output=output, device=device, offline=offline, seed=seed)
+        result = run.result
+    assert isinstance(result, DigitRunResult)
+    assert result.published_accuracy is not None
+    return result.published_accuracy, result
 
 
 def to_text(reproductions: Sequence[Reproduction]) -> str:
