@@ -192,11 +192,11 @@ def test_weights_are_copied_in_and_out() -> None:
     [
         (
             {"head.bias": np.zeros(11, np.float32)},
-            r"'head.bias' are float32 \(11,\), not .* \(10,\)",
+            r"'head.bias': expected .* \(10,\), got float32 \(11,\)",
         ),
-        ({"head.bias": np.zeros(10)}, "'head.bias' are float64"),
-        ({"extra": np.zeros(1, np.float32)}, "needless 'extra'"),
-        ({"lstm.weight_hh_l0": None}, "lack 'lstm.weight_hh_l0'"),
+        ({"head.bias": np.zeros(10)}, "'head.bias': expected float32 .*, got float64"),
+        ({"extra": np.zeros(1, np.float32)}, "'extra': unexpected"),
+        ({"lstm.weight_hh_l0": None}, "'lstm.weight_hh_l0': missing"),
     ],
 )
 def test_unfit_weights_are_rejected_and_change_nothing(
