@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import rowscan
-from rowscan.io.pictures import open_image
-from rowscan.segmentation.digit import normalise_digit
+from rowscan import normalise_digit, open_image
 
 DIGITS = Path(__file__).parent / "digits"
 

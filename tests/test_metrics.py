@@ -174,11 +174,11 @@ def test_text_shows_the_figures_in_aligned_columns() -> None:
     ("probabilities", "labels", "reason"),
     [
         (np.empty((0, 10)), np.empty(0, np.uint8), "no images"),
-        (np.full((1, 10), 0.1), np.array([10]), "a label is 10"),
-        (np.full((1, 10), 0.1), np.array([-1]), "a label is -1"),
-        (np.array([[0.1] * 10, [1.0] * 10]), np.array([0, 0]), "row 1 "),
-        (np.array([[1.5, -0.5] + [0.0] * 8]), np.array([0]), "row 0 "),
-        (np.full((1, 10), np.nan), np.array([0]), "row 0 "),
+        (np.full((1, 10), 0.1), np.array([10]), "got 10"),
+        (np.full((1, 10), 0.1), np.array([-1]), "got -1"),
+        (np.array([[0.1] * 10, [1.0] * 10]), np.array([0, 0]), "row 1:"),
+        (np.array([[1.5, -0.5] + [0.0] * 8]), np.array([0]), "row 0:"),
+        (np.full((1, 10), np.nan), np.array([0]), "row 0:"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(

@@ -18,7 +18,7 @@ BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017."""
 
 SURE = 0.9
-"""A confidence from which a user would not look again: what is wrong above it is counted."""
+"""Users do not check answers with this confidence or more, so mistakes there are counted."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Bin:
 
 @dataclass(frozen=True, eq=False)
 class DigitResult:
-    """How well single digits were read."""
+    """Accuracy and calibration on single digits."""
 
     n: int
     """Images."""
@@ -60,7 +60,7 @@ class DigitResult:
     """The bars of the reliability diagram."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain numbers, lists and dicts that JSON can hold."""
+        """The figures as numbers, lists and dicts for JSON."""
         return {
             "n": self.n,
             "correct": self.correct,
@@ -107,18 +107,18 @@ def score_digits(
         labels: the true digits, 0 to 9.
 
     Raises:
-        DataError: there are no images, a label is no digit, or a row holds no probabilities.
+        DataError: no images, a label outside 0 to 9, or a row that is not a distribution.
     """
     n = len(labels)
     if n == 0:
-        raise DataError(None, "there are no images to evaluate")
+        raise DataError(None, "no images to evaluate")
     if labels.min() < 0 or labels.max() > 9:
         wrong = labels[(labels < 0) | (labels > 9)][0]
-        raise DataError(None, f"a label is {wrong}, not a digit from 0 to 9")
+        raise DataError(None, f"expected labels from 0 to 9, got {wrong}")
     p = probabilities.astype(np.float64)
     proper = (p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1) < 1e-3)  # also false for NaN
     if not proper.all():
-        raise DataError(None, f"row {int(np.argmin(proper))} of the answers holds no probabilities")
+        raise DataError(None, f"row {int(np.argmin(proper))}: expected probabilities that sum to 1")
 
     every = np.arange(n)
     answers = p.argmax(axis=1)
@@ -146,13 +146,13 @@ def score_digits(
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """The 95% score interval of a share of `correct` among `n` (Wilson 1927).
 
-    Unlike the share ± 2 standard errors it stays within 0 and 1 and is not empty at 100%.
+    Unlike the share ± 2 standard errors, it stays within 0 and 1 and is not empty at 100%.
 
     Raises:
-        DataError: `n` is not positive, or `correct` is not among 0 to `n`.
+        DataError: `n` is not positive, or `correct` is outside 0 to `n`.
     """
     if n < 1 or not 0 <= correct <= n:
-        raise DataError(None, f"{correct} correct of {n} is no share")
+        raise DataError(None, f"expected 0 to n correct of n > 0, got {correct} of {n}")
     z = NormalDist().inv_cdf(0.975)
     share = correct / n
     centre = share + z * z / (2 * n)
@@ -226,14 +226,14 @@ def low_fence(accuracies: Sequence[float], images: int) -> float | None:
 
 @dataclass(frozen=True)
 class NumberResult:
-    """How well whole numbers were read."""
+    """Accuracy and calibration on whole numbers."""
 
     n: int
     """Images."""
     correct: int
     """Images whose text is exactly the true one."""
     exact: float
-    """Share of exactly right texts, 0 to 1."""
+    """Share of images whose text is exactly the true one, 0 to 1."""
     interval: tuple[float, float]
     """95% interval of that share (Wilson 1927)."""
     cer: float
@@ -246,7 +246,7 @@ class NumberResult:
     """Images that could not be opened; they are not among the `n`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain numbers and lists that JSON can hold."""
+        """The figures as numbers and lists for JSON."""
         return asdict(self) | {"interval": list(self.interval)}
 
     def to_text(self) -> str:
@@ -268,16 +268,16 @@ def score_numbers(
     """Compare read numbers with the true ones.
 
     Args:
-        texts: what was read, of digits alone.
-        truths: what is written there.
-        confidences: for each text, how sure the reader was of it, 0 to 1.
+        texts: what was read, digits only.
+        truths: what is written, digits only.
+        confidences: the reader's confidence in each text, 0 to 1.
 
     Raises:
-        DataError: there are none, or not as many of the one as of the others.
+        DataError: there are no texts, or the three differ in number.
     """
     n = len(texts)
     if n == 0 or not n == len(truths) == len(confidences):
-        raise DataError(None, f"{n} texts, {len(truths)} true ones, {len(confidences)} confidences")
+        raise DataError(None, f"{n} texts, {len(truths)} truths, {len(confidences)} confidences")
     right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
     edits = sum(edit_distance(text, truth) for text, truth in zip(texts, truths, strict=True))
     correct = int(right.sum())
@@ -304,7 +304,7 @@ def edit_distance(text: str, truth: str) -> int:
 
 
 def _ece(bins: Sequence[Bin]) -> float:
-    """Mean distance between confidence and accuracy, each bin as heavy as it has answers."""
+    """Mean distance between confidence and accuracy, bins weighted by their number of answers."""
     return sum(
         bar.n * abs(bar.accuracy - bar.confidence)
         for bar in bins
