@@ -35,7 +35,7 @@ def test_several_runs_have_median_quartiles_verdict_and_outliers() -> None:
     assert result["outliers"] == 1
     assert to_text([one]).splitlines()[:-2] == [
         "mlp-numpy, seeds 0 to 4, 1.0 s a run",
-        "published  96.23% of the first 10,000 test images",
+        "published  96.23% of all 10,000 test images",
         "measured   median 95.99%, quartiles 95.79% and 96.00%, best 96.41%",
         "verdict    1 of 5: a lucky run reaches it, the typical one does not",
         "outliers   1 of 5 far below the median: under 95.10% of all 10,000",

@@ -144,13 +144,14 @@ _VERDICTS = {
 def _paragraph(one: Reproduction) -> str:
     runs, claimed = len(one.seeds), one.published.accuracy
     seeds = f"seeds {one.seeds[0]} to {one.seeds[-1]}" if runs > 1 else f"seed {one.seeds[0]}"
-    on = f"of the first {one.published.images:,} test images"
+    fewer = one.published.images < one.test_images
+    on = f"of {'the first' if fewer else 'all'} {one.published.images:,} test images"
     lines = [
         f"{one.recipe}, {seeds}, {np.mean(one.seconds):.1f} s a run",
         f"published  {'no figure' if claimed is None else f'{claimed:.2%} {on}'}",
         f"measured   {_spread(one.accuracies)}",
     ]
-    if one.published.images < one.test_images:
+    if fewer:
         lines.append(f"all {one.test_images:<6,} {_spread(one.test_accuracies)}")
     if one.verdict is not None:
         lines.append(f"verdict    {one.reaching} of {runs}: {_VERDICTS[one.verdict]}")
