@@ -20,7 +20,7 @@ from rowscan.training.engines.interface import Arrays
 
 
 class Sweep(NamedTuple):
-    """A recurrence along an axis of a grid: names of what it keeps and is offered at each step."""
+    """A recurrence along an axis of a grid: names of 1 - z[t] (kept) and z[t] * v[t] (offered)."""
 
     kept: str
     offered: str
@@ -102,37 +102,37 @@ class Graph:
         return self.node("LayerNormalization", [x, scale, bias], f"{name}.normalised", epsilon=1e-5)
 
     def sweep_layer(self, x: str, weights: Arrays, name: str, directions: Directions) -> str:
-        """`training.sweep.SweepLayer` on a grid (rows, columns, n, width).
+        """`engines.sweep.SweepLayer` on a grid (rows, columns, n, width), with its step numbers.
 
         Args:
             x: the grid.
-            weights: where the layer's are found, under
+            weights: those of the network; the layer's begin with
             name: its name.
             directions: of its sweeps.
         """
-        u = self.normalised(x, weights, f"{name}.norm")
+        u = self.normalised(x, weights, f"{name}.norm")  # (2)
         sweeps = []
         for way, (axis, backwards) in enumerate(directions):
-            z = self.affine(u, weights, f"{name}.z.{way}")
+            z = self.affine(u, weights, f"{name}.z.{way}")  # (3)
             v = self.affine(u, weights, f"{name}.v.{way}")
             taken = self.node("Sigmoid", [z], f"{z}.taken")
             kept = self.node("Sigmoid", [self.node("Neg", [z], f"{z}.minus")], f"{z}.kept")
             offered = self.node("Mul", [taken, v], f"{v}.offered")
             sweeps.append(Sweep(kept, offered, axis, backwards))
-        h = [
+        h = [  # (4)
             memory
             for axis, group in itertools.groupby(sweeps, lambda sweep: sweep.axis)
             for memory in self._swept(list(group), f"{name}.{axis}")
         ]
         memories = self.node("Concat", h, f"{name}.h", axis=3)
-        gate = self.affine(u, weights, f"{name}.gate")
+        gate = self.affine(u, weights, f"{name}.gate")  # (5)
         opened = self.node("Sigmoid", [gate], f"{gate}.open")
         silu = self.node("Mul", [gate, opened], f"{gate}.silu")
         gated = self.node("Mul", [memories, silu], f"{name}.gated")
         return self.node("Add", [x, self.affine(gated, weights, f"{name}.out")], f"{name}.x")
 
     def _swept(self, sweeps: list[Sweep], name: str) -> list[str]:
-        """Each h[t] = kept[t] h[t-1] + offered[t], side by side along one axis of any length."""
+        """(4) for sweeps along one axis of any length: h[t] = kept[t] h[t-1] + offered[t]."""
         axis, ways = sweeps[0].axis, range(len(sweeps))
         body = Graph()
         for way in ways:
@@ -146,12 +146,12 @@ class Graph:
             [_anything(f"{name}.{x}{way}") for x in ("after", "now") for way in ways],
         )
         first = self.constant(f"{name}.first", np.array(0))
-        nought = self.constant(f"{name}.nought", np.array(0, np.float32))
+        zero = self.constant(f"{name}.zero", np.array(0, np.float32))
         starts = []
         for sweep in sweeps:
             offered = sweep.offered
             shape = self.node("Gather", [offered, first], f"{offered}.first", axis=axis)
-            starts.append(self.node("Mul", [shape, nought], f"{offered}.start"))
+            starts.append(self.node("Mul", [shape, zero], f"{offered}.start"))
         backwards = [int(sweep.backwards) for sweep in sweeps]
         inputs = [*starts, *(sweep.kept for sweep in sweeps), *(sweep.offered for sweep in sweeps)]
         outputs = self.nodes_of(
@@ -169,7 +169,7 @@ class Graph:
 
 
 def _anything(name: str) -> onnx.ValueInfoProto:
-    """A value inside a loop; what calls the loop decides its shape."""
+    """A value inside a loop, of any shape."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
 
 
