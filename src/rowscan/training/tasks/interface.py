@@ -30,8 +30,6 @@ class Task(ABC):
 
     kind: ClassVar[str]
     """As the model file has it: `digit` or `line`."""
-    result_type: ClassVar[type[RunResult]]
-    """What `finish` returns."""
     engine: Trainer
     steps_per_epoch: int
 

@@ -30,7 +30,6 @@ class DigitTask(Task):
 
     engine: Engine
     kind = "digit"
-    result_type = DigitRunResult
 
     def __init__(self, recipe: DigitRecipe, engine: Engine, digits: Digits) -> None:
         images = digits.trainval if recipe.train_on == "all" else digits.train

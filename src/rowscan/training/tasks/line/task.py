@@ -41,7 +41,6 @@ class LineTask(Task):
 
     engine: LineEngine
     kind = "line"
-    result_type = LineRunResult
 
     def __init__(
         self,
