@@ -34,7 +34,7 @@ from ray.data.datasource import Datasource, ReadTask
 import rowscan
 from rowscan.batch.find import find_pictures
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Picture
-from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, changed, part_of
+from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, part_of
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch
 from rowscan.batch.shards import unpacked
@@ -76,12 +76,7 @@ def read_on(
         ModelError: the model cannot be opened, or does not read lines.
         OutputError: the cluster cannot be reached or fails, or the folder cannot be written.
     """
-    if job.annotate is not None:
-        raise UsageError("--on does not support --annotate")
-    if STANDARD_INPUT in paths:
-        raise UsageError("--on does not support standard input (-)")
-    if output_format not in PART_FORMATS:
-        raise UsageError(f"--on supports --format {', '.join(PART_FORMATS)}, not {output_format}")
+    _check(job, paths, output_format)
     LineModel.open(job.model)  # fail here, not in each actor
     model = load_content(job.model, "line")[1]
     parts = Parts(
@@ -94,13 +89,11 @@ def read_on(
             "paths": [path if is_address(path) else os.path.abspath(path) for path in paths],  # noqa: PTH100
         },
     )
-    resumed = parts.pictures
-    missing: list[End] = []
-    progress = ReadingProgress(results_shown=False, done=resumed, count=lambda: None)
+    progress = ReadingProgress(results_shown=False, done=parts.pictures, count=lambda: None)
     with closing(progress), _connected(cluster):
         parts.begin()
-        if resumed:
-            progress.say(f"{output}: {resumed:,} pictures already read")
+        if parts.pictures:
+            progress.say(f"{output}: {parts.pictures:,} pictures already read")
         actor = ray.remote(num_cpus=0)(_Coordinator).remote(
             paths=list(paths),
             job=job,
@@ -111,28 +104,41 @@ def read_on(
             jobs=jobs,
             working_directory=str(Path.cwd()),
         )
+        missing: list[End] = []
         while (item := ray.get(actor.next.remote())) is not None:
             if item == _CHANGED:
-                if missing:
-                    raise OutputError(
-                        output, f"cannot be resumed: {missing[0].path}: {missing[0].error}"
-                    )
-                raise changed(output)
-            ends: Sequence[End]
+                raise _changed(output, missing)
             if isinstance(item, Part):
                 parts.add(item)
                 progress.step(item.pictures)
-                ends = item.errors
             else:
                 missing.append(item)
-                ends = [item]
-            for end in ends:
+            for end in item.errors if isinstance(item, Part) else [item]:
                 progress.say(f"rowscan: {escaped(end.path)}: {escaped(end.error or '')}")
         parts.add_missing(missing)
         progress.say(
             f"{output}: {parts.pictures:,} pictures, {parts.unreadable:,} of them could not be read"
         )
     return not (parts.unreadable or missing)
+
+
+def _check(job: Job, paths: Sequence[str], output_format: str) -> None:
+    """Refuse what works only on one machine."""
+    if job.annotate is not None:
+        raise UsageError("--on does not support --annotate")
+    if STANDARD_INPUT in paths:
+        raise UsageError("--on does not support standard input (-)")
+    if output_format not in PART_FORMATS:
+        raise UsageError(f"--on supports --format {', '.join(PART_FORMATS)}, not {output_format}")
+
+
+def _changed(output: str, missing: Sequence[End]) -> OutputError:
+    """Why the pictures are not those that the run began with."""
+    if missing:
+        return OutputError(output, f"cannot be resumed: {missing[0].path}: {missing[0].error}")
+    return OutputError(
+        output, "the pictures have changed since this run began; name another folder"
+    )
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 from rowscan.batch.items import End, Page, Picture
 from rowscan.batch.shards import is_shard
 from rowscan.batch.tables import FORMATS
-from rowscan.errors import OutputError, RowscanError, UsageError
+from rowscan.errors import UsageError
 from rowscan.io.storage import entries, join, read_bytes, remove, write
 
 PART_FORMATS = ("parquet", "csv", "jsonl")
@@ -72,16 +72,11 @@ def blocks(items: Iterable[Picture | End]) -> Iterator[Block | End]:
         if isinstance(item, End):
             yield item
             continue
-        alone = is_shard(item.path)
-        if paths and (alone or len(paths) == BLOCK):
+        if paths and (is_shard(item.path) or is_shard(paths[-1]) or len(paths) == BLOCK):
             yield Block(number, tuple(paths))
             number += 1
             paths = []
         paths.append(item.path)
-        if alone:
-            yield Block(number, tuple(paths))
-            number += 1
-            paths = []
     if paths:
         yield Block(number, tuple(paths))
 
@@ -209,13 +204,6 @@ class Parts:
                 f"{self._folder}: the run in this folder differs in {', '.join(sorted(other))}; "
                 "name another folder"
             )
-
-
-def changed(folder: str) -> RowscanError:
-    """The error that the pictures are not those that the run began with."""
-    return OutputError(
-        folder, "the pictures have changed since this run began; name another folder"
-    )
 
 
 def _readings(pages: list[Page], output_format: str) -> bytes:

@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from rowscan.arrays import Shaped, UInt8
-from rowscan.errors import (
-    DataError,
-    TooLargeError,
-    UnsupportedFormatError,
-    reason_of,
-    requires,
-)
+from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError, reason_of, requires
 from rowscan.io.storage import read_bytes
 
 Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
@@ -119,8 +113,7 @@ def open_reduced(
     name = str(source) if isinstance(source, (str, Path)) else "image"
     decoder = _Decoder(name, colour, enough, max_pixels, max_pages)
     if isinstance(source, np.ndarray):
-        pixels = decoder.array(source)
-        yield pixels, (pixels.shape[1], pixels.shape[0])
+        yield decoder.page(_from_array(source), max_pixels)
     elif isinstance(source, PIL.Image.Image):
         yield decoder.page(source, max_pixels)
     else:
@@ -193,23 +186,6 @@ class _Decoder:
     max_pixels: int
     max_pages: int | None
 
-    def array(self, array: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "height width *rgb"]:
-        """A copy of an array, of grey levels if it has no colour."""
-        colours = array.shape[-1] if array.ndim == 3 else 1
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours not in (1, 3, 4):
-            raise DataError(
-                self.name,
-                "expected uint8 (height, width) or (height, width, 3 or 4), "
-                f"got {array.dtype} {array.shape}",
-            )
-        if array.size == 0:
-            raise DataError(self.name, "it has no pixels")
-        if colours > 1:
-            return self.page(PIL.Image.fromarray(array), self.max_pixels)[0]
-        grey = array.reshape(len(array), -1)
-        _check_size(grey.shape[1], grey.shape[0], self.name, self.max_pixels)
-        return grey.copy()
-
     def pages(
         self, content: bytes
     ) -> Iterator[tuple[UInt8[np.ndarray, "height width *rgb"], tuple[int, int]]]:
@@ -253,24 +229,32 @@ class _Decoder:
         with requires("pdf", "reading PDF"):
             import pypdfium2
         try:
-            document = pypdfium2.PdfDocument(content)
+            with closing(pypdfium2.PdfDocument(content)) as document:
+                if not len(document):
+                    raise DataError(self.name, "a PDF without pages")
+                self._check_pages(len(document))
+                for number in range(len(document)):
+                    page = document[number]
+                    inches = page.get_width() / 72 * page.get_height() / 72
+                    dpi = min(_PDF_DPI, (self.max_pixels / 4 / max(inches, 1e-6)) ** 0.5)
+                    picture = page.render(scale=dpi / 72).to_pil()
+                    page.close()
+                    yield picture
         except pypdfium2.PdfiumError as error:
             raise DataError(self.name, f"damaged or unsupported PDF: {error}") from None
-        try:
-            if not len(document):
-                raise DataError(self.name, "a PDF without pages")
-            self._check_pages(len(document))
-            for number in range(len(document)):
-                page = document[number]
-                inches = page.get_width() / 72 * page.get_height() / 72
-                dpi = min(_PDF_DPI, (self.max_pixels / 4 / max(inches, 1e-6)) ** 0.5)
-                picture = page.render(scale=dpi / 72).to_pil()
-                page.close()
-                yield picture
-        except pypdfium2.PdfiumError as error:
-            raise DataError(self.name, f"damaged or unsupported PDF: {error}") from None
-        finally:
-            document.close()
+
+
+def _from_array(array: Shaped[np.ndarray, "..."]) -> PIL.Image.Image:
+    colours = array.shape[-1] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours not in (1, 3, 4):
+        raise DataError(
+            "image",
+            "expected uint8 (height, width) or (height, width, 3 or 4), "
+            f"got {array.dtype} {array.shape}",
+        )
+    if array.size == 0:
+        raise DataError("image", "it has no pixels")
+    return PIL.Image.fromarray(array if colours > 1 else array.reshape(len(array), -1))
 
 
 def _levels(

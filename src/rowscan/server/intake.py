@@ -1,7 +1,7 @@
 """Intake: from a request to the bytes of one picture, within the limits. It decodes nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from starlette.datastructures import UploadFile
@@ -34,48 +34,38 @@ class Intake:
             HTTPException: 400 no picture or a malformed form; 408 too slow; 413 too large.
             Busy: too many bytes in memory.
         """
-        share = _Share(self, self._limits)
-        try:
-            yield await self._in_time(request, share)
-        finally:
-            self.held -= share.size
+        size = 0
 
-    async def _in_time(self, request: Request, share: "_Share") -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                return await _receive(request, share.counted(request), self._limits)
-        except TimeoutError:
-            # The rest of the body would be taken for the next request.
-            raise HTTPException(
-                408,
-                f"the body took longer than {self._limits.body_seconds:g} seconds",
-                {"Connection": "close"},
-            ) from None
-
-
-class _Share:
-    """The bytes that one request adds to those held."""
-
-    def __init__(self, intake: Intake, limits: Limits) -> None:
-        self.size = 0
-        self._intake = intake
-        self._limits = limits
-
-    async def counted(self, request: Request) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives; an error once it is too large."""
-        limit = self._limits.body
-        too_large = HTTPException(413, f"the body is larger than {limit:,} bytes")
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
-            raise too_large
-        async for chunk in request.stream():
-            if self.size + len(chunk) > limit:
+        async def counted() -> AsyncGenerator[bytes, None]:
+            nonlocal size
+            too_large = HTTPException(413, f"the body is larger than {self._limits.body:,} bytes")
+            declared = request.headers.get("content-length", "")
+            if declared.isdecimal() and int(declared) > self._limits.body:
                 raise too_large
-            if self._intake.held + len(chunk) > self._limits.held:
-                raise Busy("too many pictures are being sent")
-            self.size += len(chunk)
-            self._intake.held += len(chunk)
-            yield chunk
+            async for chunk in request.stream():
+                if size + len(chunk) > self._limits.body:
+                    raise too_large
+                if self.held + len(chunk) > self._limits.held:
+                    raise Busy("too many pictures are being sent")
+                size += len(chunk)
+                self.held += len(chunk)
+                yield chunk
+
+        try:
+            yield await self._in_time(_receive(request, counted(), self._limits))
+        finally:
+            self.held -= size
+
+    async def _in_time(self, receiving: Awaitable[bytes]) -> bytes:
+        seconds = self._limits.body_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await receiving
+        except TimeoutError:
+            # Without closing, the rest of the body would be taken for the next request.
+            close = {"Connection": "close"}
+            detail = f"the body took longer than {seconds:g} seconds"
+            raise HTTPException(408, detail, close) from None
 
 
 async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: Limits) -> bytes:
