@@ -6,8 +6,8 @@ that calls `read_on` writes results.
 """
 
 import contextlib
-import json
 import os
+import pickle
 import sys
 import tempfile
 import warnings
@@ -174,8 +174,7 @@ def _root_cause(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-_NO_BLOCK = -1  # the number of a row that is not a block
-_CHANGED = "changed"
+_CHANGED = "changed"  # in place of a block that is not that of the interrupted run
 
 
 class _Coordinator:
@@ -216,13 +215,9 @@ class _Coordinator:
     def next(self) -> Part | End | str | None:
         """The next part, or the end of a path without pictures; None at the end."""
         row = next(self._rows, None)
-        if row is None:
-            return None
-        errors = tuple(End(path, error) for path, error in json.loads(row["errors"]))
-        if row["number"] == _NO_BLOCK:
-            return errors[0] if errors else _CHANGED
-        number, pictures = int(row["number"]), int(row["pictures"])
-        return Part(number, row["digest"], pictures, bytes(row["readings"]), errors)
+        # Rows come from the same run.
+        item: Part | End | str | None = row and pickle.loads(row["item"])  # noqa: S301
+        return item
 
 
 class _Listing(Datasource):  # type: ignore[misc]
@@ -250,18 +245,16 @@ class _Listing(Datasource):  # type: ignore[misc]
         _change_directory(self._working_directory)
         last = -1
         for item in blocks(find_pictures(self._paths, exclude=self._output)):
-            if isinstance(item, End):
-                yield _row(_NO_BLOCK, [], [item])
-                continue
-            last = item.number
-            digest = self._done.get(item.number)
-            if digest is None:
-                yield _row(item.number, list(item.paths), [])
-            elif digest != item.digest:
-                yield _row(_NO_BLOCK, [], [])
-                return
+            if isinstance(item, Block):
+                last = item.number
+                digest = self._done.get(item.number, item.digest)
+                if digest != item.digest:
+                    yield _row(_CHANGED)
+                    return
+            if isinstance(item, End) or item.number not in self._done:
+                yield _row(item)
         if any(number > last for number in self._done):
-            yield _row(_NO_BLOCK, [], [])
+            yield _row(_CHANGED)
 
 
 def _change_directory(folder: str) -> None:
@@ -270,12 +263,9 @@ def _change_directory(folder: str) -> None:
         os.chdir(folder)
 
 
-def _row(number: int, paths: list[str], ends: list[End]) -> pyarrow.Table:
-    """A row of the listing, with JSON because names need not be Unicode."""
-    errors = [(end.path, end.error) for end in ends]
-    return pyarrow.table(
-        {"number": [number], "paths": [json.dumps(paths)], "errors": [json.dumps(errors)]}
-    )
+def _row(item: Block | End | str) -> pyarrow.Table:
+    """A row of the listing, pickled because names need not be Unicode."""
+    return pyarrow.table({"item": [pickle.dumps(item)]})
 
 
 class _BlockReader:
@@ -294,17 +284,10 @@ class _BlockReader:
         self._pool = ReaderPool(job, 1)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Read the block of a row of the listing; a row with its part."""
-        if row["number"] == _NO_BLOCK:
-            nothing = {"digest": "", "pictures": 0, "readings": b""}
-            return {"number": _NO_BLOCK, **nothing, "errors": row["errors"]}
-        block = Block(row["number"], tuple(json.loads(row["paths"])))
+        """Replace a block by its part; other rows pass through."""
+        block = pickle.loads(row["item"])  # noqa: S301
+        if not isinstance(block, Block):
+            return row
         pictures = prefetch(unpacked(map(Picture, block.paths)))
         part = part_of(block, self._pool.read(pictures), self._format)
-        return {
-            "number": part.number,
-            "digest": part.digest,
-            "pictures": part.pictures,
-            "readings": part.readings,
-            "errors": json.dumps([(end.path, end.error) for end in part.errors]),
-        }
+        return {"item": pickle.dumps(part)}
