@@ -1,4 +1,4 @@
-"""Many pictures: how they are found, how results are written, and what a crash leaves of them."""
+"""Many pictures: finding them, writing results, resuming, and worker processes that crash."""
 
 import csv
 import io
@@ -46,28 +46,28 @@ def _found(*paths: object, exclude: Path | None = None) -> list[str]:
     return [item.path for item in items]
 
 
-def test_a_folder_is_searched_to_its_end_in_a_fixed_order(tree: Path) -> None:
-    # Capitals come first, as in any order by code points.
+def test_a_folder_is_searched_recursively_in_a_fixed_order(tree: Path) -> None:
+    # In the order of code points, capitals come first.
     names = ["B.gif", "a/x.bmp", "a.JPG", "b.png", "c/a.webp", "c/d/e.PDF", "c/z.tif"]
     assert _found(tree) == [f"{tree}/{name}" for name in names]
 
 
-def test_paths_begin_as_they_were_given(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_begin_as_given(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
     assert _found("c", "./c/d", "c/d/")[-2:] == ["./c/d/e.PDF", "c/d/e.PDF"]
     assert _found("c")[0] == "c/a.webp"
 
 
-def test_what_is_named_itself_is_taken_whatever_its_name(tree: Path) -> None:
+def test_a_path_that_is_given_is_taken_whatever_its_name(tree: Path) -> None:
     named = [tree / "notes.txt", tree / ".h.png", "-"]
     assert _found(*named) == [str(path) for path in named]
 
 
-def test_a_folder_for_results_is_left_out(tree: Path) -> None:
+def test_the_folder_for_results_is_left_out(tree: Path) -> None:
     assert not [path for path in _found(tree, exclude=tree / "c") if "/c/" in path]
 
 
-def test_links_to_folders_are_not_followed_and_links_to_files_are(tree: Path) -> None:
+def test_links_to_files_are_followed_and_links_to_folders_are_not(tree: Path) -> None:
     (tree / "c" / "again").symlink_to(tree)
     (tree / "c" / "link.png").symlink_to(tree / "b.png")
     (tree / "c" / "broken.png").symlink_to(tree / "none.png")
@@ -76,7 +76,7 @@ def test_links_to_folders_are_not_followed_and_links_to_files_are(tree: Path) ->
     ]
 
 
-def test_what_cannot_be_looked_into_is_reported_and_the_rest_goes_on(tree: Path) -> None:
+def test_paths_that_cannot_be_listed_are_reported_and_the_rest_is_found(tree: Path) -> None:
     (tree / "empty" / "below").mkdir(parents=True)
     paths = [str(tree / "none"), str(tree / "empty"), "a\0b", str(tree / "a")]
     none, empty, zero, picture = find_pictures(paths)
@@ -91,7 +91,7 @@ def test_what_cannot_be_looked_into_is_reported_and_the_rest_goes_on(tree: Path)
 
 
 def _page(text: str, page: int = 1) -> Reading:
-    """A reading of such a text, every digit ten pixels wide."""
+    """A reading of this text, every digit ten pixels wide."""
     lines = []
     for number, line in enumerate(text.split(" / ") if text else []):
         digits = tuple(
@@ -102,7 +102,7 @@ def _page(text: str, page: int = 1) -> Reading:
     return Reading(width=200, height=100, lines=tuple(lines), confidence=0.9, page=page)
 
 
-# Any name that a file system may hold, and then some: not all of them are Unicode.
+# All names that a file system can hold and more; they need not be Unicode.
 names = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"])
     | st.sampled_from("\n\r\t\x1b\"',:/ \\\udcff\u2028"),
@@ -115,7 +115,7 @@ texts = st.lists(st.text("0123456789?", min_size=1, max_size=12), max_size=4).ma
 @given(path=names, text=texts, page=st.integers(1, 999))
 @example(path="a: 12 / 3\n", text="", page=1)
 @settings(max_examples=60, deadline=None)
-def test_a_record_says_whose_it_is_whatever_the_name(
+def test_the_path_of_a_record_is_found_for_any_name(
     output_format: str, path: str, text: str, page: int
 ) -> None:
     style = FORMATS[output_format]
@@ -131,7 +131,7 @@ def test_a_record_says_whose_it_is_whatever_the_name(
         assert (style.header + records[0]).startswith(style.opening(path))
 
 
-def test_text_is_a_line_a_page_that_splits_at_the_last_colon() -> None:
+def test_text_is_one_line_for_each_page_that_splits_at_the_last_colon() -> None:
     style = FORMATS["text"]
     assert style.records("a b.png", _page("4071 / 22")) == ["a b.png: 4071 / 22\n"]
     assert style.records("blank.png", _page("")) == ["blank.png: \n"]
@@ -140,7 +140,7 @@ def test_text_is_a_line_a_page_that_splits_at_the_last_colon() -> None:
 
 @given(path=names, text=texts)
 @settings(max_examples=60, deadline=None)
-def test_any_reader_of_csv_gets_back_what_was_read(path: str, text: str) -> None:
+def test_csv_can_be_read_back(path: str, text: str) -> None:
     style = FORMATS["csv"]
     table = style.header + "".join(style.records(path, _page(text)))
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
@@ -152,13 +152,13 @@ def test_any_reader_of_csv_gets_back_what_was_read(path: str, text: str) -> None
         assert box == [0, 20 * (number - 1), 10 * len(row["text"]), 18]
 
 
-def test_jsonl_is_what_the_reading_says_with_its_path() -> None:
+def test_jsonl_is_the_reading_with_its_path() -> None:
     (record,) = FORMATS["jsonl"].records("ü\udcff.png", _page("40 / 7", page=3))
     assert json.loads(record) == {"path": "ü\udcff.png", **_page("40 / 7", page=3).to_dict()}
     assert record.isascii()
 
 
-# Taking up an interrupted table
+# Resuming an interrupted table
 
 # Some pictures without digits, some with several lines or pages, some that cannot be read.
 RESULTS: dict[str, list[Reading]] = {
@@ -175,7 +175,7 @@ RESULTS: dict[str, list[Reading]] = {
 
 
 def _fill(path: Path, style: Format) -> Table:
-    """What a run does with its results: write those that are not there."""
+    """Write the results that the table does not hold, as a run does."""
     table = Table(path, style, names=lambda: list(RESULTS))
     for name, pages in RESULTS.items():
         if not table.has(name, pages=name.endswith(".tif")):
@@ -207,11 +207,11 @@ def test_a_table_that_is_complete_is_not_touched(output_format: str, tmp_path: P
     os.utime(path, ns=(1, 1))
     table = _fill(path, FORMATS[output_format])
     assert (table.written, path.stat().st_mtime_ns) == (0, 1)
-    # Without digits there is no row to count.
+    # A page without digits has no row.
     assert table.resumed == {"csv": 5, "text": 7, "jsonl": 7}[output_format]
 
 
-def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
+def test_pictures_of_other_runs_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "table"
     for name in ("old.png", "new.png"):
         table = Table(path, FORMATS["csv"])
@@ -235,7 +235,7 @@ def test_a_picture_that_is_no_longer_asked_for_stays(tmp_path: Path) -> None:
         b"\0" * 100,
     ],
 )
-def test_a_file_of_another_kind_is_refused_and_left(
+def test_a_file_of_another_kind_is_refused_and_unchanged(
     output_format: str, content: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
@@ -246,7 +246,7 @@ def test_a_file_of_another_kind_is_refused_and_left(
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_the_formats_are_not_taken_for_each_other(output_format: str, tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused(output_format: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     _fill(path, FORMATS[output_format])
     content = path.read_bytes()
@@ -256,12 +256,12 @@ def test_the_formats_are_not_taken_for_each_other(output_format: str, tmp_path: 
     assert path.read_bytes() == content
 
 
-def test_a_place_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written: Is a directory"):
         Table(tmp_path, FORMATS["text"])
 
 
-# Reading with workers
+# Worker processes
 
 
 def _sevens(folder: Path, count: int) -> list[str]:
@@ -273,7 +273,7 @@ def _sevens(folder: Path, count: int) -> list[str]:
 
 
 def _broken_model(path: Path) -> Path:
-    """A line model by all it says of itself, whose graph gives three classes instead of eleven."""
+    """A file with the metadata of a line model whose graph has three classes instead of eleven."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -299,7 +299,7 @@ def _broken_model(path: Path) -> Path:
     return path
 
 
-def test_results_come_in_order_and_whole_while_a_worker_is_killed(tmp_path: Path) -> None:
+def test_results_are_complete_and_in_order_when_a_worker_is_killed(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 40)
     events = read_all(map(Picture, paths), Job(), jobs=2)
     seen: list[Page | End] = [next(events)]
@@ -312,7 +312,7 @@ def test_results_come_in_order_and_whole_while_a_worker_is_killed(tmp_path: Path
     assert multiprocessing.active_children() == []
 
 
-def test_a_worker_that_is_killed_before_it_begins_costs_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_before_it_is_ready_is_replaced(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 6)
     with ReaderPool(Job(), 2) as pool:
         for process in multiprocessing.active_children():
@@ -322,7 +322,7 @@ def test_a_worker_that_is_killed_before_it_begins_costs_nothing(tmp_path: Path) 
     assert [event.path for event in events if isinstance(event, Page)] == paths
 
 
-def test_a_picture_that_a_dead_worker_did_not_take_is_read(tmp_path: Path) -> None:
+def test_a_picture_that_could_not_be_sent_to_a_dead_worker_is_read(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 4)
 
     def deadly() -> Iterator[Picture]:
@@ -338,20 +338,20 @@ def test_a_picture_that_a_dead_worker_did_not_take_is_read(tmp_path: Path) -> No
 
 
 class _DeadlyPath(PosixPath):
-    """Ends the process that it comes to."""
+    """Ends the process that unpickles it."""
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
         return os._exit, (3,)
 
 
 class _DeadlyContent(bytes):
-    """Ends the process that it comes to."""
+    """Ends the process that unpickles it."""
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
         return os._exit, (3,)
 
 
-def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> None:
+def test_workers_that_never_become_ready_are_given_up(tmp_path: Path) -> None:
     job = Job(model=_DeadlyPath())
     paths = _sevens(tmp_path / "in", 3)
     with pytest.raises(RowscanError, match=r"end before they are ready \(exit status 3\)"):
@@ -359,7 +359,7 @@ def test_processes_that_never_begin_are_not_started_for_ever(tmp_path: Path) -> 
     assert multiprocessing.active_children() == []
 
 
-def test_what_ends_two_processes_is_to_blame_itself(tmp_path: Path) -> None:
+def test_a_picture_that_ends_two_workers_is_given_up(tmp_path: Path) -> None:
     first, second, third = _sevens(tmp_path / "in", 3)
     pictures = [Picture(first), Picture(second, _DeadlyContent()), Picture(third)]
     with ReaderPool(Job(), 1) as pool:
@@ -373,7 +373,7 @@ def test_what_ends_two_processes_is_to_blame_itself(tmp_path: Path) -> None:
     assert [event.path for event in seen if isinstance(event, Page)] == [first, third]
 
 
-def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
+def test_pictures_are_taken_when_they_are_needed(tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", 1)
     taken = 0
 
@@ -393,7 +393,7 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["before", "between", "after"])
-def test_many_paths_in_a_row_without_a_picture_stop_nothing(place: str, tmp_path: Path) -> None:
+def test_many_paths_without_pictures_do_not_block_the_pool(place: str, tmp_path: Path) -> None:
     ends = [End(f"{number}", "No such file or directory") for number in range(100)]
     sevens = [Picture(path) for path in _sevens(tmp_path / "in", 4)]
     at = {"before": 0, "between": 2, "after": 4}[place]
@@ -405,8 +405,8 @@ def test_many_paths_in_a_row_without_a_picture_stop_nothing(place: str, tmp_path
     assert done == [item.path for item in items]
 
 
-@pytest.mark.parametrize("count", [1, 5])  # read by this process, and by workers
-def test_without_a_model_nothing_is_read(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 5])  # in this process, and by workers
+def test_a_missing_model_is_one_error(count: int, tmp_path: Path) -> None:
     paths = _sevens(tmp_path / "in", count)
     job = Job(model=tmp_path / "none.onnx")
     with pytest.raises(ModelError, match=r"none\.onnx: No such file"):
@@ -415,7 +415,7 @@ def test_without_a_model_nothing_is_read(count: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_fault_of_ours_is_reported_for_each_picture(
+def test_an_internal_error_is_reported_for_each_picture(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnx")
@@ -438,7 +438,7 @@ def test_pages_before_a_damaged_one_are_written(
     with PIL.Image.open(path) as image:
         assert isinstance(image, PIL.TiffImagePlugin.TiffImageFile)
         image.seek(1)
-        os.truncate(path, image.tag_v2[273][0])  # where the pixels of the second page lie
+        os.truncate(path, image.tag_v2[273][0])  # the pixels of the second page
     assert not read_to(None, [str(path)], Job())
     out, err = capsys.readouterr()
     assert out == f"{path}: 7\n"

