@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jaxtyping
@@ -77,6 +79,25 @@ def test_an_import_of_what_stands_above_is_found(
     done = check_layers(tmp_path / "src")
     assert done.returncode == 1, done.stderr
     assert said in done.stdout
+
+
+def test_contributing_states_this_order_and_names_each_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = {contract["id"]: contract.get("layers") for contract in contracts["contracts"]}
+    assert "```\n" + "\n".join(layers["layers"][1:]) + "\n```" in text
+    assert "```\n" + "\n".join(layers["training"]) + "\n```" in text
+    listing = text.partition("\nsrc/rowscan/\n")[2].partition("```")[0]
+    named, folders = set(), [""]
+    for spaces, name in re.findall(r"^( +)(\S+)", listing, re.M):
+        folders[len(spaces) // 2 :] = []
+        if name.endswith("/"):
+            folders.append(folders[-1] + name)
+        else:
+            named.add(folders[-1] + name)
+    source = ROOT / "src" / "rowscan"
+    files = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.py")}
+    assert named == {file for file in files if "/__init__" not in file}
 
 
 def modules_after(code: str) -> set[str]:
