@@ -3,16 +3,25 @@
 It owns no statistics; those are in `rowscan.metrics`.
 """
 
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rowscan.datasets.digits import load_digits
 from rowscan.errors import UsageError
+from rowscan.io.cores import available_cores
 from rowscan.metrics import Verdict, judge, low_fence, runs_reaching
 from rowscan.recipes import RECIPES, DigitRecipe, Published, find
 from rowscan.training.engines.factory import create
@@ -76,6 +85,9 @@ def reproduce(
 ) -> Iterator[Reproduction]:
     """Train published systems again, each with its published seed and the ones that follow it.
 
+    On the CPU as many trainings run at once as there are cores, each in a process with one thread:
+    so a seed gives the same figures however many are asked for.
+
     Args:
         names: recipes of published systems; all of them by default.
         seeds: trainings of each.
@@ -87,21 +99,56 @@ def reproduce(
         MissingExtraError: the framework of one of them is not installed; nothing was trained.
     """
     chosen = [_find(name) for name in names or [r.name for r in RECIPES.values() if r.published]]
-    for recipe in chosen:
-        create(recipe, device)  # a missing framework is found now, not after an hour of training
-    for recipe in chosen:
-        assert recipe.published is not None
-        each = range(recipe.seed, recipe.seed + seeds)
-        results = [_train(recipe, seed, device, offline) for seed in each]
-        yield Reproduction(
-            recipe=recipe.name,
-            published=recipe.published,
-            seeds=tuple(each),
-            accuracies=tuple(there for there, _ in results),
-            test_accuracies=tuple(result.accuracy for _, result in results),
-            test_images=results[0][1].n,
-            seconds=tuple(result.seconds for _, result in results),
-        )
+    # A missing framework is found now, not after an hour of training.
+    devices = {str(getattr(create(recipe, device), "device", "cpu")) for recipe in chosen}
+    for data in {recipe.data for recipe in chosen}:  # what is missing is downloaded once
+        load_digits(data, offline=offline)
+    runs = [(recipe, recipe.seed + number) for recipe in chosen for number in range(seeds)]
+    workers = min(available_cores(), len(runs)) if devices == {"cpu"} else 1
+    with tempfile.TemporaryDirectory(prefix="rowscan-") as folder, _pool(workers) as pool:
+        with _one_thread():
+            trainings = [
+                pool.submit(
+                    _train,
+                    recipe,
+                    seed,
+                    output=Path(folder) / f"{recipe.name}-{seed}",
+                    device=device,
+                    offline=offline,
+                    quiet=workers > 1,
+                )
+                for recipe, seed in runs
+            ]
+        for number, recipe in enumerate(chosen):
+            own = slice(number * seeds, (number + 1) * seeds)
+            yield _measured(recipe, runs[own], trainings[own], announce=workers > 1)
+
+
+def _measured(
+    recipe: DigitRecipe,
+    runs: Sequence[tuple[DigitRecipe, int]],
+    trainings: Sequence[Future[DigitRunResult]],
+    *,
+    announce: bool,
+) -> Reproduction:
+    """The results of the trainings of one system, as they end."""
+    assert recipe.published is not None
+    results = []
+    for (_, seed), training in zip(runs, trainings, strict=True):
+        result = training.result()
+        results.append(result)
+        if announce:
+            line = f"{recipe.name}, seed {seed}: {result.accuracy:.2%} in {result.seconds:.1f} s"
+            print(line, file=sys.stderr, flush=True)
+    return Reproduction(
+        recipe=recipe.name,
+        published=recipe.published,
+        seeds=tuple(seed for _, seed in runs),
+        accuracies=tuple(result.published_accuracy or 0.0 for result in results),
+        test_accuracies=tuple(result.accuracy for result in results),
+        test_images=results[0].n,
+        seconds=tuple(result.seconds for result in results),
+    )
 
 
 def _find(name: str) -> DigitRecipe:
@@ -112,17 +159,54 @@ def _find(name: str) -> DigitRecipe:
     return recipe
 
 
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes to train in. What is still waiting when the block is left is not begun."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy locked threads
+    pool = ProcessPoolExecutor(workers, context, initializer=_end_on_interrupt)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_on_interrupt() -> None:
+    """Ctrl-C ends a worker at once and without a word: the parent reports it."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes that start within use one thread each, whatever library computes."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
 def _train(
-    recipe: DigitRecipe, seed: int, device: str, offline: bool
-) -> tuple[float, DigitRunResult]:
-    """One training: its accuracy on the images of the claim, and its result."""
-    with tempfile.TemporaryDirectory(prefix="rowscan-") as directory:
-        output = Path(directory) / f"{recipe.name}-{seed}"
-        run = train(recipe, output=output, device=device, offline=offline, seed=seed)
-        result = run.result
+    recipe: DigitRecipe, seed: int, *, output: Path, device: str, offline: bool, quiet: bool
+) -> DigitRunResult:
+    """One training, in a process of its own."""
+    run = train(recipe, output=output, device=device, offline=offline, quiet=quiet, seed=seed)
+    result = run.result
     assert isinstance(result, DigitRunResult)
-    assert result.published_accuracy is not None
-    return result.published_accuracy, result
+    shutil.rmtree(output)
+    return result
 
 
 def to_text(reproductions: Sequence[Reproduction]) -> str:
