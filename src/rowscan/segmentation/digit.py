@@ -6,11 +6,13 @@ scan are not done here: they are inside the model file.
 
 import math
 
+import cv2
 import numpy as np
 import PIL.Image
 
-from rowscan.arrays import Bool, Float32, Shaped, UInt8
+from rowscan.arrays import Float32, Shaped, UInt8
 from rowscan.errors import DataError
+from rowscan.segmentation.binarize import Mask
 
 SIZE = 28
 BOX = 20
@@ -48,10 +50,10 @@ def normalise_digit(
     for candidate in (image, 255 - image):
         if _in_frame(candidate):
             return candidate.copy()
-    ink = _crop(_ink(image))
+    ink = _ink(image)
     if ink.size == 0:
         return np.zeros((SIZE, SIZE), np.uint8)
-    return _place(_fit(ink))
+    return _place(_fit(_crop(ink)))
 
 
 def _ink_box(ink: Shaped[np.ndarray, "height width"]) -> tuple[slice, slice]:
@@ -161,50 +163,26 @@ def _two_levels(grey: Float32[np.ndarray, "height width"]) -> tuple[float, float
 
 def _crop(ink: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
     """The bounding box of the strokes and their soft rim, without specks."""
-    strokes = _remove_specks(ink > _STROKE_LEVEL)
+    mask = (ink > _STROKE_LEVEL).astype(np.uint8)
+    strokes = _remove_specks(mask)
     rows, columns = _ink_box(strokes)
-    specks = _dilate((ink > _STROKE_LEVEL) & ~strokes)
-    ink = np.where(specks & ~_dilate(strokes), np.float32(0), ink)
+    ink = np.where(_dilate(mask - strokes) > _dilate(strokes), np.float32(0), ink)
     return ink[max(rows.start - 1, 0) : rows.stop + 1, max(columns.start - 1, 0) : columns.stop + 1]
 
 
-def _dilate(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def _dilate(mask: Mask) -> Mask:
     """The mask and all pixels that touch it."""
-    tall = mask.copy()
-    tall[1:] |= mask[:-1]
-    tall[:-1] |= mask[1:]
-    wide = tall.copy()
-    wide[:, 1:] |= tall[:, :-1]
-    wide[:, :-1] |= tall[:, 1:]
-    return wide
+    return cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
-def _remove_specks(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def _remove_specks(mask: Mask) -> Mask:
     """The connected components with at least a twenty-fifth of the area of the largest."""
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    row, start = np.nonzero(edges == 1)
-    stop = np.nonzero(edges == -1)[1]  # row by row, so the i-th run is start[i] to stop[i]
-    # Runs of neighbouring rows touch, diagonally too, if neither ends before the other starts.
-    stride = mask.shape[1] + 2
-    first = np.searchsorted(row * stride + stop, (row + 1) * stride + start)
-    last = np.searchsorted(row * stride + start, (row + 1) * stride + stop, side="right")
-    parent = list(range(row.size))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = parent[parent[run]]
-            run = parent[run]
-        return run
-
-    for run in range(row.size):
-        for below in range(int(first[run]), int(last[run])):
-            parent[root(below)] = root(run)
-    roots = np.array([root(run) for run in range(row.size)], int)
-    area = np.bincount(roots, stop - start, minlength=row.size)
-    kept = mask.copy()
-    for run in np.flatnonzero(area[roots] < area.max(initial=0) / 25).tolist():
-        kept[row[run], start[run] : stop[run]] = False
-    return kept
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    area = boxes[:, cv2.CC_STAT_AREA]
+    kept = area >= area[1:].max(initial=0) / 25
+    kept[0] = False
+    rest: np.ndarray = kept[labels].astype(np.uint8)
+    return rest
 
 
 def _fit(ink: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows columns"]:

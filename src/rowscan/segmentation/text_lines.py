@@ -29,7 +29,7 @@ class Components:
 
     Attributes:
         labels: 1 + i on the pixels of component i; 0 is paper.
-        left, top, right, bottom: its box in pixels, right and bottom exclusive.
+        left, top, right, bottom, width, height: its box in pixels, right and bottom exclusive.
         area: the number of its pixels.
     """
 
@@ -38,19 +38,9 @@ class Components:
     top: Int32[np.ndarray, " n"]
     right: Int32[np.ndarray, " n"]
     bottom: Int32[np.ndarray, " n"]
+    width: Int32[np.ndarray, " n"]
+    height: Int32[np.ndarray, " n"]
     area: Int32[np.ndarray, " n"]
-
-    @property
-    def width(self) -> Int32[np.ndarray, " n"]:
-        """Columns of each box."""
-        width: np.ndarray = self.right - self.left
-        return width
-
-    @property
-    def height(self) -> Int32[np.ndarray, " n"]:
-        """Rows of each box."""
-        height: np.ndarray = self.bottom - self.top
-        return height
 
     @property
     def centre(self) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
@@ -76,7 +66,7 @@ def connected_components(foreground: Mask, stroke_width: float) -> Components:
         kept &= area > np.sort(area[kept])[-_MAX_COMPONENTS - 1]
     labels = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
     left, top, width, height, area = boxes[kept].T
-    return Components(labels, left, top, left + width, top + height, area)
+    return Components(labels, left, top, left + width, top + height, width, height, area)
 
 
 def estimate_skew(components: Components) -> float:
