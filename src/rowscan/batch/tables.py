@@ -10,16 +10,16 @@ import os
 import re
 import stat
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 
 from rowscan.errors import OutputError, UsageError, reason_of
 from rowscan.reading import Reading
 
 
-@runtime_checkable
-class Format(Protocol):
+class Format(ABC):
     """How a page becomes records, and which picture a record belongs to.
 
     Attributes:
@@ -28,39 +28,37 @@ class Format(Protocol):
             quotation marks; otherwise each page is one line.
     """
 
-    header: str
-    tabular: bool
+    header = ""
+    tabular = False
 
+    @abstractmethod
     def records(self, path: str, reading: Reading) -> list[str]:
         """The records of one page, each with a line feed at its end."""
-        ...
 
+    @abstractmethod
     def path_of(self, record: str) -> str:
         """The path in a record, as `written_path` gives it.
 
         Raises:
             ValueError: not a record of this format.
         """
-        ...
 
     def written_path(self, path: str) -> str:
-        """A path as it is written in records."""
-        ...
+        """A path as it is written in records; by default unchanged."""
+        return path
 
+    @abstractmethod
     def opening(self, path: str) -> str:
         """The beginning of a file whose first picture is this, whatever is read in it."""
-        ...
 
 
-class Text:
+class Text(Format):
     """`path: 4071`, one line for each page; lines of writing are joined by " / ".
 
     Scripts can split a line at the last ": ": the space is there even if no digit follows. Control
     characters in a path are escaped, so a page is always one line.
     """
 
-    header = ""
-    tabular = False
     _RECORD = re.compile(r"(.+): (?:[0-9?]+(?: / [0-9?]+)*)?\n", re.DOTALL)
 
     def records(self, path: str, reading: Reading) -> list[str]:
@@ -83,7 +81,7 @@ class Text:
         return f"{escaped(path)}: "
 
 
-class Csv:
+class Csv(Format):
     """Comma-separated values, a row for each line of writing, so none for a page without digits."""
 
     header = "path,page,line,text,confidence,x,y,width,height\n"
@@ -111,20 +109,13 @@ class Csv:
             raise ValueError("expected numbers of page and line")
         return rows[0][0]
 
-    def written_path(self, path: str) -> str:
-        """Unchanged: fields are quoted."""
-        return path
-
     def opening(self, path: str) -> str:
         """The header."""
         return self.header
 
 
-class JsonLines:
+class JsonLines(Format):
     """One object for each page, on one line."""
-
-    header = ""
-    tabular = False
 
     def records(self, path: str, reading: Reading) -> list[str]:
         """One line of ASCII, so that it can hold names that are not Unicode."""
@@ -136,10 +127,6 @@ class JsonLines:
         if not isinstance(values, dict) or not {"path", "page", "lines"} <= values.keys():
             raise ValueError("expected an object with path, page and lines")
         return str(values["path"])
-
-    def written_path(self, path: str) -> str:
-        """Unchanged: JSON escapes it."""
-        return path
 
     def opening(self, path: str) -> str:
         """The beginning of the object, up to its path."""

