@@ -165,7 +165,8 @@ def test_the_public_names_are_these() -> None:
 
     errors = ["DataError", "MissingExtraError", "ModelError", "OutputError", "RowscanError"]
     functions = ["evaluate", "explain", "load_digits", "normalise_digit", "open_image", "read"]
-    rest = ["Reader", "Reading", "UsageError", "__version__", "train"]
+    errors += ["TooLargeError", "UnsupportedFormatError", "UsageError"]
+    rest = ["Reader", "Reading", "__version__", "train"]
     assert sorted(rowscan.__all__) == sorted(errors + functions + rest)
     for name in rowscan.__all__:
         value = getattr(rowscan, name)

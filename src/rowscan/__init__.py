@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
         RowscanError,
+        TooLargeError,
+        UnsupportedFormatError,
         UsageError,
     )
     from rowscan.evaluation import evaluate
@@ -33,6 +35,8 @@ __all__ = [
     "Reader",
     "Reading",
     "RowscanError",
+    "TooLargeError",
+    "UnsupportedFormatError",
     "UsageError",
     "__version__",
     "evaluate",
