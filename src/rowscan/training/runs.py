@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import rowscan
-from rowscan.errors import OutputError, UsageError
+from rowscan.errors import OutputError, UsageError, reason_of
 from rowscan.io.atomic import write_atomically
 from rowscan.recipes import LineRecipe, Recipe, decode
 from rowscan.training import results
@@ -104,7 +104,7 @@ class Run:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
-            raise OutputError(directory, f"cannot be created: {error.strerror}") from None
+            raise OutputError(directory, f"cannot be created: {reason_of(error)}") from None
         return cls(directory, recipe)
 
     @classmethod
@@ -214,7 +214,7 @@ class Run:
             with self._metrics.open(mode) as file:
                 yield file
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = reason_of(error)
             raise OutputError(self._metrics, f"cannot be opened or written: {reason}") from None
 
     def finish(self, result: RunResult, weights: Arrays) -> None:
