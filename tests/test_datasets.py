@@ -137,7 +137,7 @@ def serve() -> Iterator[type[Mirror]]:
         mirror.server.server_close()
 
 
-GZ = {f"{name}.gz": gzip.compress(data) for name, data in TINY.items()}
+GZ = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in TINY.items()}
 
 
 # Named data sets
@@ -541,7 +541,7 @@ def test_every_truncation_of_an_idx_file_is_refused(at: int) -> None:
         (NAMES[1], idx(some(11)[1]), "got 12 images and 11 labels"),
         (NAMES[0], idx(some(0, 3, 2)[0]), "no images in it"),
         (NAMES[1], idx(np.arange(12, dtype=np.uint8)), "got 10 at index 10"),
-        (NAMES[1], gzip.compress(TINY[NAMES[1]])[:-4], "damaged gzip"),
+        (NAMES[1], gzip.compress(TINY[NAMES[1]], mtime=0)[:-4], "damaged gzip"),
     ],
 )
 def test_wrong_idx_files_are_refused(
