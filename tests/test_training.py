@@ -160,7 +160,7 @@ def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> Non
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", find("lstm-rows", LSTMRecipe))
     (run.directory / "checkpoint.safetensors").write_bytes(b"\x80\x04pickle?")
-    with pytest.raises(RowscanError, match=r"checkpoint\.safetensors: is no checkpoint"):
+    with pytest.raises(RowscanError, match=r"checkpoint\.safetensors: not a checkpoint"):
         run.load_checkpoint()
 
 
