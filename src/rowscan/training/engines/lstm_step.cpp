@@ -639,8 +639,10 @@ struct Training {
     Packed packed;
     std::vector<Share> shares;
     std::vector<std::unique_ptr<Helper>> helpers;
+    int64_t images = 0;
 
-    explicit Training(const Sizes& sizes) : network(sizes), shares(std::min(sizes.threads, 4 * sizes.hidden)) {
+    explicit Training(const Sizes& sizes)
+        : network(sizes), shares(std::min(sizes.threads, 4 * sizes.hidden)) {
         network.make(packed);
         try {
             while (helpers.size() + 1 < shares.size()) helpers.push_back(std::make_unique<Helper>());
@@ -693,15 +695,20 @@ void lstm_bind(Training* training, const Parameter* parameters) {
     std::copy_n(parameters, own.size(), own.begin());
 }
 
-void lstm_load(Training* training, const uint8_t* sequences, const int64_t* labels,
+void lstm_load(Training* training, const uint8_t* sequences, const int64_t* labels, int64_t images,
                const Real* levels) {
     training->network.sequences = sequences;
     training->network.labels = labels;
     training->network.levels = levels;
+    training->images = images;
 }
 
-void lstm_step(Training* training, const int64_t* batch, int64_t n, double learning_rate,
+// Returns whether all images of the batch are there; if not, nothing was done.
+bool lstm_step(Training* training, const int64_t* batch, int64_t n, double learning_rate,
                double* loss, int64_t* correct) {
+    if (!std::all_of(batch, batch + n, [=](int64_t i) { return 0 <= i && i < training->images; }))
+        return false;
     training->step(batch, n, learning_rate, loss, correct);
+    return true;
 }
 }
