@@ -14,18 +14,16 @@ from torch import nn
 
 from rowscan.arrays import Float, Int64
 from rowscan.recipes import LSTMRecipe, change, find
+from rowscan.training.engines import compiled
 from rowscan.training.engines.by_hand import lstm_gradients
-from rowscan.training.engines.compiled import (
-    RULES,
-    CompiledStep,
-    CompilerError,
-    load_library,
-)
+from rowscan.training.engines.compiled import RULES, CompiledStep, load_library
+from rowscan.training.engines.compiler import CompilerError, load_compiled
 from rowscan.training.engines.torch import TorchEngine
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (150, 28, 28), dtype=np.uint8)
 LABELS = RNG.integers(0, 10, 150, dtype=np.uint8)
+SOURCE = Path(compiled.__file__).with_name("lstm_step.cpp")
 MOMENTS = {"adam": 2, "adadelta": 2, "sgd": 0}
 
 
@@ -287,7 +285,7 @@ def test_a_library_that_cannot_be_built_is_an_error_with_a_reason(
     for name, value in ({"XDG_CACHE_HOME": str(tmp_path)} | environment).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(CompilerError, match=reason):
-        load_library.__wrapped__("float")
+        load_compiled(SOURCE)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,13 @@
-"""The compiled training step of an LSTM: owns the library made of `lstm_step.cpp`, no mathematics.
+"""The compiled training step of an LSTM: hands arrays to `lstm_step.cpp`, and owns no mathematics.
 
-The user's C++ compiler builds the library when it is first needed, for the processor at hand. It
-stays in the user's cache folder under a name that depends on source, compiler and processor. Where
-it cannot be built, one line on standard error says why, and an engine uses its own step.
+Where the library cannot be built, one line on standard error says why, and an engine uses its own
+step.
 """
 
 import ctypes
 import functools
-import hashlib
 import os
-import platform
-import shlex
-import shutil
-import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,9 +16,8 @@ from typing import Literal
 import numpy as np
 
 from rowscan.arrays import Float, Int64, UInt8
-from rowscan.errors import RowscanError, reason_of
-from rowscan.io.atomic import write_atomically
 from rowscan.training.engines.by_hand import lstm_layers
+from rowscan.training.engines.compiler import CompilerError, load_compiled
 
 Real = Literal["float", "double"]
 Floats = Float[np.ndarray, "..."]
@@ -33,13 +25,34 @@ Floats = Float[np.ndarray, "..."]
 RULES = ("adam", "adadelta", "sgd")
 """The optimisers that the step knows, in the order of `Rule` in lstm_step.cpp."""
 
-_SOURCE = Path(__file__).with_name("lstm_step.cpp")
-_COMPILERS = ("c++", "g++", "clang++")
-_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
-_LIBRARY = ("-shared", "-fPIC", "-pthread")
-_FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native", "")
-"""What compilers call it; the first that this one accepts is used."""
-_SECONDS = 300
+
+@functools.cache
+def load_library(real: Real) -> ctypes.CDLL:
+    """The library for float32 (`float`) or float64 (`double`).
+
+    Raises:
+        CompilerError: it cannot be built here.
+    """
+    library = load_compiled(Path(__file__).with_name("lstm_step.cpp"), f"REAL={real}")
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    library.lstm_make.restype, library.lstm_make.argtypes = pointer, [pointer]
+    library.lstm_free.argtypes = [pointer]
+    library.lstm_bind.argtypes = [pointer, pointer]
+    library.lstm_load.argtypes = [pointer, pointer, pointer, integer, pointer]
+    library.lstm_step.restype = ctypes.c_bool
+    library.lstm_step.argtypes = [pointer, pointer, integer, ctypes.c_double, pointer, pointer]
+    return library
+
+
+@functools.cache
+def find_library() -> ctypes.CDLL | None:
+    """The library for float32; where there is none, None, and a line that says why."""
+    try:
+        return load_library("float")
+    except CompilerError as error:
+        line = f"rowscan: the compiled training step is not available ({error}): PyTorch's is used"
+        print(line, file=sys.stderr, flush=True)
+        return None
 
 
 class CompiledStep:
@@ -139,103 +152,3 @@ def _parameter(weights: Floats, state: Sequence[Floats] | None) -> _Parameter:
 def _free(library: ctypes.CDLL, training: int, process: int) -> None:
     if os.getpid() == process:  # a fork has no copy of the threads that it would wait for
         library.lstm_free(training)
-
-
-# --- The library --------------------------------------------------------------------------------
-
-
-class CompilerError(RowscanError):
-    """The library cannot be built or loaded here."""
-
-
-@functools.cache
-def find_library() -> ctypes.CDLL | None:
-    """The library for float32, or None where it cannot be had: then a line says why."""
-    try:
-        return load_library("float")
-    except CompilerError as error:
-        line = f"rowscan: the compiled training step is not available ({error}): PyTorch's is used"
-        print(line, file=sys.stderr, flush=True)
-        return None
-
-
-@functools.cache
-def load_library(real: Real) -> ctypes.CDLL:
-    """The library for float32 (`float`) or float64 (`double`), which is built if it is not cached.
-
-    Raises:
-        CompilerError: there is no compiler, it fails, or the cache folder cannot be used.
-    """
-    import filelock
-    import platformdirs
-
-    compiler = _compiler()
-    folder = platformdirs.user_cache_path("rowscan", appauthor=False) / "compiled"
-    path = folder / f"lstm-step-{real}-{_fingerprint(compiler)}.so"
-    try:
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(path.with_suffix(".lock"), timeout=_SECONDS):
-                if not path.exists():  # another process may have built it meanwhile
-                    write_atomically(path, _compiled(compiler, real))
-        library = ctypes.CDLL(str(path))
-    except (OSError, RowscanError, NotImplementedError) as error:
-        raise CompilerError(reason_of(error)) from None
-    pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    library.lstm_make.restype, library.lstm_make.argtypes = pointer, [pointer]
-    library.lstm_free.argtypes = [pointer]
-    library.lstm_bind.argtypes = [pointer, pointer]
-    library.lstm_load.argtypes = [pointer, pointer, pointer, integer, pointer]
-    library.lstm_step.restype = ctypes.c_bool
-    library.lstm_step.argtypes = [pointer, pointer, integer, ctypes.c_double, pointer, pointer]
-    return library
-
-
-def _compiler() -> list[str]:
-    """The command of a C++ compiler."""
-    if chosen := shlex.split(os.environ.get("CXX", "")):
-        return chosen
-    for name in _COMPILERS:
-        if found := shutil.which(name):
-            return [found]
-    raise CompilerError("no C++ compiler found; expected c++, or its name in CXX")
-
-
-def _fingerprint(compiler: Sequence[str]) -> str:
-    """What the library depends on, hashed: source, options, compiler and processor."""
-    parts = [_SOURCE.read_bytes(), repr((_FLAGS, _LIBRARY, compiler)).encode()]
-    parts.append(_run([*compiler, "--version"]).encode())
-    parts.append(repr((platform.system(), platform.machine(), platform.processor())).encode())
-    information = Path("/proc/cpuinfo")
-    if information.exists():  # all cores are alike, and this is the first one's part
-        lines = information.read_text(errors="replace").partition("\n\n")[0].splitlines()
-        kept = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-        parts.append("\n".join(kept).encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _compiled(compiler: Sequence[str], real: Real) -> bytes:
-    """The library, built for this processor if the compiler can, else for all of its kind."""
-    with tempfile.TemporaryDirectory(prefix="rowscan-") as folder:
-        out = Path(folder) / "library"
-        for processor in _FOR_THIS_PROCESSOR:
-            flags = [*_FLAGS, *_LIBRARY, f"-DREAL={real}", *filter(None, [processor])]
-            try:
-                _run([*compiler, *flags, str(_SOURCE), "-o", str(out)])
-                return out.read_bytes()
-            except CompilerError as error:
-                failure = error
-        raise failure
-
-
-def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CompilerError(f"{command[0]}: {reason_of(error)}") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or [""]
-        raise CompilerError(f"{command[0]} failed: {lines[0]}".rstrip(": "))
-    return done.stdout
