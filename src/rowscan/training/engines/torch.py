@@ -3,7 +3,8 @@
 Initial weights and batches are drawn exactly as in the published scripts: one global generator,
 seeded once, draws the weights of the modules in order of construction, then two numbers per epoch
 for `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle). What those scripts
-lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`.
+lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`. On the CPU
+an LSTM is trained by the step of `compiled`, on the same weights and the same optimiser state.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,7 +18,7 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
-from rowscan.training.engines import seeding
+from rowscan.training.engines import compiled, seeding
 from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.engines.muon import Muon
@@ -32,6 +33,8 @@ NEGATIVE = DIGITS
 """The class of negatives, in a network trained with them."""
 _NOT_FOR_MUON = ("embed", "head")
 """The first and the last layer, which AdamW updates."""
+_IMAGES_A_THREAD = 8
+"""Images of a batch for each thread, at the least: with fewer, threads wait more than they work."""
 
 
 class TorchTrainer(Generic[R]):
@@ -161,6 +164,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
+        self._compiled: compiled.CompiledStep | None = None
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -171,6 +175,12 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         if not self._augments:
             self._sequences = self._in_reading_order(self._images)
             self._labels = self._labels.to(self.device)
+        self._compiled = None
+
+    def load_state(self, state: Arrays) -> None:
+        """Restore what `state()` returned."""
+        super().load_state(state)
+        self._compiled = None  # it holds the arrays of the state before
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch, in the order of `DataLoader(shuffle=True)`."""
@@ -193,6 +203,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""
+        if step := self._compiled or self._compile():
+            return step.step(batch, learning_rate)
         x, labels = self._augmented(batch) if self._augments else self._stored(batch)
         shard = self.group.shard(len(labels))
         share = (shard.stop - shard.start) / len(labels)
@@ -204,6 +216,34 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             digits = slice(max(0, len(batch) - shard.start))
             correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
         return self.backward_and_step(loss, correct, share, learning_rate)
+
+    def _compile(self) -> compiled.CompiledStep | None:
+        """The compiled step of this training, where there is one."""
+        recipe = self.recipe
+        if (
+            not isinstance(self.network, LSTMClassifier)
+            or recipe.optimizer not in compiled.RULES
+            or self.device.type != "cpu"
+            or self.group.world_size > 1
+            or self._augments
+            or recipe.clip
+            or (library := compiled.find_library()) is None
+        ):
+            return None
+        weights = {name: p.detach().numpy() for name, p in self._parameters.items()}
+        time, features = self._scan.shape
+        self._compiled = compiled.CompiledStep(
+            library,
+            weights=weights,
+            optimizer=recipe.optimizer,
+            state=_optimizer_state(self._optimizers[0], self._parameters),
+            time=time,
+            threads=max(1, min(torch.get_num_threads(), recipe.batch_size // _IMAGES_A_THREAD)),
+        )
+        grey = torch.arange(256, dtype=torch.uint8).repeat_interleave(time * features)
+        levels = self._inputs(grey.view(256, -1))[0, :, 0].contiguous().numpy()
+        self._compiled.load_images(self._sequences.numpy(), self._labels.numpy(), levels)
+        return self._compiled
 
     def _stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
@@ -280,6 +320,29 @@ def _optimizers(
     if recipe.optimizer == "adadelta":
         return (torch.optim.Adadelta(parameters, lr=rate),)
     return (torch.optim.SGD(parameters, lr=rate),)
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]
+) -> dict[str, list[np.ndarray]]:
+    """What the optimiser remembers of each trained parameter, then its steps, without a copy.
+
+    Before the first step there is nothing yet, and it is made as the optimiser itself makes it.
+    """
+    keys = {
+        torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
+        torch.optim.Adadelta: ("square_avg", "acc_delta"),
+    }.get(type(optimizer), ())
+    arrays = {}
+    for name, parameter in named.items():
+        if not parameter.requires_grad:
+            continue
+        state = optimizer.state[parameter] if keys else {}
+        if not state:
+            state["step"] = torch.zeros(())
+            state |= {key: torch.zeros_like(parameter) for key in keys}
+        arrays[name] = [state[key].detach().numpy() for key in (*keys, "step")]
+    return arrays
 
 
 def _adamw(recipe: Recipe, parameters: Collection[nn.Parameter]) -> torch.optim.Optimizer:
