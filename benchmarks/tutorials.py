@@ -1,23 +1,17 @@
 """Rowscan's training beside the tutorials' way of feeding it: `make bench`.
 
 The tutorials take one image at a time from PIL through a transform into a `DataLoader`, and hand
-the batch to the same network and optimiser. The NumPy system has its images in memory already; what
-Rowscan changes there is float64 to float32. The TensorFlow system no longer runs as published:
-there each of Rowscan's engines takes the same steps instead.
-
-All ways take some steps each, in turn, many times: a machine whose speed drifts, or that does
-something else as well, is the same for all. A time is the median of its rounds, a ratio the median
-of the rounds' ratios.
+the batch to the same network and optimiser. Both ways train here in turn, so that the ratio holds
+on a machine whose speed drifts. The NumPy system has its images in memory already; what Rowscan
+changes there is float64 to float32. The TensorFlow system no longer runs as published: there each
+of Rowscan's engines takes the same steps instead.
 """
 
 import argparse
-import ctypes
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -26,21 +20,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rowscan.datasets.digits import Split, load_digits
-from rowscan.io.cores import available_cores
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import mlp_gradients
-from rowscan.training.engines.compiler import load_compiled
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.seeding import initial_weights
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
 ENGINES = ("tensorflow", "torch", "numpy")
-WORK = "   MFLOP      floor   of the peak"
-
-Times = list[float]
-"""Seconds a step, of each round."""
+ROUNDS = 3
 
 
 class OneAtATime(Dataset[tuple[Tensor, int]]):
@@ -129,124 +118,56 @@ def ours(recipe: DigitRecipe, split: Split) -> Iterator[None]:
             yield
 
 
-def measure(ways: Mapping[str, Iterator[None]], rounds: int, steps: int) -> dict[str, Times]:
-    """Seconds a step of each way in each round. In a round all ways take so many steps, in turn."""
-    times: dict[str, Times] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            next(way)  # threads of the way before may still wait awake
-            start = time.perf_counter()
-            for _ in range(steps):
-                next(way)
-            times[name].append((time.perf_counter() - start) / steps)
-        if number == 0:  # the first round warms up
-            times = {name: [] for name in ways}
-    return times
+def time_steps(way: Iterator[None], steps: int) -> float:
+    """Seconds a step."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(way)
+    return (time.perf_counter() - start) / steps
 
 
 def step_flops(recipe: LSTMRecipe | MLPRecipe) -> float:
-    """Floating-point operations of the matrix products of one training step, and no more.
+    """Floating-point operations of the matrix products of one training step.
 
     Two for each weight and input forward, and twice as many backward: once for the gradient of
-    the weights, once for that of the inputs. The images need no gradient.
+    the weights, once for that of the inputs.
     """
     steps, features = scan(recipe.scan).shape
     if isinstance(recipe, MLPRecipe):
-        return float(recipe.batch_size * recipe.hidden * (4 * features + 6 * 10))
-    gates = 4 * recipe.hidden
-    first = gates * (4 * features + 6 * recipe.hidden)
-    above = (recipe.layers - 1) * gates * 6 * 2 * recipe.hidden
-    return float(recipe.batch_size * (steps * (first + above) + 6 * 10 * recipe.hidden))
+        return float(6 * recipe.batch_size * recipe.hidden * (features + 10))
+    inputs = [features] + [recipe.hidden] * (recipe.layers - 1)
+    weights: int = sum(4 * recipe.hidden * (width + recipe.hidden) for width in inputs)
+    return float(6 * recipe.batch_size * (steps * weights + 10 * recipe.hidden))
 
 
-def fastest(work: Callable[[], float], seconds: float = 1.0) -> float:
-    """Operations a second of work that returns how many it did; the best of many."""
-    best, end = 0.0, time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
-        done = work()
-        best = max(best, done / (time.perf_counter() - start))
-    return best
+def machine_flops(product: Callable[[], object], size: int) -> float:
+    """Operations a second of a product of two square matrices; the best of five."""
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - start)
+    return 2.0 * size**3 / min(times[1:])
 
 
-def machine_peak(cores: int) -> float:
-    """Multiply-adds a second of all cores at once, in registers, as peak.cpp does them."""
-    library = load_compiled(Path(__file__).with_name("peak.cpp"))
-    library.multiply_add.restype = ctypes.c_int64
-    library.multiply_add.argtypes = [ctypes.c_int64, ctypes.c_void_p]
-
-    def one_core(_: int) -> float:
-        result = ctypes.c_float(0.5)
-        return fastest(lambda: float(library.multiply_add(100_000, ctypes.byref(result))))
-
-    with ThreadPoolExecutor(cores) as pool:
-        return sum(pool.map(one_core, range(cores)))
-
-
-def spread(slow: Times, fast: Times) -> str:
-    """How many times as fast: the median, and the middle half of the rounds."""
-    low, middle, high = statistics.quantiles(
-        [a / b for a, b in zip(slow, fast, strict=True)], n=4, method="inclusive"
-    )
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def work_of(recipe: LSTMRecipe | MLPRecipe, seconds: float, peak: float) -> str:
-    """Columns for the work in a step: MFLOP, how long it would take at the peak, the share."""
-    flops = step_flops(recipe)
-    return f"{flops / 1e6:6.0f}  {flops / peak * 1e3:6.2f} ms   {flops / seconds / peak:7.0%}"
-
-
-def beside_the_tutorials(names: Sequence[str], rounds: int, steps: int, peak: float) -> None:
-    """Print a line a recipe, and how Rowscan's own recipe compares with one of them."""
-    split = load_digits("mnist").trainval
-    recipes: dict[str, LSTMRecipe | MLPRecipe] = {}
-    ways: dict[str, Iterator[None]] = {}
-    for name in names:
-        recipe = find(name, DigitRecipe)
-        assert isinstance(recipe, (LSTMRecipe, MLPRecipe))
-        recipes[name] = recipe
-        if isinstance(recipe, LSTMRecipe):
-            ways[f"tutorial {name}"] = tutorial_lstm(recipe, split)
-        else:
-            ways[f"tutorial {name}"] = tutorial_mlp(recipe, split)
-        ways[name] = ours(recipe, split)
-    own = find("lstm-rows", LSTMRecipe)
-    if "lstm-rows-b64" in names:
-        ways["lstm-rows"] = ours(own, split)
-    times = measure(ways, rounds, steps)
-    print(f"recipe          tutorial      Rowscan   ratio (middle half)   an epoch{WORK}")
-    for name, recipe in recipes.items():
-        slow, fast = (statistics.median(times[way]) for way in (f"tutorial {name}", name))
-        print(
-            f"{name:<13} {slow * 1e3:7.2f} ms  {fast * 1e3:8.2f} ms"
-            f"   {spread(times[f'tutorial {name}'], times[name]):<20}"
-            f"  {fast * 60_000 / recipe.batch_size:6.1f} s  {work_of(recipe, fast, peak)}"
-        )
-    if "lstm-rows-b64" in names:
-        epoch = [seconds * 60_000 / 64 for seconds in times["tutorial lstm-rows-b64"]]
-        whole = [seconds * own.epochs * 55_000 / own.batch_size for seconds in times["lstm-rows"]]
-        share = statistics.median(a / b for a, b in zip(whole, epoch, strict=True))
-        print(
-            f"\nlstm-rows, all {own.epochs} epochs: {statistics.median(whole):.1f} s; one epoch of "
-            f"lstm-rows-b64 the tutorial's way: {statistics.median(epoch):.1f} s; {share:.2f} of it"
-        )
-
-
-def engines_side_by_side(rounds: int, steps: int, peak: float) -> None:
-    """Print a line an engine of the TensorFlow system."""
-    recipe, split = find("lstm-rows-tf", LSTMRecipe), load_digits("mnist").trainval
+def engines_side_by_side(recipe: LSTMRecipe, split: Split, steps: int, peak: float) -> None:
+    """Print a line an engine: milliseconds a step, of each round, and the machine's share."""
     ways = {name: ours(change(recipe, {"engine": name}), split) for name in ENGINES}
-    times = measure(ways, rounds, steps)
+    for way in ways.values():
+        time_steps(way, 10)
     import tensorflow as tf  # the engine has imported it, and quietly
 
+    rounds = [{name: time_steps(way, steps) for name, way in ways.items()} for _ in range(ROUNDS)]
     print(f"\nTensorFlow {tf.__version__}")
-    print(f"{recipe.name}      a step   ratio (middle half)   all steps{WORK}")
+    print(f"{recipe.name}      a step   (of each round, ms)   all steps   of the peak")
     for name in ENGINES:
-        usual = statistics.median(times[name])
-        all_steps = usual * recipe.epochs * recipe.steps_per_epoch
+        times = [times[name] for times in rounds]
+        each = ", ".join(f"{t * 1e3:.2f}" for t in times)
+        usual = statistics.median(times)
         print(
-            f"  {name:<11} {usual * 1e3:7.2f} ms   {spread(times['tensorflow'], times[name]):<20}"
-            f"  {all_steps:6.1f} s  {work_of(recipe, usual, peak)}"
+            f"  {name:<11} {usual * 1e3:7.2f} ms   {f'({each})':<22}"
+            f"  {usual * recipe.epochs * recipe.steps_per_epoch:6.1f} s"
+            f"   {step_flops(recipe) / usual / peak:8.0%}"
         )
 
 
@@ -254,26 +175,54 @@ def main() -> None:
     """Print a line a recipe: milliseconds a step both ways, the ratio, the machine's share."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--rounds", type=int, default=40, help="times that each way has its turn")
-    parser.add_argument("--steps", type=int, default=15, help="steps a turn")
+    parser.add_argument("--steps", type=int, default=200, help="steps a way and round")
     arguments = parser.parse_args()
     found = environment()
-    cores = available_cores()
-    print(f"{found['machine']}, {cores} cores, torch {found['torch']}, {found['date'][:10]}")
-    peak = machine_peak(cores)
+    machine = f"{found['machine']}, {found['cores']} cores"
+    print(f"{machine}, torch {found['torch']}, {found['date'][:10]}")
+    split = load_digits("mnist").trainval
     matrix = torch.randn(2048, 2048)
-
-    def product() -> float:
-        torch.mm(matrix, matrix)
-        return 2.0 * len(matrix) ** 3
-
-    print(f"multiply-adds in registers, float32: {peak / 1e9:.0f} GFLOP/s, the peak below")
-    print(f"matrix product of PyTorch, 2048 x 2048: {fastest(product) / 1e9:.0f} GFLOP/s\n")
-    names = [name for name in arguments.recipes if name != "lstm-rows-tf"]
-    if names:
-        beside_the_tutorials(names, arguments.rounds, arguments.steps, peak)
+    peak = machine_flops(lambda: matrix @ matrix, 2048)
+    print(f"matrix product 2048 x 2048 in float32: {peak / 1e9:.0f} GFLOP/s\n")
+    print("recipe           tutorial     Rowscan   ratio (of each round)   an epoch   of the peak")
+    tutorial_epoch = 0.0
+    for name in arguments.recipes:
+        recipe = find(name, DigitRecipe)
+        if recipe.engine == "tensorflow":
+            continue
+        if isinstance(recipe, MLPRecipe):
+            theirs = tutorial_mlp(recipe, split)
+        else:
+            recipe = find(name, LSTMRecipe)
+            theirs = tutorial_lstm(recipe, split)
+        mine = ours(recipe, split)
+        time_steps(theirs, 10), time_steps(mine, 10)
+        pairs = [
+            (time_steps(theirs, arguments.steps), time_steps(mine, arguments.steps))
+            for _ in range(ROUNDS)
+        ]
+        slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
+        ratios = [a / b for a, b in pairs]
+        spread = f"{statistics.median(ratios):.2f} ({', '.join(f'{r:.2f}' for r in ratios)})"
+        share = step_flops(recipe) / fast / peak
+        print(
+            f"{name:<14} {slow * 1e3:7.2f} ms  {fast * 1e3:7.2f} ms   {spread:<22}"
+            f"  {fast * 60_000 / recipe.batch_size:6.1f} s   {share:8.0%}"
+        )
+        if name == "lstm-rows-b64":
+            tutorial_epoch = slow * 60_000 / recipe.batch_size
     if "lstm-rows-tf" in arguments.recipes:
-        engines_side_by_side(arguments.rounds, arguments.steps, peak)
+        engines_side_by_side(find("lstm-rows-tf", LSTMRecipe), split, arguments.steps, peak)
+    if tutorial_epoch:
+        recipe = find("lstm-rows", LSTMRecipe)
+        mine = ours(recipe, split)
+        time_steps(mine, 10)
+        steps = recipe.epochs * 55_000 / recipe.batch_size
+        times = [time_steps(mine, arguments.steps) for _ in range(ROUNDS)]
+        print(
+            f"\nlstm-rows, all {recipe.epochs} epochs: {statistics.median(times) * steps:.1f} s; "
+            f"one epoch of lstm-rows-b64 the tutorial's way: {tutorial_epoch:.1f} s"
+        )
 
 
 if __name__ == "__main__":

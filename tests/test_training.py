@@ -303,7 +303,7 @@ def test_from_shipped_starts_from_the_model_of_the_recipe_s_kind(
     trained = load_file(run.directory / "weights.safetensors")
     model = read_weights("shipped", "digit", trained)
     np.testing.assert_allclose(trained["place"], model["place"], atol=1e-6)
-    with pytest.raises(ModelError, match=r"weights 'embed.bias': expected \(32,\), got \(64,\)"):
+    with pytest.raises(ModelError, match=r"weights '.*': expected \(.*32.*got \(.*64"):
         train("sweep", data=tiny, output=tmp_path / "no", hidden=32, **QUICK, **shipped)
     with pytest.raises(ModelError, match="it has no 'lstm"):
         train("lstm-rows", data=tiny, output=tmp_path / "no", **QUICK, **shipped)

@@ -100,8 +100,8 @@ class Recipe(
 class DigitRecipe(Recipe, frozen=True, kw_only=True):
     """A training of a network that reads single digits."""
 
-    engine: Literal["torch", "numpy", "tensorflow"] = "torch"
-    """What runs the training."""
+    engine: Literal["torch", "compiled", "numpy", "tensorflow"] = "torch"
+    """What runs the training; `compiled` is torch with each step of an LSTM in C++, on the CPU."""
     train_on: Literal["all", "split"] = "split"
     """`all` 60,000 training images, or the 55,000 of the split, with 5,000 held out."""
     pixels: Literal["unit", "signed", "raw"] = "unit"
@@ -175,6 +175,10 @@ class LSTMRecipe(DigitRecipe, frozen=True, kw_only=True, tag="lstm"):
             UsageError: two values do not go together.
         """
         super().__post_init__()
+        if self.engine == "compiled" and self.optimizer not in ("adam", "adadelta"):
+            raise UsageError(
+                f"engine=compiled needs optimizer=adam or adadelta, not {self.optimizer!r}"
+            )
         if self.engine == "tensorflow":
             for key, value in {"optimizer": "adam", "biases": 1}.items():
                 if (found := getattr(self, key)) != value:

@@ -3,8 +3,8 @@
 Initial weights and batches are drawn exactly as in the published scripts: one global generator,
 seeded once, draws the weights of the modules in order of construction, then two numbers per epoch
 for `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle). What those scripts
-lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`. On the CPU
-an LSTM is trained by the step of `compiled`, on the same weights and the same optimiser state.
+lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`. With
+`engine=compiled` the step of an LSTM is that of `compiled`, on the same weights and state.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -221,7 +221,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         """The compiled step of this training, where there is one."""
         recipe = self.recipe
         if (
-            not isinstance(self.network, LSTMClassifier)
+            recipe.engine != "compiled"
+            or not isinstance(self.network, LSTMClassifier)
             or recipe.optimizer not in compiled.RULES
             or self.device.type != "cpu"
             or self.group.world_size > 1
