@@ -5,19 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
+from rowscan.alphabet import ALPHABET
 from rowscan.datasets.digits import load_digits
 from rowscan.recipes import LineRecipe, change, find
+from rowscan.recognition.model import LineModel, load_content
+from rowscan.training.graph import weights_of
 from rowscan.training.loop import learning_rate, resume, train
 from rowscan.training.report import LineAnswer
 from rowscan.training.results import LineRunResult
 from rowscan.training.runs import Run, TrainState
 from rowscan.training.tasks.line import task as line_task
 from rowscan.training.tasks.line.engine import LineEngine
-from rowscan.training.tasks.line.task import log_loss
+from rowscan.training.tasks.line.task import log_loss, start_from
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
 
@@ -53,11 +57,13 @@ def test_its_model_file_says_what_it_is(run: Run) -> None:
     session = onnxruntime.InferenceSession(run.model, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     assert said["kind"] == "line"
+    assert said["alphabet"] == ALPHABET
+    assert LineModel.open(run.model).alphabet == ALPHABET
     assert json.loads(said["recipe"])["name"] == "line"
     assert json.loads(said["calibration"])["method"] == "temperature"
     assert json.loads(said["report"])["cer"] == run.result.cer
     (answer,) = session.run(None, {"images": np.zeros((1, 32, 60), np.uint8)})
-    assert answer.shape == (1, 30, 11)
+    assert answer.shape == (1, 30, 28)
     np.testing.assert_allclose(answer.sum(-1), 1, rtol=1e-5)
 
 
@@ -78,6 +84,20 @@ def test_a_stopped_training_ends_as_one_that_was_not(run: Run, tiny: Path, tmp_p
     ours, theirs = (load_file(r.directory / "weights.safetensors") for r in (run, done))
     for name, value in ours.items():
         np.testing.assert_array_equal(theirs[name], value, err_msg=name)
+
+
+def test_a_file_of_ten_digits_starts_a_network_of_the_whole_alphabet() -> None:
+    recipe = find("line", LineRecipe)
+    fresh = LineEngine(recipe, "cpu").weights()
+    old = weights_of(onnx.load_model_from_string(load_content(None, "line")[1]), fresh)
+    classes = len(old["head.bias"]) // 2
+    started = start_from("shipped", fresh)
+    for name in ("head.weight", "head.bias"):
+        grown = started[name].reshape(2, 28, -1)
+        np.testing.assert_array_equal(grown[:, :classes], old[name].reshape(2, classes, -1))
+        np.testing.assert_array_equal(
+            grown[:, classes:], fresh[name].reshape(2, 28, -1)[:, classes:]
+        )
 
 
 def test_surprise_by_hand() -> None:

@@ -72,14 +72,16 @@ def test_longer_numbers_make_wider_lines() -> None:
 @pytest.mark.parametrize("columns", [1, 5, 40])
 def test_the_network_has_two_steps_per_column_of_patches(columns: int) -> None:
     torch.manual_seed(0)
-    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12)
+    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12, classes=28)
     logits = network(torch.rand(3, LINE_HEIGHT, 4 * columns))
-    assert logits.shape == (2 * columns, 3, 11)
+    assert logits.shape == (2 * columns, 3, 28)
 
 
 def test_lines_of_a_batch_are_recognized_independently() -> None:
     torch.manual_seed(0)
-    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=2, joined=12).eval()
+    network = SweepLineRecognizer(
+        height=LINE_HEIGHT, width=8, layers=2, joined=12, classes=28
+    ).eval()
     ink = torch.rand(4, LINE_HEIGHT, 80)
     with torch.no_grad():
         torch.testing.assert_close(network(ink)[:, 2:3], network(ink[2:3]), atol=1e-5, rtol=1e-4)
@@ -87,7 +89,9 @@ def test_lines_of_a_batch_are_recognized_independently() -> None:
 
 def test_shifting_a_line_by_a_patch_shifts_the_logits() -> None:
     torch.manual_seed(0)
-    network = SweepLineRecognizer(height=LINE_HEIGHT, width=8, layers=1, joined=12).eval()
+    network = SweepLineRecognizer(
+        height=LINE_HEIGHT, width=8, layers=1, joined=12, classes=28
+    ).eval()
     ink = torch.zeros(1, LINE_HEIGHT, 400)
     ink[:, 4:28, 180:200] = 1
     with torch.no_grad():

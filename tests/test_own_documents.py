@@ -160,7 +160,7 @@ def test_varied_lines_stay_lines_with_all_their_ink_inside(n: int, seed: int) ->
 def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) -> None:
     reader = Reader()
     documents = load_documents(folder, reader)
-    own = {line.digits for line in documents.lines}
+    own = {line.text for line in documents.lines}
     lines = documents.sample(200, torch.Generator().manual_seed(0))
     ink = (255 * lines.ink).round().to(torch.uint8).numpy()
     new = [number for number, label in enumerate(lines.labels) if label not in own]

@@ -24,8 +24,6 @@ Lattice = Float[np.ndarray, "time states"]
 Beam = dict[tuple[int, ...], tuple[float, float]]
 """For each text the probability of its paths that end in blank, and of those that do not."""
 
-CLASSES = 11
-"""Blank, and the ten digits."""
 BLANK = 0
 _BEAM = 8  # texts
 _UNLIKELY = 1e-3  # a class that is less probable at a step begins no digit there

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from rowscan.alphabet import DIGITS
 from rowscan.arrays import Float32, UInt8
 from rowscan.errors import DataError, ModelError, UsageError, reason_of
 from rowscan.recognition import tta
@@ -38,6 +39,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     calibration: dict[str, Any]
     report: dict[str, Any]
     version: str
+    alphabet: str = DIGITS
 
 
 class Model:
@@ -80,6 +82,7 @@ class Model:
         self.calibration: Json = metadata.calibration
         self.report: Json = metadata.report
         self.version = metadata.version
+        self._alphabet = metadata.alphabet
         self._session = session
         self._run_options = onnxruntime.RunOptions()
         self._run_options.log_severity_level = _SILENT
@@ -172,15 +175,20 @@ class DigitModel(Model):
 
 
 class LineModel(Model):
-    """Reads lines: uint8 (n, 32, width) to probabilities (n, time, 11) for CTC."""
+    """Reads lines: uint8 (n, 32, width) to probabilities (n, time, classes) for CTC."""
 
     kind = "line"
     _image_shape: ClassVar = [LINE_HEIGHT, "width"]
 
+    @property
+    def alphabet(self) -> str:
+        """The characters that it knows; character i is class i + 1, class 0 is blank."""
+        return self._alphabet
+
     def probabilities(
         self, ink: UInt8[np.ndarray, "n 32 width"]
-    ) -> Float32[np.ndarray, "n time 11"]:
-        """Probabilities of blank and of the ten digits at each step of some lines."""
+    ) -> Float32[np.ndarray, "n time classes"]:
+        """Probabilities of blank and of each character at each step of some lines."""
         return self.run("probabilities", np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH))))
 
 
@@ -257,6 +265,8 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
 def _decode(name: str, entries: Mapping[str, str]) -> _Metadata:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(_Metadata):
+        if field.name not in entries and not field.required:
+            continue
         if field.name not in entries:
             raise ModelError(name, f"damaged model file: it lacks {field.name!r}")
         text = entries[field.name]

@@ -5,7 +5,7 @@ are in `training.tasks`, the same for every engine.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def export(
     answers: Mapping[str, Float32[np.ndarray, "..."]],
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
+    alphabet: str | None = None,
 ) -> None:
     """Write the model file of a trained network.
 
@@ -56,12 +57,15 @@ def export(
         answers: the engine's own answers to them, by the names of the graph's outputs.
         calibration: how the probabilities were calibrated, and
         report: the test report, both recorded in the file.
+        alphabet: of a line model: character i is its class i + 1.
 
     Raises:
         ModelError: ONNX Runtime's answers differ from the engine's by more than 1e-5.
         OutputError: the file cannot be written.
     """
-    content = _model(recipe, graph, kind, calibration, report).SerializeToString()
+    content = _model(
+        recipe, graph, kind, calibration, report, alphabet=alphabet
+    ).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -83,18 +87,22 @@ def named(start: str) -> str | None:
     return None if start in ("", SHIPPED) else start
 
 
-def read_weights(start: str, kind: str, wanted: Arrays) -> dict[str, np.ndarray]:
+def read_weights(
+    start: str, kind: str, wanted: Arrays, adapt: Callable[[Arrays], Arrays] = lambda found: found
+) -> dict[str, np.ndarray]:
     """The weights of a model file or run, to start a training from.
 
     Args:
         start: a recipe's.
         kind: `digit` or `line`: which model `shipped` is.
         wanted: the weights of the network that is to have them, for names and shapes.
+        adapt: changes the weights that were found, before they are compared with `wanted`.
 
     Raises:
         ModelError: no such file, not a model file, or a network of another kind or size.
     """
     name, content = load_content(named(start), kind)
+    found: Arrays
     if (weights := Path(start) / "weights.safetensors").is_file():
         found = safetensors.numpy.load_file(weights)
     else:
@@ -102,6 +110,7 @@ def read_weights(start: str, kind: str, wanted: Arrays) -> dict[str, np.ndarray]
             found = weights_of(onnx.load_model_from_string(content), wanted)
         except DecodeError:
             raise ModelError(name, "not a model file, or a damaged one") from None
+    found = adapt(found)
     for key, value in wanted.items():
         if key not in found:
             raise ModelError(name, f"not a model of the recipe's network: it has no {key!r}")
@@ -118,6 +127,8 @@ def _model(
     kind: str,
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
+    *,
+    alphabet: str | None = None,
 ) -> onnx.ModelProto:
     model = helper.make_model(
         helper.make_graph(
@@ -144,7 +155,8 @@ def _model(
             "calibration": json.dumps(calibration),
             "report": json.dumps(report),
             "version": rowscan.__version__,
-        },
+        }
+        | ({} if alphabet is None else {"alphabet": alphabet}),
     )
     onnx.checker.check_model(model, full_check=True)
     return model

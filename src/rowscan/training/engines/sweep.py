@@ -19,7 +19,7 @@ k       a sweep of a layer: down, up, right, left. t: its steps, 7 for 28 pixels
 (5) x = x + O([h_1 … h_4] * silu(G u)) gated output and residual
 (6) y = H [LayerNorm(x)]               digit head: logits of all patches' vectors together
 (7) c = J [LayerNorm(x)]               line: the 8 patches of a column become one vector
-(8) y = H LayerNorm(layer(c))          (2) to (5) right and left; 2 steps × 11 classes per column
+(8) y = H LayerNorm(layer(c))          (2) to (5) right and left; 2 steps × classes per column
 
 Only (4) is sequential, and it is elementwise: all matrix products run over the whole grid at once.
 Two layers connect every patch with every other. The loss of (8) is CTC, class 0 its blank.
@@ -37,7 +37,6 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rowscan.arrays import Float32
-from rowscan.recognition.ctc import CLASSES
 from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_A_PATCH, Directions
 from rowscan.training.engines.networks import Classifier
 
@@ -92,8 +91,9 @@ class SweepLayer(nn.Module):
 class SweepLineRecognizer(nn.Module):
     """The text line network: (1), layers of (2) to (5), (7), (8)."""
 
-    def __init__(self, height: int, width: int, layers: int, joined: int) -> None:
+    def __init__(self, height: int, width: int, layers: int, joined: int, classes: int) -> None:
         super().__init__()
+        self.classes = classes
         self.rows = height // PATCH
         self.embed = nn.Linear(PATCH * PATCH, width)
         self.place = nn.Parameter(0.02 * torch.randn(self.rows, 1, 1, width))
@@ -102,10 +102,10 @@ class SweepLineRecognizer(nn.Module):
         self.join = nn.Linear(self.rows * width, joined)
         self.along = SweepLayer(joined, ALONG)
         self.last_norm = nn.LayerNorm(joined)
-        self.head = nn.Linear(joined, STEPS_A_PATCH * CLASSES)
+        self.head = nn.Linear(joined, STEPS_A_PATCH * classes)
 
     def forward(self, ink: Float32[Tensor, "n height width"]) -> Float32[Tensor, "time n classes"]:
-        """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank, d + 1 digit d."""
+        """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank."""
         n, _, width = ink.shape
         columns = width // PATCH
         patches = ink.view(n, self.rows, PATCH, columns, PATCH).permute(1, 3, 0, 2, 4).flatten(3)
@@ -114,7 +114,7 @@ class SweepLineRecognizer(nn.Module):
             x = layer(x)
         x = self.join(self.norm(x).permute(1, 2, 0, 3).flatten(2))
         x = self.last_norm(self.along(x[None])[0])
-        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, CLASSES)
+        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, self.classes)
         return logits.transpose(1, 2).flatten(0, 1)
 
 

@@ -45,9 +45,10 @@ class LabelledLine:
     """A text line of a user's document."""
 
     ink: UInt8[np.ndarray, "32 _"]
-    digits: tuple[int, ...]
+    text: tuple[int, ...]
+    """Indices in the alphabet."""
     cuts: tuple[tuple[int, int], ...] = ()
-    """Gaps between digits: (digits before it, column)."""
+    """Gaps between characters: (characters before it, column)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Documents:
         ink = [torch.from_numpy(line.ink).float() / 255 for line in lines]
         width = round(1.15 * max(line.shape[1] for line in ink)) + 20
         padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in ink])
-        return LineBatch(_augment(padded, g), (width,) * n, tuple(line.digits for line in lines))
+        return LineBatch(_augment(padded, g), (width,) * n, tuple(line.text for line in lines))
 
     def _line(self, g: Generator) -> LabelledLine:
         """A line, or two lines spliced at gaps, so that whole numbers are not memorised."""
@@ -79,7 +80,7 @@ class Documents:
         before, left = first.cuts[_integers(len(first.cuts), 1, g)[0]]
         after, right = second.cuts[_integers(len(second.cuts), 1, g)[0]]
         ink = np.concatenate([first.ink[:, :left], second.ink[:, right:]], 1)
-        return LabelledLine(ink, first.digits[:before] + second.digits[after:])
+        return LabelledLine(ink, first.text[:before] + second.text[after:])
 
 
 def load_documents(folder: str | Path, reader: Reader) -> Documents:

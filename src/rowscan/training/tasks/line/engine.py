@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
+from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
 from rowscan.recognition.ctc import best_path
@@ -34,7 +35,11 @@ class LineEngine(TorchTrainer[LineRecipe]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = SweepLineRecognizer(
-                LINE_HEIGHT, recipe.hidden, recipe.layers, recipe.hidden * 3 // 2
+                LINE_HEIGHT,
+                recipe.hidden,
+                recipe.layers,
+                recipe.hidden * 3 // 2,
+                len(ALPHABET) + 1,
             )
         super().__init__(recipe, self.network, device)
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
@@ -79,7 +84,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
         return self.backward_and_step(loss, loss.new_tensor(right), share, learning_rate)
 
     @torch.inference_mode()
-    def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n 11"], float]:
+    def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n classes"], float]:
         """Probabilities at each step, and the mean loss in nats."""
         logits = self._logits(lines.ink)
         probabilities: np.ndarray = logits.softmax(-1).cpu().numpy()
@@ -90,9 +95,9 @@ class LineEngine(TorchTrainer[LineRecipe]):
         return self.network(padded.to(self.device))  # type: ignore[no-any-return]
 
 
-def ctc_loss(logits: Float32[Tensor, "time n 11"], lines: LineBatch) -> Float32[Tensor, " n"]:
+def ctc_loss(logits: Float32[Tensor, "time n classes"], lines: LineBatch) -> Float32[Tensor, " n"]:
     """Minus the log-probability of each line's text (Graves et al. 2006), in nats."""
-    texts = [digit + 1 for label in lines.labels for digit in label]
+    texts = [character + 1 for label in lines.labels for character in label]
     return fn.ctc_loss(
         logits.log_softmax(-1),
         torch.tensor(texts, dtype=torch.int64, device=logits.device),
@@ -108,7 +113,7 @@ def steps(width: int) -> int:
     return STEPS_A_PATCH * -(-width // PATCH)
 
 
-def exact(probabilities: Float32[np.ndarray, "time n 11"], lines: LineBatch) -> int:
+def exact(probabilities: Float32[np.ndarray, "time n classes"], lines: LineBatch) -> int:
     """How many of the lines greedy decoding reads exactly."""
     return sum(
         best_path(probabilities[: steps(width), line]) == label

@@ -1,4 +1,4 @@
-"""The ONNX graph of the line network: ink (n, 32, width) uint8 to (n, time, 11) probabilities."""
+"""The ONNX graph of the line network: uint8 (n, 32, width) to probabilities (n, time, classes)."""
 
 import math
 
@@ -6,8 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from rowscan.recipes import LineRecipe
-from rowscan.recognition.ctc import CLASSES
-from rowscan.scans import ALONG, DIRECTIONS
+from rowscan.scans import ALONG, DIRECTIONS, STEPS_A_PATCH
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.graph import Graph
 
@@ -21,6 +20,7 @@ def line_graph(recipe: LineRecipe, weights: Arrays) -> Graph:
     """
     rows, width = len(weights["place"]), recipe.hidden
     patch = math.isqrt(weights["embed.weight"].shape[1])
+    classes = len(weights["head.bias"]) // STEPS_A_PATCH
     graph = Graph(["n", rows * patch, "width"])
     x = graph.node("Cast", ["images"], "float", to=TensorProto.FLOAT)
     x = graph.node("Div", [x, graph.constant("white", np.array([255], np.float32))], "ink")
@@ -37,9 +37,9 @@ def line_graph(recipe: LineRecipe, weights: Arrays) -> Graph:
     x = graph.node("Unsqueeze", [x, one_row], "row")
     x = graph.sweep_layer(x, weights, "along", ALONG)
     x = graph.node("Squeeze", [graph.normalised(x, weights, "last_norm"), one_row], "line")
-    logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, CLASSES], "logits")
+    logits = graph.reshaped(graph.affine(x, weights, "head"), [0, 0, -1, classes], "logits")
     by_line = graph.node("Transpose", [logits], "by_line", perm=[1, 0, 2, 3])
-    steps = graph.reshaped(by_line, [0, -1, CLASSES], "steps")
+    steps = graph.reshaped(by_line, [0, -1, classes], "steps")
     graph.node("Softmax", [steps], "probabilities", axis=-1)
-    graph.outputs = {"probabilities": ["n", "time", CLASSES]}
+    graph.outputs = {"probabilities": ["n", "time", classes]}
     return graph

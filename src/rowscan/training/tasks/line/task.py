@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rowscan.alphabet import ALPHABET, DIGITS
 from rowscan.arrays import UInt8
 from rowscan.datasets.digits import Digits, Split, load_digits
 from rowscan.datasets.labelled import has_labels, load_labels
@@ -17,7 +18,9 @@ from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
 from rowscan.recipes import LineRecipe, Recipe
 from rowscan.recognition.ctc import decode, text_probability
+from rowscan.scans import STEPS_A_PATCH
 from rowscan.training.calibration import calibrate
+from rowscan.training.engines.interface import Arrays
 from rowscan.training.export import export, named, read_weights
 from rowscan.training.report import LineAnswer, write_line_report
 from rowscan.training.results import DocumentsGain, LineRunResult
@@ -73,7 +76,7 @@ class LineTask(Task):
         assert isinstance(recipe, LineRecipe)
         engine = LineEngine(recipe, device)
         if recipe.start:
-            engine.load_weights(read_weights(recipe.start, cls.kind, engine.weights()))
+            engine.load_weights(start_from(recipe.start, engine.weights()))
         digits = load_digits(cls.digits_for(recipe), offline=offline)
         if not has_labels(recipe.data):
             return cls(recipe, engine, digits)
@@ -123,6 +126,7 @@ class LineTask(Task):
             answers={"probabilities": engine.read(rounded)[0].swapaxes(0, 1)},
             calibration=calibration,
             report={"data": recipe.data, "images": "lines of test digits"} | scored.to_dict(),
+            alphabet=ALPHABET,
         )
         write_line_report(
             run.report,
@@ -171,8 +175,8 @@ class LineTask(Task):
             probabilities, _ = self.engine.read(lines)
             for i, width in enumerate(lines.widths):
                 answer = answers[len(updated)]
-                digits = tuple(map(int, answer.answer))
-                sure = text_probability(probabilities[: steps(width), i], digits)
+                text = tuple(map(ALPHABET.index, answer.answer))
+                sure = text_probability(probabilities[: steps(width), i], text)
                 updated.append(replace(answer, confidence=sure))
         return updated
 
@@ -192,6 +196,32 @@ def _score_held_out(reader: Reader, documents: Documents, *, strict: bool) -> Nu
     """Read the pictures that are not trained on."""
     pictures = [(picture.path, picture.label) for picture in documents.held_out]
     return score_pictures(reader, pictures, documents.folder, strict=strict)
+
+
+def start_from(start: str, fresh: Arrays) -> dict[str, np.ndarray]:
+    """The weights of a model file or run; of a smaller alphabet, what it knows of ours.
+
+    The alphabet of version 0.1, the ten digits, is the first part of today's: classes that a file
+    does not have keep their fresh rows of the head.
+    """
+
+    def adapt(found: Arrays) -> Arrays:
+        bias = found.get("head.bias")
+        if bias is None or bias.shape == fresh["head.bias"].shape:
+            return found
+        if bias.size != STEPS_A_PATCH * (len(DIGITS) + 1):
+            return found
+        heads = {}
+        for name in ("head.weight", "head.bias"):
+            grown = fresh[name].copy().reshape(STEPS_A_PATCH, len(ALPHABET) + 1, -1)
+            known = found[name].reshape(STEPS_A_PATCH, len(DIGITS) + 1, -1)
+            if known.shape[2] != grown.shape[2]:
+                return found
+            grown[:, : known.shape[1]] = known
+            heads[name] = grown.reshape(fresh[name].shape)
+        return {**found, **heads}
+
+    return read_weights(start, LineTask.kind, fresh, adapt)
 
 
 def log_loss(answers: list[LineAnswer]) -> float:
@@ -215,6 +245,10 @@ def score(answers: list[LineAnswer]) -> NumberResult:
     )
 
 
+def _text(label: tuple[int, ...]) -> str:
+    return "".join(ALPHABET[character] for character in label)
+
+
 def _lines(split: Split, batches: int, *, seed: int) -> list[LineBatch]:
     return list(itertools.islice(held_out(split.images, split.labels, seed=seed), batches))
 
@@ -234,8 +268,8 @@ def _read(engine: LineEngine, batches: list[LineBatch]) -> list[LineAnswer]:
             answers.append(
                 LineAnswer(
                     ink=pictures[i, :, :width],
-                    truth="".join(map(str, label)),
-                    answer="".join(map(str, found.digits)),
+                    truth=_text(label),
+                    answer=_text(found.digits),
                     confidence=found.probability,
                 )
             )
