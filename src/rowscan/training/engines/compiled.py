@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +22,13 @@ from rowscan.training.engines.compiler import CompilerError, load_compiled
 Real = Literal["float", "double"]
 Floats = Float[np.ndarray, "..."]
 
-RULES = ("adam", "adadelta", "sgd")
-"""The optimisers that the step knows, in the order of `Rule` in lstm_step.cpp."""
+STATE = {
+    "adam": ("exp_avg", "exp_avg_sq", "step"),
+    "adadelta": ("square_avg", "acc_delta", "step"),
+    "sgd": (),
+}
+"""The optimisers of the step, in the order of `Rule` in lstm_step.cpp, and what torch calls their
+state."""
 
 
 @functools.cache
@@ -35,10 +40,11 @@ def load_library(real: Real) -> ctypes.CDLL:
     """
     library = load_compiled(Path(__file__).with_name("lstm_step.cpp"), f"REAL={real}")
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    library.lstm_make.restype, library.lstm_make.argtypes = pointer, [pointer]
+    library.lstm_make.restype, library.lstm_make.argtypes = pointer, [pointer, pointer]
     library.lstm_free.argtypes = [pointer]
     library.lstm_bind.argtypes = [pointer, pointer]
-    library.lstm_load.argtypes = [pointer, pointer, pointer, integer, pointer]
+    library.lstm_load.argtypes = [pointer, pointer, pointer, integer]
+    library.lstm_belief.argtypes = [pointer, pointer, integer, pointer]
     library.lstm_step.restype = ctypes.c_bool
     library.lstm_step.argtypes = [pointer, pointer, integer, ctypes.c_double, pointer, pointer]
     return library
@@ -56,10 +62,13 @@ def find_library() -> ctypes.CDLL | None:
 
 
 class CompiledStep:
-    """Training steps on the CPU, which change the caller's arrays in place.
+    """Training steps on the CPU, with torch's defaults. They change the caller's weights in place.
 
     The threads each take a share of a batch. The result depends on their number, by rounding, but
     never on their timing.
+
+    Attributes:
+        state: what the optimiser remembers, as `NAME.KEY`, by torch's names. It may be filled.
     """
 
     def __init__(
@@ -67,20 +76,21 @@ class CompiledStep:
         library: ctypes.CDLL,
         *,
         weights: Mapping[str, Floats],
+        trained: Collection[str],
         optimizer: str,
-        state: Mapping[str, Sequence[Floats]],
+        levels: Float[np.ndarray, " 256"],
         time: int,
         threads: int,
     ) -> None:
-        """Take the arrays, all contiguous and of the library's type.
+        """Begin a training.
 
         Args:
             library: what `load_library` returns.
-            weights: of an LSTM and its head, as in `engines.interface.Arrays`.
-            optimizer: one of `RULES`, with torch's defaults.
-            state: for each of the weights that are trained what the optimiser remembers, of the
-                same shape (adam: means of g and g²; adadelta: means of g² and of squared steps;
-                sgd: nothing), and then its number of steps, an array of one.
+            weights: of an LSTM and its head, named as in `engines.interface.Arrays`; contiguous,
+                and of the library's type.
+            trained: names of those that a step changes.
+            optimizer: a key of `STATE`.
+            levels: what the network sees of each grey level.
             time: steps of the sequence.
             threads: of the processor.
         """
@@ -88,31 +98,40 @@ class CompiledStep:
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         names = [f"lstm.{kind}_l{layer}" for layer in range(layers) for kind in kinds]
         names += ["head.weight", "head.bias"]
-        (classes, hidden), features = weights[names[-2]].shape, weights[names[0]].shape[1]
-        sizes = (time, features, hidden, layers, classes, threads, RULES.index(optimizer))
-        self._arrays = [array for name in names for array in (weights[name], *state.get(name, ()))]
-        self._real, self._classes, self._length = self._arrays[0].dtype, classes, time * features
-        assert all(a.flags.c_contiguous and a.dtype == self._real for a in self._arrays)
+        self._weights = [weights[name] for name in names]
+        assert all(w.flags.c_contiguous and w.dtype == levels.dtype for w in self._weights)
+        self.state = {
+            f"{name}.{key}": np.zeros(() if key == "step" else weights[name].shape, levels.dtype)
+            for name in names
+            for key in STATE[optimizer]
+            if name in trained
+        }
+        (classes, hidden), features = weights["head.weight"].shape, self._weights[0].shape[1]
+        self._real, self._shape, self._pixels = levels.dtype, (time, classes), time * features
+        sizes = (time, features, hidden, layers, classes, threads, [*STATE].index(optimizer))
+        c_sizes = (ctypes.c_int64 * len(sizes))(*sizes)
         self._library = library
-        self._training = library.lstm_make((ctypes.c_int64 * len(sizes))(*sizes))
+        self._training = library.lstm_make(c_sizes, levels.ctypes.data)
         self._close = weakref.finalize(self, _free, library, self._training, os.getpid())
-        parameters = [_parameter(weights[name], state.get(name)) for name in names]
-        library.lstm_bind(self._training, (_Parameter * len(names))(*parameters))
+        parameters = (_Parameter * len(names))()
+        for parameter, name in zip(parameters, names, strict=True):
+            parameter.weights = weights[name].ctypes.data
+            parameter.trained = name in trained
+            if name in trained:
+                for field, key in zip(("first", "second", "steps"), STATE[optimizer], strict=False):
+                    setattr(parameter, field, self.state[f"{name}.{key}"].ctypes.data)
+        library.lstm_bind(self._training, parameters)
         self._loss, self._correct = ctypes.c_double(), ctypes.c_int64()
 
     def load_images(
-        self,
-        sequences: UInt8[np.ndarray, "n pixel"],
-        labels: Int64[np.ndarray, " n"],
-        levels: Float[np.ndarray, " 256"],
+        self, sequences: UInt8[np.ndarray, "n pixel"], labels: Int64[np.ndarray, " n"]
     ) -> None:
-        """Take the images in reading order, and what the network sees of each grey level."""
-        assert sequences.shape == (len(labels), self._length)
-        assert levels.dtype == self._real
-        assert 0 <= labels.min(initial=0) <= labels.max(initial=0) < self._classes
-        self._images = tuple(map(np.ascontiguousarray, (sequences, labels, levels)))
-        pixels, classes, values = (array.ctypes.data for array in self._images)
-        self._library.lstm_load(self._training, pixels, classes, len(labels), values)
+        """Take the training images, in reading order."""
+        assert sequences.shape == (len(labels), self._pixels)
+        assert 0 <= labels.min(initial=0) <= labels.max(initial=0) < self._shape[1]
+        self._images = np.ascontiguousarray(sequences), np.ascontiguousarray(labels)
+        addresses = [array.ctypes.data for array in self._images]
+        self._library.lstm_load(self._training, *addresses, len(labels))
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One optimiser step; mean loss (nats) and number of correct answers before it.
@@ -127,6 +146,15 @@ class CompiledStep:
             raise IndexError("the batch has an image that was not loaded")
         return self._loss.value, self._correct.value
 
+    def belief(self, sequences: UInt8[np.ndarray, "n pixel"]) -> Float[np.ndarray, "n time class"]:
+        """Probabilities after each step, for images in reading order."""
+        sequences = np.ascontiguousarray(sequences)
+        assert sequences.shape[1] == self._pixels
+        belief = np.empty((len(sequences), *self._shape), self._real)
+        pixels, out = sequences.ctypes.data, belief.ctypes.data
+        self._library.lstm_belief(self._training, pixels, len(sequences), out)
+        return belief
+
 
 class _Parameter(ctypes.Structure):
     """`Parameter` in lstm_step.cpp."""
@@ -138,15 +166,6 @@ class _Parameter(ctypes.Structure):
         ("steps", ctypes.c_void_p),
         ("trained", ctypes.c_int64),
     )
-
-
-def _parameter(weights: Floats, state: Sequence[Floats] | None) -> _Parameter:
-    parameter = _Parameter(weights=weights.ctypes.data, trained=state is not None)
-    if state:
-        *moments, steps = (array.ctypes.data for array in state)
-        parameter.steps = steps
-        parameter.first, parameter.second = moments or (None, None)
-    return parameter
 
 
 def _free(library: ctypes.CDLL, training: int, process: int) -> None:

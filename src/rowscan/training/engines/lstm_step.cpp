@@ -1,4 +1,5 @@
-// One training step of an LSTM with a head, forward, backward and update, for the CPU.
+// One training step of an LSTM with a head, forward, backward and update, for the CPU; and what
+// such a network believes of images.
 //
 // It is by_hand.py, beside this file, in C++: the same notation and the same numbers in brackets.
 // T time, B batch, F features, H hidden, K classes; x h c i f g o z W U b V d y p; d_q is the
@@ -15,7 +16,8 @@
 // - z is ordered by units, LANES of them at a time: i of these units, then f, g, o. So all gates of
 //   a unit are computed where its z has just been. Units that fill up the last vector have zero
 //   weights, hence zero c, h and d_z: any H will do, and no loop has a remainder.
-// - [1, x, h[t']] is one row of memory for each image and step, so (7) is one product, bias included.
+// - [1, x, h[t']] is one row of memory for each image and step, so (7) is one product, bias
+// included.
 //
 // Vectors are an extension of GCC and Clang, which make AVX2, AVX-512 or NEON of it.
 
@@ -28,6 +30,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -107,7 +110,8 @@ template <int R, int C>
 void tile(Left a, const Real* b, Size n, Real* out, Size out_row, bool add) {
     Vector sum[R][C];
     for (int r = 0; r < R; r++)
-        for (int c = 0; c < C; c++) sum[r][c] = add ? load(out + r * out_row + c * LANES) : Vector{};
+        for (int c = 0; c < C; c++)
+            sum[r][c] = add ? load(out + r * out_row + c * LANES) : Vector{};
     for (Size k = n, run = a.run; k > 0; k--, a.at += a.next, b += C * LANES) {
         Vector right[C];
         for (int c = 0; c < C; c++) {
@@ -257,17 +261,17 @@ struct Share {
 
 class Network {
 public:
-    const Size T, H, K, vectors, padded;  // padded: H filled up to vectors
-    const uint8_t* sequences = nullptr;   // images in reading order, T F bytes each
+    const Size T, F, H, K, vectors, padded;  // padded: H filled up to vectors
+    const uint8_t* sequences = nullptr;      // images in reading order, T F bytes each
     const int64_t* labels = nullptr;
-    const Real* levels = nullptr;  // what the network sees of a pixel, by its byte
     std::vector<Parameter> parameters;
 
-    explicit Network(const Sizes& sizes);
+    Network(const Sizes& sizes, const Real* levels);
     void reserve(Share& s, Size batch) const;
     void make(Packed& w) const;
     void pack(Packed& w, Size from, Size end) const;
     void gradients(Share& s, const Packed& w, double scale) const;
+    void belief(Share& s, const Packed& w, const uint8_t* images, Size n, Real* out) const;
     void begin_update(double learning_rate);
     void update(const std::vector<Share>& shares, Size parts, Size from, Size end) const;
 
@@ -276,6 +280,7 @@ private:
         Real rate, root;
     };
     const int64_t rule;
+    const std::vector<Real> levels;  // what the network sees of a pixel, by its byte
     std::vector<Layer> layers;
     std::vector<Rate> rates;  // of this step, by parameter
 
@@ -290,7 +295,14 @@ private:
         return s.layers[l].z.at((column / STRIP * T + t) * batch * STRIP + column % STRIP);
     }
     bool is_top(Size l) const { return l + 1 == Size(layers.size()); }
-    void gather(Share& s) const;
+    void gather(Share& s, const uint8_t* from) const;
+    // h of step t, `stride` from image to image.
+    const Real* output(const Share& s, Size t) const {
+        const Layer& top = layers.back();
+        return s.layers.back().rows.at((t + 1) * Size(s.images.size()) * top.stride + 1 +
+                                       top.inputs);
+    }
+    Real answer(const Packed& w, const Real* h, Real* y, Real* p) const;
     void forward(Share& s, const Packed& w, Size l) const;
     void gates_forward(Share& s, Size l, Size t, Size units) const;
     void head(Share& s, const Packed& w, double scale) const;
@@ -299,11 +311,18 @@ private:
     void apply(const Parameter* p, const Real* d_w, Size from, Size n) const;
 };
 
-Network::Network(const Sizes& sizes)
-    : T(sizes.time), H(sizes.hidden), K(sizes.classes), vectors((H + LANES - 1) / LANES),
-      padded(vectors * LANES), parameters(4 * sizes.layers + 2), rule(sizes.rule),
+Network::Network(const Sizes& sizes, const Real* levels)
+    : T(sizes.time),
+      F(sizes.features),
+      H(sizes.hidden),
+      K(sizes.classes),
+      vectors((H + LANES - 1) / LANES),
+      padded(vectors * LANES),
+      parameters(4 * sizes.layers + 2),
+      rule(sizes.rule),
+      levels(levels, levels + 256),
       rates(parameters.size()) {
-    Size inputs = sizes.features;
+    Size inputs = F;
     for (const Parameter* p = parameters.data(); Size(layers.size()) < sizes.layers; p += 4) {
         // An odd number of vectors: rows that are a power of two apart share few places in a cache.
         const Size stride = (((inputs + padded) / LANES + 1) | 1) * LANES;
@@ -361,17 +380,32 @@ void Network::pack(Packed& w, Size from, Size end) const {
 
 // Loss and gradients of a share; `scale` is 1 / B of the whole batch.
 void Network::gradients(Share& s, const Packed& w, double scale) const {
-    gather(s);
+    gather(s, sequences);
     for (Size l = 0; l < Size(layers.size()); l++) forward(s, w, l);
     head(s, w, scale);
     for (Size l = layers.size() - 1; l >= 0; l--) backward(s, w, l);
 }
 
+// The probabilities after each step for n images: out is (n, T, K).
+void Network::belief(Share& s, const Packed& w, const uint8_t* images, Size n, Real* out) const {
+    std::vector<Real> y(K);
+    for (Size done = 0, B; done < n; done += B) {
+        s.images.resize(B = std::min(n - done, Size(32)));
+        std::iota(s.images.begin(), s.images.end(), done);
+        reserve(s, B);
+        gather(s, images);
+        for (Size l = 0; l < Size(layers.size()); l++) forward(s, w, l);
+        for (Size r = 0; r < B; r++)
+            for (Size t = 0; t < T; t++, out += K)
+                answer(w, output(s, t) + r * layers.back().stride, y.data(), out);
+    }
+}
+
 // x of the first layer
-void Network::gather(Share& s) const {
-    const Size F = layers[0].inputs, stride = layers[0].stride, B = s.images.size();
+void Network::gather(Share& s, const uint8_t* from) const {
+    const Size stride = layers[0].stride, B = s.images.size();
     for (Size r = 0; r < B; r++) {
-        const uint8_t* pixel = sequences + s.images[r] * T * F;
+        const uint8_t* pixel = from + s.images[r] * T * F;
         for (Size t = 0; t < T; t++) {
             Real* x = s.layers[0].rows.at((t * B + r) * stride + 1);
             for (Size f = 0; f < F; f++) x[f] = levels[*pixel++];
@@ -421,36 +455,40 @@ void Network::gates_forward(Share& s, Size l, Size t, Size units) const {
     }
 }
 
+// (11) and (1) of one image. Returns log Σ exp(y).
+Real Network::answer(const Packed& w, const Real* h, Real* y, Real* p) const {
+    const Real *V = w.V.at(0), *d = parameters.back().weights;
+    for (Size k = 0; k < K; k++, V += padded) {
+        Vector sum = {};
+        for (Size u = 0; u < padded; u += LANES) sum += load(h + u) * load(V + u);
+        y[k] = d[k];
+        for (Size lane = 0; lane < LANES; lane++) y[k] += sum[lane];
+    }
+    const Real largest = *std::max_element(y, y + K);
+    Real total = 0;
+    for (Size k = 0; k < K; k++) total += p[k] = std::exp(y[k] - largest);
+    for (Size k = 0; k < K; k++) p[k] /= total;
+    return largest + std::log(total);
+}
+
 // (11), (1), (2), of the last h, and back: d_h, d_V, d_d
 void Network::head(Share& s, const Packed& w, double scale) const {
-    const Size B = s.images.size(), stride = layers.back().stride;
-    const Real* h = s.layers.back().rows.at(T * B * stride + 1 + layers.back().inputs);
-    const Real* d = parameters.back().weights;
+    const Size B = s.images.size();
+    const Real* h = output(s, T - 1);
     s.loss = 0, s.correct = 0;
     s.d_V.make(K * padded), s.d_d.make(K);
     std::fill_n(s.d_h.at(0), B * padded, 0);
     Real *d_h = s.d_h.at(0), *d_d = s.d_d.at(0);
-    std::vector<Real> p(K);
-    for (Size r = 0; r < B; r++, h += stride, d_h += padded) {
-        const Real* V = w.V.at(0);
-        for (Size k = 0; k < K; k++, V += padded) {  // (11)
-            Vector sum = {};
-            for (Size u = 0; u < padded; u += LANES) sum += load(h + u) * load(V + u);
-            p[k] = d[k];
-            for (Size lane = 0; lane < LANES; lane++) p[k] += sum[lane];
-        }
-        const Size answer = std::max_element(p.begin(), p.end()) - p.begin();
+    std::vector<Real> y(K), p(K);
+    for (Size r = 0; r < B; r++, h += layers.back().stride, d_h += padded) {
         const Size label = labels[s.images[r]];
-        const Real largest = p[answer], right = p[label];
-        Real total = 0;
-        for (Real& each : p) total += each = std::exp(each - largest);  // (1)
-        s.loss += (std::log(total) + largest - right) * scale;          // (2)
-        s.correct += answer == label;
-        V = w.V.at(0);
+        s.loss += (answer(w, h, y.data(), p.data()) - y[label]) * scale;  // (2)
+        s.correct += std::max_element(y.begin(), y.end()) - y.begin() == label;
+        const Real* V = w.V.at(0);
         Real* d_V = s.d_V.at(0);
         for (Size k = 0; k < K; k++, V += padded, d_V += padded) {
-            const Real d_y = Real((p[k] / total - (k == label)) * scale);  // (2)
-            d_d[k] += d_y;                                                 // (11)
+            const Real d_y = Real((p[k] - (k == label)) * scale);  // (2)
+            d_d[k] += d_y;                                         // (11)
             for (Size u = 0; u < padded; u += LANES) {
                 store(d_V + u, load(d_V + u) + d_y * load(h + u));
                 store(d_h + u, load(d_h + u) + d_y * load(V + u));
@@ -553,8 +591,8 @@ void Network::update(const std::vector<Share>& shares, Size parts, Size from, Si
             const Size at = column(row);
             g.assign(width, 0);
             for (Size part = 0; part < parts; part++) {
-                const Real* d = shares[part].layers[l].d_weights.at(at / STRIP * width * STRIP +
-                                                                    at % STRIP);
+                const Real* d =
+                    shares[part].layers[l].d_weights.at(at / STRIP * width * STRIP + at % STRIP);
                 for (Size k = 0; k < width; k++, d += STRIP) g[k] += *d;
             }
             d_b[row - from] = g[0];
@@ -641,11 +679,12 @@ struct Training {
     std::vector<std::unique_ptr<Helper>> helpers;
     int64_t images = 0;
 
-    explicit Training(const Sizes& sizes)
-        : network(sizes), shares(std::min(sizes.threads, 4 * sizes.hidden)) {
+    Training(const Sizes& sizes, const Real* levels)
+        : network(sizes, levels), shares(std::min(sizes.threads, 4 * sizes.hidden)) {
         network.make(packed);
         try {
-            while (helpers.size() + 1 < shares.size()) helpers.push_back(std::make_unique<Helper>());
+            while (helpers.size() + 1 < shares.size())
+                helpers.push_back(std::make_unique<Helper>());
         } catch (const std::system_error&) {  // no more threads: this one does what is left
         }
     }
@@ -660,23 +699,38 @@ struct Training {
         for (Size i = 0; i < helped; i++) helpers[i]->finish();
     }
 
+    // The first row of W, U and b that is a part's to pack and to update.
+    Size first(Size part) const { return 4 * network.H * part / Size(shares.size()); }
+    void pack() {
+        together(shares.size(),
+                 [&](Size part) { network.pack(packed, first(part), first(part + 1)); });
+    }
+
     void step(const int64_t* batch, Size n, double rate, double* loss, int64_t* correct) {
-        const Size threads = shares.size(), rows = 4 * network.H, parts = std::min(threads, n);
-        together(threads, [&](Size part) {
-            network.pack(packed, rows * part / threads, rows * (part + 1) / threads);
-        });
+        const Size parts = std::min<Size>(shares.size(), n);
+        pack();
         for (Size part = 0; part < parts; part++) {
             shares[part].images.assign(batch + n * part / parts, batch + n * (part + 1) / parts);
             network.reserve(shares[part], shares[part].images.size());
         }
         together(parts, [&](Size part) { network.gradients(shares[part], packed, 1.0 / n); });
         network.begin_update(rate);
-        together(threads, [&](Size part) {
-            network.update(shares, parts, rows * part / threads, rows * (part + 1) / threads);
-        });
+        together(shares.size(),
+                 [&](Size part) { network.update(shares, parts, first(part), first(part + 1)); });
         *loss = 0, *correct = 0;
         for (Size part = 0; part < parts; part++)
             *loss += shares[part].loss, *correct += shares[part].correct;
+    }
+
+    void belief(const uint8_t* sequences, Size n, Real* out) {
+        const Size parts = std::min<Size>(shares.size(), (n + 31) / 32);
+        const Size T = network.T, bytes = network.T * network.F, classes = network.K;
+        pack();
+        together(parts, [&](Size part) {
+            const Size from = n * part / parts, end = n * (part + 1) / parts;
+            network.belief(shares[part], packed, sequences + from * bytes, end - from,
+                           out + from * T * classes);
+        });
     }
 };
 
@@ -686,7 +740,7 @@ struct Training {
 
 extern "C" {
 
-Training* lstm_make(const Sizes* sizes) { return new Training(*sizes); }
+Training* lstm_make(const Sizes* sizes, const Real* levels) { return new Training(*sizes, levels); }
 
 void lstm_free(Training* training) { delete training; }
 
@@ -695,12 +749,15 @@ void lstm_bind(Training* training, const Parameter* parameters) {
     std::copy_n(parameters, own.size(), own.begin());
 }
 
-void lstm_load(Training* training, const uint8_t* sequences, const int64_t* labels, int64_t images,
-               const Real* levels) {
+void lstm_load(Training* training, const uint8_t* sequences, const int64_t* labels,
+               int64_t images) {
     training->network.sequences = sequences;
     training->network.labels = labels;
-    training->network.levels = levels;
     training->images = images;
+}
+
+void lstm_belief(Training* training, const uint8_t* sequences, int64_t n, Real* out) {
+    training->belief(sequences, n, out);
 }
 
 // Returns whether all images of the batch are there; if not, nothing was done.

@@ -18,7 +18,8 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
-from rowscan.training.engines import compiled, seeding
+from rowscan.training.engines import seeding
+from rowscan.training.engines.compiled import STATE, CompiledStep, find_library
 from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.engines.muon import Muon
@@ -54,7 +55,12 @@ class TorchTrainer(Generic[R]):
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(seeding.is_trainable(recipe, name))
         trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
-        self._optimizers = _optimizers(recipe, trained)
+        self._optimizers = self._make_optimizers(trained)
+
+    def _make_optimizers(
+        self, trained: Mapping[str, nn.Parameter]
+    ) -> tuple[torch.optim.Optimizer, ...]:
+        return _optimizers(self.recipe, trained)
 
     def backward_and_step(
         self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
@@ -164,7 +170,6 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
-        self._compiled: compiled.CompiledStep | None = None
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -175,12 +180,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         if not self._augments:
             self._sequences = self._in_reading_order(self._images)
             self._labels = self._labels.to(self.device)
-        self._compiled = None
-
-    def load_state(self, state: Arrays) -> None:
-        """Restore what `state()` returned."""
-        super().load_state(state)
-        self._compiled = None  # it holds the arrays of the state before
+        if self._compiled:
+            self._compiled.load_images(self._sequences.numpy(), self._labels.numpy())
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch, in the order of `DataLoader(shuffle=True)`."""
@@ -203,8 +204,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""
-        if step := self._compiled or self._compile():
-            return step.step(batch, learning_rate)
+        if self._compiled:
+            return self._compiled.step(batch, learning_rate)
         x, labels = self._augmented(batch) if self._augments else self._stored(batch)
         shard = self.group.shard(len(labels))
         share = (shard.stop - shard.start) / len(labels)
@@ -216,35 +217,6 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             digits = slice(max(0, len(batch) - shard.start))
             correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
         return self.backward_and_step(loss, correct, share, learning_rate)
-
-    def _compile(self) -> compiled.CompiledStep | None:
-        """The compiled step of this training, where there is one."""
-        recipe = self.recipe
-        if (
-            recipe.engine != "compiled"
-            or not isinstance(self.network, LSTMClassifier)
-            or recipe.optimizer not in compiled.RULES
-            or self.device.type != "cpu"
-            or self.group.world_size > 1
-            or self._augments
-            or recipe.clip
-            or (library := compiled.find_library()) is None
-        ):
-            return None
-        weights = {name: p.detach().numpy() for name, p in self._parameters.items()}
-        time, features = self._scan.shape
-        self._compiled = compiled.CompiledStep(
-            library,
-            weights=weights,
-            optimizer=recipe.optimizer,
-            state=_optimizer_state(self._optimizers[0], self._parameters),
-            time=time,
-            threads=max(1, min(torch.get_num_threads(), recipe.batch_size // _IMAGES_A_THREAD)),
-        )
-        grey = torch.arange(256, dtype=torch.uint8).repeat_interleave(time * features)
-        levels = self._inputs(grey.view(256, -1))[0, :, 0].contiguous().numpy()
-        self._compiled.load_images(self._sequences.numpy(), self._labels.numpy(), levels)
-        return self._compiled
 
     def _stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
@@ -263,12 +235,57 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         x = self._inputs(255 * self._in_reading_order(ink))
         return x, labels.to(self.device)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, and the optimiser state as `optimizer.NAME.KEY`."""
+        compiled_state = self._compiled.state if self._compiled else {}
+        return super().state() | {f"optimizer.{k}": v.copy() for k, v in compiled_state.items()}
+
+    def load_state(self, state: Arrays) -> None:
+        """Restore what `state()` returned."""
+        super().load_state(state)
+        for key, value in (self._compiled.state if self._compiled else {}).items():
+            value[...] = state.get(f"optimizer.{key}", 0)  # torch has none before its first step
+
+    def _make_optimizers(
+        self, trained: Mapping[str, nn.Parameter]
+    ) -> tuple[torch.optim.Optimizer, ...]:
+        """None where the step is compiled: it has the state, and torch's take a second to load."""
+        self._compiled = self._compile(trained)
+        return () if self._compiled else super()._make_optimizers(trained)
+
+    def _compile(self, trained: Collection[str]) -> CompiledStep | None:
+        recipe = self.recipe
+        if (
+            recipe.engine != "compiled"
+            or not isinstance(self.network, LSTMClassifier)
+            or recipe.optimizer not in STATE
+            or self.device.type != "cpu"
+            or self.group.world_size > 1
+            or self._augments
+            or recipe.clip
+            or (library := find_library()) is None
+        ):
+            return None
+        time, features = self._scan.shape
+        grey = torch.arange(256, dtype=torch.uint8).repeat_interleave(time * features)
+        return CompiledStep(
+            library,
+            weights={name: p.detach().numpy() for name, p in self._parameters.items()},
+            trained=trained,
+            optimizer=recipe.optimizer,
+            levels=self._inputs(grey.view(256, -1))[0, :, 0].contiguous().numpy(),
+            time=time,
+            threads=max(1, min(torch.get_num_threads(), recipe.batch_size // _IMAGES_A_THREAD)),
+        )
+
     @torch.inference_mode()
     def belief(
         self, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "n time 10"]:
         """Probabilities after each step; that of a negative is spread evenly over the digits."""
         pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
+        if self._compiled:
+            return self._compiled.belief(pixels.numpy())
         probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
         digits, negative = probabilities.tensor_split([DIGITS], -1)
         digits = digits + negative.sum(-1, keepdim=True) / DIGITS
@@ -321,29 +338,6 @@ def _optimizers(
     if recipe.optimizer == "adadelta":
         return (torch.optim.Adadelta(parameters, lr=rate),)
     return (torch.optim.SGD(parameters, lr=rate),)
-
-
-def _optimizer_state(
-    optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]
-) -> dict[str, list[np.ndarray]]:
-    """What the optimiser remembers of each trained parameter, then its steps, without a copy.
-
-    Before the first step there is nothing yet, and it is made as the optimiser itself makes it.
-    """
-    keys = {
-        torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
-        torch.optim.Adadelta: ("square_avg", "acc_delta"),
-    }.get(type(optimizer), ())
-    arrays = {}
-    for name, parameter in named.items():
-        if not parameter.requires_grad:
-            continue
-        state = optimizer.state[parameter] if keys else {}
-        if not state:
-            state["step"] = torch.zeros(())
-            state |= {key: torch.zeros_like(parameter) for key in keys}
-        arrays[name] = [state[key].detach().numpy() for key in (*keys, "step")]
-    return arrays
 
 
 def _adamw(recipe: Recipe, parameters: Collection[nn.Parameter]) -> torch.optim.Optimizer:
