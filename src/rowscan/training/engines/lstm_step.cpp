@@ -1,23 +1,22 @@
-// One training step of an LSTM with a head, forward, backward and update, for the CPU; and what
-// such a network believes of images.
+// A training step of an LSTM with a head (forward, backward, update), and what such a network
+// believes of images, for the CPU.
 //
-// It is by_hand.py, beside this file, in C++: the same notation and the same numbers in brackets.
-// T time, B batch, F features, H hidden, K classes; x h c i f g o z W U b V d y p; d_q is the
-// gradient of the loss with respect to q. compiled.py compiles this file, owns all arrays that
-// come in, and checks them. Weights and the optimiser's memory keep torch's layout and change in
-// place.
+// This is by_hand.py, which stands beside it, in C++: the same notation, the same numbers in
+// brackets. T time, B batch, F features, H hidden, K classes; x h c i f g o z W U b V d y p; d_q is
+// the gradient of the loss with respect to q. compiled.py hands over all arrays and checks them.
+// Weights and optimiser state keep torch's layout and change in place.
 //
 // Where the speed comes from:
 // - Each thread takes a share of the batch through all layers and steps on its own. Gradients are
 //   added in the order of the shares: the result depends on the number of threads, by rounding,
 //   but never on their timing.
-// - All large products go through `multiply`. A tile of its result stays in registers, and what
-//   it reads is packed in strips that the first-level cache holds.
-// - z is ordered by units, LANES of them at a time: i of these units, then f, g, o. So all gates of
-//   a unit are computed where its z has just been. Units that fill up the last vector have zero
-//   weights, hence zero c, h and d_z: any H will do, and no loop has a remainder.
-// - [1, x, h[t']] is one row of memory for each image and step, so (7) is one product, bias
-// included.
+// - All large products go through `multiply`. A tile of the result stays in registers, and what it
+//   reads is packed in strips that fit into the first-level cache.
+// - z is ordered by units, LANES of them at a time: i of these units, then f, g, o. So the gates of
+//   a unit are computed while its z is still in the cache. Units that fill up the last vector have
+//   zero weights, hence zero c, h and d_z: any H will do, and no loop has a remainder.
+// - One row of memory for each image and step holds 1, x and h[t'], so (7) is one product, bias
+//   included.
 //
 // Vectors are an extension of GCC and Clang, which make AVX2, AVX-512 or NEON of it.
 
@@ -240,8 +239,7 @@ struct Packed {
     Array V;  // as it is, rows filled up with zeros
 };
 
-// A share of a batch: what forward leaves for backward, and the gradients that this ends in. All
-// but the last three are by step and image.
+// A share of a batch: what forward leaves for backward, by step and image, and the gradients.
 struct Share {
     struct OfLayer {
         Array rows;       // [1, x, h[t']]
@@ -615,10 +613,10 @@ void Network::update(const std::vector<Share>& shares, Size parts, Size from, Si
 
 // --- Threads ------------------------------------------------------------------------------------
 
-// A thread that does one piece of work at a time for another, which may also do it itself. Each
-// waits for the other awake for some microseconds, as where nothing else runs it is soon done; and
-// then asleep, for where other programs want the processor, to wait awake would take it from the
-// very thread that is waited for.
+// A thread that does one piece of work at a time for its caller. What it has not begun when the
+// caller is ready to wait for it, the caller does. Both wait awake for some microseconds: alone on
+// the machine, that is long enough. Then they sleep: where other programs want the processor, a
+// thread that waits awake takes it from the one that it waits for.
 class Helper {
 public:
     Helper() : thread([this] { run(); }) {}
