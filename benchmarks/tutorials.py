@@ -1,17 +1,23 @@
 """Rowscan's training beside the tutorials' way of feeding it: `make bench`.
 
 The tutorials take one image at a time from PIL through a transform into a `DataLoader`, and hand
-the batch to the same network and optimiser. Both ways train here in turn, so that the ratio holds
-on a machine whose speed drifts. The NumPy system has its images in memory already; what Rowscan
-changes there is float64 to float32. The TensorFlow system no longer runs as published: there each
-of Rowscan's engines takes the same steps instead.
+the batch to the same network and optimiser. The NumPy system has its images in memory already; what
+Rowscan changes there is float64 to float32. The TensorFlow system no longer runs as published:
+there each of Rowscan's engines takes the same steps instead.
+
+All ways take some steps each, in turn, many times, and so does a loop of multiply-adds in
+registers, the peak of the machine: its speed may drift, but is then the same for all. A time is the median of
+its rounds, a ratio the median of the rounds' ratios.
 """
 
 import argparse
+import ctypes
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,16 +26,25 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rowscan.datasets.digits import Split, load_digits
+from rowscan.io.cores import available_cores
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, change, find
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import mlp_gradients
+from rowscan.training.engines.compiler import load_compiled
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.seeding import initial_weights
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
-ENGINES = ("tensorflow", "torch", "numpy")
-ROUNDS = 3
+ENGINES = ("tensorflow", "torch", "compiled", "numpy")
+WORK = "    MFLOP      floor   of the peak"
+WARM_UP = 0.03
+"""Seconds before a turn is measured: the threads of the way before wait awake for some of them."""
+PEAK_TIMES = 3_000_000
+"""Multiply-adds in each chain of peak.cpp for a step of the peak: some milliseconds."""
+
+Times = list[float]
+"""Seconds a step, of each round."""
 
 
 class OneAtATime(Dataset[tuple[Tensor, int]]):
@@ -118,111 +133,158 @@ def ours(recipe: DigitRecipe, split: Split) -> Iterator[None]:
             yield
 
 
-def time_steps(way: Iterator[None], steps: int) -> float:
-    """Seconds a step."""
-    start = time.perf_counter()
-    for _ in range(steps):
-        next(way)
-    return (time.perf_counter() - start) / steps
+def measure(ways: Mapping[str, Iterator[None]], rounds: int, steps: int) -> dict[str, Times]:
+    """Seconds a step of each way in each round. In a round all ways take so many steps, in turn."""
+    times: dict[str, Times] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            while time.perf_counter() < begin + WARM_UP:
+                next(way)
+            start = time.perf_counter()
+            for _ in range(steps):
+                next(way)
+            times[name].append((time.perf_counter() - start) / steps)
+    return times
 
 
 def step_flops(recipe: LSTMRecipe | MLPRecipe) -> float:
-    """Floating-point operations of the matrix products of one training step.
+    """Floating-point operations of the matrix products of one training step, and no more.
 
     Two for each weight and input forward, and twice as many backward: once for the gradient of
-    the weights, once for that of the inputs.
+    the weights, once for that of the inputs. The images need no gradient.
     """
     steps, features = scan(recipe.scan).shape
     if isinstance(recipe, MLPRecipe):
-        return float(6 * recipe.batch_size * recipe.hidden * (features + 10))
-    inputs = [features] + [recipe.hidden] * (recipe.layers - 1)
-    weights: int = sum(4 * recipe.hidden * (width + recipe.hidden) for width in inputs)
-    return float(6 * recipe.batch_size * (steps * weights + 10 * recipe.hidden))
+        return float(recipe.batch_size * recipe.hidden * (4 * features + 6 * 10))
+    gates = 4 * recipe.hidden
+    first = gates * (4 * features + 6 * recipe.hidden)
+    above = (recipe.layers - 1) * gates * 6 * 2 * recipe.hidden
+    return float(recipe.batch_size * (steps * (first + above) + 6 * 10 * recipe.hidden))
 
 
-def machine_flops(product: Callable[[], object], size: int) -> float:
-    """Operations a second of a product of two square matrices; the best of five."""
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        product()
-        times.append(time.perf_counter() - start)
-    return 2.0 * size**3 / min(times[1:])
+def peak(cores: int, rates: list[float]) -> Iterator[None]:
+    """Multiply-adds by all cores at once; a step adds to `rates` how many operations a second."""
+    library = load_compiled(Path(__file__).with_name("peak.cpp"))
+    library.multiply_add.restype = ctypes.c_int64
+    library.multiply_add.argtypes = [ctypes.c_int64, ctypes.c_void_p]
+
+    def one_core(_: int) -> int:
+        result = ctypes.c_float(0.5)
+        return int(library.multiply_add(PEAK_TIMES, ctypes.byref(result)))
+
+    with ThreadPoolExecutor(cores) as pool:
+        while True:
+            start = time.perf_counter()
+            done = sum(pool.map(one_core, range(cores)))
+            rates.append(done / (time.perf_counter() - start))
+            yield
 
 
-def engines_side_by_side(recipe: LSTMRecipe, split: Split, steps: int, peak: float) -> None:
-    """Print a line an engine: milliseconds a step, of each round, and the machine's share."""
+def spread(slow: Times, fast: Times) -> str:
+    """How many times as fast: the median, and the middle half of the rounds."""
+    low, middle, high = statistics.quantiles(
+        [a / b for a, b in zip(slow, fast, strict=True)], n=4, method="inclusive"
+    )
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def work_of(recipe: LSTMRecipe | MLPRecipe, seconds: float, rates: list[float]) -> str:
+    """Columns for the work in a step: MFLOP, how long it would take at the peak, the share."""
+    flops, at_peak = step_flops(recipe), step_flops(recipe) / statistics.median(rates)
+    return f"{flops / 1e6:7.0f}  {at_peak * 1e3:6.2f} ms   {at_peak / seconds:7.0%}"
+
+
+def beside_the_tutorials(names: Sequence[str], rounds: int, steps: int, cores: int) -> None:
+    """Print a line for each way of a recipe, and how Rowscan's own recipe compares with one."""
+    split = load_digits("mnist").trainval
+    recipes: dict[str, LSTMRecipe | MLPRecipe] = {}
+    ways: dict[str, Iterator[None]] = {}
+    for name in names:
+        if name == "mlp-numpy":
+            recipes[name] = mlp = find(name, MLPRecipe)
+            ways[f"{name} tutorial"] = tutorial_mlp(mlp, split)
+            ways[f"{name} numpy"] = ours(mlp, split)
+            continue
+        recipes[name] = lstm = find(name, LSTMRecipe)
+        ways[f"{name} tutorial"] = tutorial_lstm(lstm, split)
+        for engine in ("torch", "compiled"):
+            ways[f"{name} {engine}"] = ours(change(lstm, {"engine": engine}), split)
+    own = change(find("lstm-rows", LSTMRecipe), {"engine": "compiled"})
+    if "lstm-rows-b64" in names:
+        ways["lstm-rows compiled"] = ours(own, split)
+    rates: list[float] = []
+    times = measure(ways | {"peak": peak(cores, rates)}, rounds, steps)
+    print_peak(rates)
+    print(f"{'recipe, engine':<25}  a step   times as fast (middle half)   an epoch{WORK}")
+    for way in ways:
+        name, engine = way.split()
+        if name not in recipes:
+            continue
+        usual, recipe = statistics.median(times[way]), recipes[name]
+        print(
+            f"{name:<14} {engine:<9} {usual * 1e3:7.2f} ms  "
+            f"{spread(times[f'{name} tutorial'], times[way]):<24}"
+            f"    {usual * 60_000 / recipe.batch_size:6.1f} s  {work_of(recipe, usual, rates)}"
+        )
+    if "lstm-rows-b64" in names:
+        epoch = [seconds * 60_000 / 64 for seconds in times["lstm-rows-b64 tutorial"]]
+        steps_of_all = own.epochs * 55_000 / own.batch_size
+        whole = [seconds * steps_of_all for seconds in times["lstm-rows compiled"]]
+        share = statistics.median(a / b for a, b in zip(whole, epoch, strict=True))
+        print(
+            f"\nlstm-rows, all {own.epochs} epochs, compiled: {statistics.median(whole):.1f} s; "
+            f"one epoch of lstm-rows-b64 the tutorial's way: {statistics.median(epoch):.1f} s; "
+            f"{share:.2f} of it"
+        )
+
+
+def engines_side_by_side(rounds: int, steps: int, cores: int) -> None:
+    """Print a line for each engine of the TensorFlow system."""
+    recipe, split = find("lstm-rows-tf", LSTMRecipe), load_digits("mnist").trainval
     ways = {name: ours(change(recipe, {"engine": name}), split) for name in ENGINES}
-    for way in ways.values():
-        time_steps(way, 10)
+    rates: list[float] = []
+    times = measure(ways | {"peak": peak(cores, rates)}, rounds, steps)
     import tensorflow as tf  # the engine has imported it, and quietly
 
-    rounds = [{name: time_steps(way, steps) for name, way in ways.items()} for _ in range(ROUNDS)]
     print(f"\nTensorFlow {tf.__version__}")
-    print(f"{recipe.name}      a step   (of each round, ms)   all steps   of the peak")
+    print_peak(rates)
+    print(f"{recipe.name}     a step   times as fast (middle half)   all steps{WORK}")
     for name in ENGINES:
-        times = [times[name] for times in rounds]
-        each = ", ".join(f"{t * 1e3:.2f}" for t in times)
-        usual = statistics.median(times)
+        usual = statistics.median(times[name])
+        all_steps = usual * recipe.epochs * recipe.steps_per_epoch
         print(
-            f"  {name:<11} {usual * 1e3:7.2f} ms   {f'({each})':<22}"
-            f"  {usual * recipe.epochs * recipe.steps_per_epoch:6.1f} s"
-            f"   {step_flops(recipe) / usual / peak:8.0%}"
+            f"  {name:<10} {usual * 1e3:7.2f} ms   {spread(times['tensorflow'], times[name]):<24}"
+            f"    {all_steps:6.1f} s  {work_of(recipe, usual, rates)}"
         )
+
+
+def print_peak(rates: list[float]) -> None:
+    """Print the peak, which the shares below it are of."""
+    low, middle, high = (f"{rate / 1e9:.0f}" for rate in statistics.quantiles(rates, n=4))
+    print(f"multiply-adds in registers, float32: {middle} GFLOP/s ({low} to {high}), the peak")
 
 
 def main() -> None:
-    """Print a line a recipe: milliseconds a step both ways, the ratio, the machine's share."""
+    """Print how long a step takes in each way, how much faster that is, and the machine's share."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--steps", type=int, default=200, help="steps a way and round")
+    parser.add_argument("--rounds", type=int, default=12, help="times that each way has its turn")
+    parser.add_argument("--steps", type=int, default=40, help="steps a turn")
     arguments = parser.parse_args()
     found = environment()
-    machine = f"{found['machine']}, {found['cores']} cores"
-    print(f"{machine}, torch {found['torch']}, {found['date'][:10]}")
-    split = load_digits("mnist").trainval
-    matrix = torch.randn(2048, 2048)
-    peak = machine_flops(lambda: matrix @ matrix, 2048)
-    print(f"matrix product 2048 x 2048 in float32: {peak / 1e9:.0f} GFLOP/s\n")
-    print("recipe           tutorial     Rowscan   ratio (of each round)   an epoch   of the peak")
-    tutorial_epoch = 0.0
-    for name in arguments.recipes:
-        recipe = find(name, DigitRecipe)
-        if recipe.engine == "tensorflow":
-            continue
-        if isinstance(recipe, MLPRecipe):
-            theirs = tutorial_mlp(recipe, split)
-        else:
-            recipe = find(name, LSTMRecipe)
-            theirs = tutorial_lstm(recipe, split)
-        mine = ours(recipe, split)
-        time_steps(theirs, 10), time_steps(mine, 10)
-        pairs = [
-            (time_steps(theirs, arguments.steps), time_steps(mine, arguments.steps))
-            for _ in range(ROUNDS)
-        ]
-        slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
-        ratios = [a / b for a, b in pairs]
-        spread = f"{statistics.median(ratios):.2f} ({', '.join(f'{r:.2f}' for r in ratios)})"
-        share = step_flops(recipe) / fast / peak
-        print(
-            f"{name:<14} {slow * 1e3:7.2f} ms  {fast * 1e3:7.2f} ms   {spread:<22}"
-            f"  {fast * 60_000 / recipe.batch_size:6.1f} s   {share:8.0%}"
-        )
-        if name == "lstm-rows-b64":
-            tutorial_epoch = slow * 60_000 / recipe.batch_size
+    cores = available_cores()
+    print(f"{found['machine']}, {cores} cores, torch {found['torch']}, {found['date'][:10]}")
+    matrix, products = torch.randn(2048, 2048), []
+    for _ in range(20):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        products.append(2.0 * len(matrix) ** 3 / (time.perf_counter() - start))
+    print(f"PyTorch's matrix product, 2048 x 2048: {statistics.median(products) / 1e9:.0f} GFLOP/s")
+    if names := [name for name in arguments.recipes if name != "lstm-rows-tf"]:
+        beside_the_tutorials(names, arguments.rounds, arguments.steps, cores)
     if "lstm-rows-tf" in arguments.recipes:
-        engines_side_by_side(find("lstm-rows-tf", LSTMRecipe), split, arguments.steps, peak)
-    if tutorial_epoch:
-        recipe = find("lstm-rows", LSTMRecipe)
-        mine = ours(recipe, split)
-        time_steps(mine, 10)
-        steps = recipe.epochs * 55_000 / recipe.batch_size
-        times = [time_steps(mine, arguments.steps) for _ in range(ROUNDS)]
-        print(
-            f"\nlstm-rows, all {recipe.epochs} epochs: {statistics.median(times) * steps:.1f} s; "
-            f"one epoch of lstm-rows-b64 the tutorial's way: {tutorial_epoch:.1f} s"
-        )
+        engines_side_by_side(arguments.rounds, arguments.steps, cores)
 
 
 if __name__ == "__main__":
