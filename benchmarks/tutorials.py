@@ -6,8 +6,8 @@ Rowscan changes there is float64 to float32. The TensorFlow system no longer run
 there each of Rowscan's engines takes the same steps instead.
 
 All ways take some steps each, in turn, many times, and so does a loop of multiply-adds in
-registers, the peak of the machine: its speed may drift, but is then the same for all. A time is the median of
-its rounds, a ratio the median of the rounds' ratios.
+registers, the peak of the machine: its speed may drift, but is then the same for all. A time is the
+median of its rounds, a ratio the median of the rounds' ratios.
 """
 
 import argparse
@@ -36,7 +36,13 @@ from rowscan.training.engines.seeding import initial_weights
 from rowscan.training.runs import environment
 
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
-ENGINES = ("tensorflow", "torch", "compiled", "numpy")
+STEPS: dict[str, dict[str, object]] = {
+    "tensorflow": {"engine": "tensorflow"},
+    "torch": {"compiled": False},
+    "compiled": {},
+    "numpy": {"engine": "numpy"},
+}
+"""What a recipe changes for each way of taking a step."""
 WORK = "    MFLOP      floor   of the peak"
 WARM_UP = 0.03
 """Seconds before a turn is measured: the threads of the way before wait awake for some of them."""
@@ -209,8 +215,8 @@ def beside_the_tutorials(names: Sequence[str], rounds: int, steps: int, cores: i
         recipes[name] = lstm = find(name, LSTMRecipe)
         ways[f"{name} tutorial"] = tutorial_lstm(lstm, split)
         for engine in ("torch", "compiled"):
-            ways[f"{name} {engine}"] = ours(change(lstm, {"engine": engine}), split)
-    own = change(find("lstm-rows", LSTMRecipe), {"engine": "compiled"})
+            ways[f"{name} {engine}"] = ours(change(lstm, STEPS[engine]), split)
+    own = find("lstm-rows", LSTMRecipe)
     if "lstm-rows-b64" in names:
         ways["lstm-rows compiled"] = ours(own, split)
     rates: list[float] = []
@@ -242,7 +248,7 @@ def beside_the_tutorials(names: Sequence[str], rounds: int, steps: int, cores: i
 def engines_side_by_side(rounds: int, steps: int, cores: int) -> None:
     """Print a line for each engine of the TensorFlow system."""
     recipe, split = find("lstm-rows-tf", LSTMRecipe), load_digits("mnist").trainval
-    ways = {name: ours(change(recipe, {"engine": name}), split) for name in ENGINES}
+    ways = {name: ours(change(recipe, changes), split) for name, changes in STEPS.items()}
     rates: list[float] = []
     times = measure(ways | {"peak": peak(cores, rates)}, rounds, steps)
     import tensorflow as tf  # the engine has imported it, and quietly
@@ -250,7 +256,7 @@ def engines_side_by_side(rounds: int, steps: int, cores: int) -> None:
     print(f"\nTensorFlow {tf.__version__}")
     print_peak(rates)
     print(f"{recipe.name}     a step   times as fast (middle half)   all steps{WORK}")
-    for name in ENGINES:
+    for name in STEPS:
         usual = statistics.median(times[name])
         all_steps = usual * recipe.epochs * recipe.steps_per_epoch
         print(

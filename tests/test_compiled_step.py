@@ -13,7 +13,6 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from rowscan.arrays import Float, Int64
-from rowscan.errors import UsageError
 from rowscan.recipes import LSTMRecipe, change, find
 from rowscan.training.engines import compiled
 from rowscan.training.engines.by_hand import lstm_gradients, lstm_logits, softmax
@@ -185,7 +184,7 @@ def test_an_image_that_is_not_there_is_refused() -> None:
 
 
 def engine_of(name: str, **changes: Any) -> TorchEngine:
-    recipe = change(find(name), {"engine": "compiled", "hidden": 12, "batch_size": 20} | changes)
+    recipe = change(find(name), {"hidden": 12, "batch_size": 20} | changes)
     assert isinstance(recipe, LSTMRecipe)
     engine = TorchEngine(recipe, "cpu")
     engine.load_images(IMAGES, LABELS)
@@ -290,12 +289,15 @@ def test_a_library_that_cannot_be_built_is_an_error_with_a_reason(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"clip": 1.0}, {"augmentation": "handwriting"}],
+    [{"optimizer": "adamw"}, {"clip": 1.0}, {"augmentation": "handwriting"}, {"compiled": False}],
     ids=str,
 )
-def test_what_the_compiled_step_does_not_do_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=next(iter(changes))):
-        engine_of("lstm-rows", **changes)
+def test_other_trainings_take_the_step_of_torch(changes: dict[str, Any]) -> None:
+    """Its optimiser has state; that of the compiled step is not torch's."""
+    engine = engine_of("lstm-rows", **changes)
+    engine.step(next(engine.order(0)), 0.01)
+    assert engine._optimizers
+    assert not engine_of("lstm-rows")._optimizers
 
 
 def test_two_processes_that_need_the_library_build_it_once(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ class Recipe(
 class DigitRecipe(Recipe, frozen=True, kw_only=True):
     """A training of a network that reads single digits."""
 
-    engine: Literal["torch", "compiled", "numpy", "tensorflow"] = "torch"
-    """What runs the training; `compiled` is torch with each step of an LSTM in C++, on the CPU."""
+    engine: Literal["torch", "numpy", "tensorflow"] = "torch"
+    """What runs the training."""
     train_on: Literal["all", "split"] = "split"
     """`all` 60,000 training images, or the 55,000 of the split, with 5,000 held out."""
     pixels: Literal["unit", "signed", "raw"] = "unit"
@@ -164,6 +164,9 @@ class LSTMRecipe(DigitRecipe, frozen=True, kw_only=True, tag="lstm"):
     biases; or Glorot's uniform for the kernel, zero biases, and N(0,1) for the head."""
     forget_bias: float = 0.0
     """Added to the bias of the forget gate at the start."""
+    compiled: bool = True
+    """On the CPU engine=torch takes each step in one piece of C++ (`engines.compiled`), if the
+    optimiser is adam, adadelta or sgd and nothing is clipped or augmented; false never does."""
     biases: Literal[1, 2] = 2
     """Biases that each layer trains: the one of TensorFlow, or torch's two, of which only the sum
     counts but each takes a step."""
@@ -175,10 +178,6 @@ class LSTMRecipe(DigitRecipe, frozen=True, kw_only=True, tag="lstm"):
             UsageError: two values do not go together.
         """
         super().__post_init__()
-        if self.engine == "compiled" and self.optimizer not in ("adam", "adadelta"):
-            raise UsageError(
-                f"engine=compiled needs optimizer=adam or adadelta, not {self.optimizer!r}"
-            )
         if self.engine == "tensorflow":
             for key, value in {"optimizer": "adam", "biases": 1}.items():
                 if (found := getattr(self, key)) != value:
@@ -226,7 +225,16 @@ _RENAMED = {
     "expect_no_digits": "expected_negatives",
 }
 """Keys as Rowscan 0.1 wrote them."""
-_KEEPS_CLAIM = {"name", "summary", "seed", "engine", "samples", "sample_from", "record_every"}
+_KEEPS_CLAIM = {
+    "name",
+    "summary",
+    "seed",
+    "engine",
+    "compiled",
+    "samples",
+    "sample_from",
+    "record_every",
+}
 
 
 _ROWS_B64 = LSTMRecipe(

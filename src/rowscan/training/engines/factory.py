@@ -26,4 +26,4 @@ def create(recipe: DigitRecipe, device: str = "auto") -> Engine:
         return NumpyEngine(recipe)
     with requires("train", "training"):
         from rowscan.training.engines.torch import TorchEngine
-    return TorchEngine(recipe, "cpu" if recipe.engine == "compiled" else device)
+    return TorchEngine(recipe, device)

@@ -4,7 +4,7 @@ Initial weights and batches are drawn exactly as in the published scripts: one g
 seeded once, draws the weights of the modules in order of construction, then two numbers per epoch
 for `torch.utils.data.DataLoader` (its base seed, and the seed of the shuffle). What those scripts
 lack, Glorot initialisation and epochs of a fixed number of steps, comes from `seeding`. With
-`engine=compiled` the step of an LSTM is that of `compiled`, on the same weights and state.
+recipe key `compiled` the step of an LSTM is that of `compiled`, on the same weights and state.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -256,7 +256,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
     def _compile(self, trained: Collection[str]) -> CompiledStep | None:
         recipe = self.recipe
         if (
-            recipe.engine != "compiled"
+            not isinstance(recipe, LSTMRecipe)
+            or not recipe.compiled
             or not isinstance(self.network, LSTMClassifier)
             or recipe.optimizer not in STATE
             or self.device.type != "cpu"
