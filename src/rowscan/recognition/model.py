@@ -250,6 +250,8 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Threads that spin while they wait take the time of other programs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(content, options, list(providers or _CPU))
     except Exception:  # ONNX Runtime's exceptions have no public base class
