@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rowscan.batch.annotate import AMBER, BLUE, GREEN, RED, annotated_path, colour, draw, save
 from rowscan.errors import RowscanError
-from rowscan.reading import Digit, Line, Reading
+from rowscan.reading import Character, Line, Reading
 
 
 def _reading(
@@ -20,7 +20,7 @@ def _reading(
     """A line of digits of this size from a corner on, with gaps as wide as a digit."""
     x, y = at
     digits = tuple(
-        Digit(str(place % 10), sure, (x + 2 * size * place, y, size, size), None)
+        Character(str(place % 10), sure, (x + 2 * size * place, y, size, size), None)
         for place, sure in enumerate(confidences)
     )
     box = (x, y, 2 * size * len(digits) - size, size)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PosixPath
 
 import PIL.Image
@@ -16,12 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rowscan.batch.find import find_pictures
+from rowscan.batch.formats import FORMATS, Format
 from rowscan.batch.items import End, Job, Page, Picture
 from rowscan.batch.local import read_all, read_to
 from rowscan.batch.pool import ReaderPool
-from rowscan.batch.tables import FORMATS, Format, Table
+from rowscan.batch.tables import Table
 from rowscan.errors import ModelError, RowscanError, UsageError
-from rowscan.reading import Digit, Line, Reading
+from rowscan.reading import Character, Line, Reading, Rejected
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 
@@ -80,7 +82,7 @@ def test_paths_that_cannot_be_listed_are_reported_and_the_rest_is_found(tree: Pa
     (tree / "empty" / "below").mkdir(parents=True)
     paths = [str(tree / "none"), str(tree / "empty"), "a\0b", str(tree / "a")]
     none, empty, zero, picture = find_pictures(paths)
-    assert none == End(paths[0], "No such file or directory")
+    assert none == End(paths[0], "No such file or directory", page=1)
     assert empty == End(paths[1], "no pictures in this folder")
     assert isinstance(zero, End)
     assert zero.error == "embedded null byte"
@@ -95,7 +97,7 @@ def _page(text: str, page: int = 1) -> Reading:
     lines = []
     for number, line in enumerate(text.split(" / ") if text else []):
         digits = tuple(
-            Digit(digit, 0.987654, (10 * place, 20 * number, 8, 18), None)
+            Character(digit, 0.987654, (10 * place, 20 * number, 8, 18), None)
             for place, digit in enumerate(line)
         )
         lines.append(Line(digits, 0.912345, (0, 20 * number, 10 * len(line), 18)))
@@ -108,27 +110,32 @@ names = st.text(
     | st.sampled_from("\n\r\t\x1b\"',:/ \\\udcff\u2028"),
     min_size=1,
 )
-texts = st.lists(st.text("0123456789?", min_size=1, max_size=12), max_size=4).map(" / ".join)
+texts = st.lists(st.text("0123456789?.,-+:%$€×", min_size=1, max_size=12), max_size=4).map(
+    " / ".join
+)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(path=names, text=texts, page=st.integers(1, 999))
 @example(path="a: 12 / 3\n", text="", page=1)
+@example(path="a[2]", text="7", page=1)
 @settings(max_examples=60, deadline=None)
 def test_the_path_of_a_record_is_found_for_any_name(
     output_format: str, path: str, text: str, page: int
 ) -> None:
     style = FORMATS[output_format]
     records = style.records(path, _page(text, page))
-    assert len(records) == (
-        _page(text).text.count("/") + bool(text) if output_format == "csv" else 1
-    )
-    for record in records:
+    assert len(records) == (text.count("/") + 1 if output_format == "csv" else 1)
+    failure = style.failure(path, page, "not an image")
+    assert style.is_failure(failure)
+    assert not any(map(style.is_failure, records))
+    for record in [*records, failure]:
         assert record.endswith("\n")
         assert style.path_of(record) == style.written_path(path)
     if output_format != "csv":
         assert records[0].count("\n") == 1
-        assert (style.header + records[0]).startswith(style.opening(path))
+        if output_format != "text" or page == 1:
+            assert (style.header + records[0]).startswith(style.opening(path))
 
 
 def test_text_is_one_line_for_each_page_that_splits_at_the_last_colon() -> None:
@@ -136,6 +143,22 @@ def test_text_is_one_line_for_each_page_that_splits_at_the_last_colon() -> None:
     assert style.records("a b.png", _page("4071 / 22")) == ["a b.png: 4071 / 22\n"]
     assert style.records("blank.png", _page("")) == ["blank.png: \n"]
     assert style.records("a: 1\n.png", _page("7")) == ["a: 1\\n.png: 7\n"]
+    assert style.records("a.tif", _page("12: 30", page=2)) == ["a.tif[2]: 12:30\n"]
+    assert style.path_of("a.tif[2]: 7\n") == "a.tif"
+    assert style.records("a[2]", _page("7")) == ["a[2][1]: 7\n"]
+    assert style.failure("a.png", 1, "not an image") == "a.png: error\n"
+
+
+def test_text_has_a_question_mark_for_a_line_that_is_likely_a_number() -> None:
+    likely, unlikely = (Rejected((0, 30, 40, 18), "11", sure, "unsure") for sure in (0.6, 0.4))
+    style = FORMATS["text"]
+    page = replace(_page("4071 / 22 / 5"), rejected=(unlikely, likely))
+    assert style.records("a", page) == ["a: 4071 / 22 / ? / 5\n"]
+    assert style.records("a", replace(_page("7"), rejected=(likely,))) == ["a: 7 / ?\n"]
+    assert style.records("a", replace(_page(""), rejected=(likely,))) == ["a: ?\n"]
+    beside = replace(likely, box=(15, 2, 10, 18))
+    assert style.records("a", replace(_page("7 / 5"), rejected=(beside,))) == ["a: 7 / ? / 5\n"]
+    assert style.records("a", replace(_page("7"), rejected=(unlikely,))) == ["a: 7\n"]
 
 
 @given(path=names, text=texts)
@@ -144,10 +167,30 @@ def test_csv_can_be_read_back(path: str, text: str) -> None:
     style = FORMATS["csv"]
     table = style.header + "".join(style.records(path, _page(text)))
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
-    assert [row["text"] for row in rows] == (text.split(" / ") if text else [])
+    assert list(rows[0]) == (
+        [
+            "path",
+            "page",
+            "status",
+            "line",
+            "text",
+            "confidence",
+            "x",
+            "y",
+            "width",
+            "height",
+            "row",
+            "column",
+        ]
+    )
+    assert [row["text"] for row in rows] == text.split(" / ")
+    if not text:
+        assert list(rows[0].values()) == [path, "1", "empty", "", "", "0.9000", *[""] * 6]
+        return
     for number, row in enumerate(rows, start=1):
-        assert (row["path"], row["page"], row["line"]) == (path, "1", str(number))
-        assert row["confidence"] == "0.9123"
+        start = [row[key] for key in ("path", "page", "status", "line")]
+        assert start == [path, "1", "read", str(number)]
+        assert (row["confidence"], row["row"], row["column"]) == ("0.9123", "", "")
         box = [int(row[key]) for key in ("x", "y", "width", "height")]
         assert box == [0, 20 * (number - 1), 10 * len(row["text"]), 18]
 
@@ -156,18 +199,26 @@ def test_jsonl_is_the_reading_with_its_path() -> None:
     (record,) = FORMATS["jsonl"].records("ü\udcff.png", _page("40 / 7", page=3))
     assert json.loads(record) == {"path": "ü\udcff.png", **_page("40 / 7", page=3).to_dict()}
     assert record.isascii()
+    failure = json.loads(FORMATS["jsonl"].failure("ü\udcff.png", 2, "not an image"))
+    assert failure == {
+        **{"path": "ü\udcff.png", "page": 2, "status": "error", "width": 0, "height": 0},
+        **{"text": "", "confidence": 0.0, "lines": [], "rejected": [], "error": "not an image"},
+    }
+    assert failure.keys() - {"error"} == json.loads(record).keys()
 
 
 # Resuming an interrupted table
 
 # Some pictures without digits, some with several lines or pages, some that cannot be read.
+FAILURES = {"b.png": 1, "f.tif": 2}  # the pages
 RESULTS: dict[str, list[Reading]] = {
     "a.png": [_page("40")],
-    "b.png": [],  # cannot be read
+    "b.png": [],  # its first page cannot be read
     'c\n".png': [_page("1 / 22 / 333")],
     "d.png": [_page("")],
     "e.tif": [_page("5", 1), _page("", 2), _page("66 / 7", 3)],
-    "f.png": [],
+    "e.tif[4]": [_page("1")],
+    "f.tif": [_page("7", 1)],  # its second page cannot be read
     "ä\udcff: 1.png": [_page("98")],
     "h.tif": [_page("1 / 2", 1), _page("3", 2)],
     "i.png": [_page("")],
@@ -181,6 +232,8 @@ def _fill(path: Path, style: Format) -> Table:
         if not table.has(name, pages=name.endswith(".tif")):
             for page in pages:
                 table.write(name, page)
+            if name in FAILURES:
+                table.write_failure(name, FAILURES[name], "damaged, or not an image")
     table.close()
     return table
 
@@ -206,9 +259,8 @@ def test_a_table_that_is_complete_is_not_touched(output_format: str, tmp_path: P
     _fill(path, FORMATS[output_format])
     os.utime(path, ns=(1, 1))
     table = _fill(path, FORMATS[output_format])
-    assert (table.written, path.stat().st_mtime_ns) == (0, 1)
-    # A page without digits has no row.
-    assert table.resumed == {"csv": 5, "text": 7, "jsonl": 7}[output_format]
+    assert path.stat().st_mtime_ns == 1
+    assert (table.resumed, table.failed) == (len(RESULTS), len(FAILURES))
 
 
 def test_pictures_of_other_runs_are_kept(tmp_path: Path) -> None:
@@ -228,7 +280,7 @@ def test_pictures_of_other_runs_are_kept(tmp_path: Path) -> None:
         b"shopping list",
         b"shopping\nlist\n",
         b"name,label\na.png,7\n",
-        b"path,page,line,text,confidence,x,y,width,height\na.png,1,one,7,0.9,1,2,3,4\n",
+        b"path,page,line,text,confidence,x,y,width,height\na.png,1,1,7,0.9,1,2,3,4\n",
         b"\xff\xd8\xff\xe0 not a table",
         b'{"path": "a.png"}\n',
         b'"no end\n',
@@ -273,13 +325,13 @@ def _sevens(folder: Path, count: int) -> list[str]:
 
 
 def _broken_model(path: Path) -> Path:
-    """A file with the metadata of a line model whose graph has three classes instead of eleven."""
+    """A file with the metadata of a line model whose graph answers without steps."""
     import onnx
     from onnx import TensorProto, helper
 
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 32, "width"])
-    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 4, 3])
-    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 4, 3], [1 / 3] * 12)
+    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 11])
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 11], [1 / 11] * 11)
     node = helper.make_node("Constant", [], ["probabilities"], value=value)
     model = helper.make_model(
         helper.make_graph([node], "broken", [images], [answer]),
@@ -367,7 +419,7 @@ def test_a_picture_that_ends_two_workers_is_given_up(tmp_path: Path) -> None:
     reason = "the process that read it ended (exit status 3)"
     assert [event for event in seen if isinstance(event, End)] == [
         End(first),
-        End(second, reason),
+        End(second, reason, page=1),
         End(third),
     ]
     assert [event.path for event in seen if isinstance(event, Page)] == [first, third]
@@ -423,7 +475,7 @@ def test_an_internal_error_is_reported_for_each_picture(
     paths = _sevens(tmp_path / "in", count)
     assert not read_to(None, paths, job, jobs=1)
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out.splitlines() == [f"{path}: error" for path in paths]
     lines = err.splitlines()
     for line, path in zip(lines, paths, strict=True):
         assert line.startswith(f"rowscan: {path}: internal error: ")
@@ -441,6 +493,6 @@ def test_pages_before_a_damaged_one_are_written(
         os.truncate(path, image.tag_v2[273][0])  # the pixels of the second page
     assert not read_to(None, [str(path)], Job())
     out, err = capsys.readouterr()
-    assert out == f"{path}: 7\n"
+    assert out == f"{path}: 7\n{path}[2]: error\n"
     assert err.startswith(f"rowscan: {path}: damaged or unsupported image: ")
     assert err.count("\n") == 1

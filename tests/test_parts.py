@@ -11,14 +11,14 @@ import pytest
 from rowscan.batch.items import End, Page, Picture
 from rowscan.batch.parts import BLOCK, PART_FORMATS, Block, Parts, blocks, part_of
 from rowscan.errors import UsageError
-from rowscan.reading import Digit, Line, Reading
+from rowscan.reading import Character, Line, Reading, unreadable
 
 RUN = {"version": "1", "min_confidence": 0.0, "paths": ["in"]}
 
 
 def _reading(text: str, page: int = 1) -> Reading:
     digits = tuple(
-        Digit(digit, 0.987654, (10 * place, 0, 8, 18), ("1", 0.1))
+        Character(digit, 0.987654, (10 * place, 0, 8, 18), ("1", 0.1))
         for place, digit in enumerate(text)
     )
     lines = (Line(digits, 0.912345, (0, 0, 10 * len(text), 18)),) if text else ()
@@ -29,7 +29,7 @@ PATHS = ("a.png", "bad,\n.png", "c.tif", "ä\udcff.png")
 EVENTS: list[Page | End] = [
     Page("a.png", _reading("40")),
     End("a.png"),
-    End("bad,\n.png", "not an image"),
+    End("bad,\n.png", "not an image", page=1),
     Page("c.tif", _reading("", 1)),
     Page("c.tif", _reading("7", 2)),
     End("c.tif"),
@@ -87,14 +87,17 @@ def test_jsonl_and_csv_have_the_rows_of_the_command() -> None:
     block = Block(0, PATHS)
     part = part_of(block, EVENTS, "jsonl")
     rows = [json.loads(line) for line in part.readings.splitlines()]
-    assert rows == [
+    bad = {"path": "bad,\n.png", **unreadable(1, "not an image")}
+    first, *others = (
         {"path": event.path, **event.reading.to_dict()}
         for event in EVENTS
         if isinstance(event, Page)
-    ]
-    assert (part.pictures, part.errors) == (4, (End("bad,\n.png", "not an image"),))
+    )
+    assert rows == [first, bad, *others]
+    assert (part.pictures, part.errors) == (4, (End("bad,\n.png", "not an image", page=1),))
     text = part_of(block, EVENTS, "csv").readings.decode("utf-8", "surrogateescape")
-    assert [row["text"] for row in csv.DictReader(text.splitlines())] == ["40", "7", "8"]
+    table = [(row["status"], row["text"]) for row in csv.DictReader(text.splitlines(True))]
+    assert table == [("read", "40"), ("error", ""), ("empty", ""), ("read", "7"), ("read", "8")]
 
 
 def test_parquet_has_the_rows_of_jsonl(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_parquet_has_the_rows_of_jsonl(tmp_path: Path) -> None:
     parts.add(part_of(Block(0, PATHS), EVENTS, "parquet"))
     rows = parquet.read_table(tmp_path / "out" / "readings" / "part-000000.parquet").to_pylist()
     lines = part_of(Block(0, PATHS), EVENTS, "jsonl").readings.splitlines()
-    expected = [json.loads(line) for line in lines]
+    expected = [{"error": None, **json.loads(line)} for line in lines]
     expected[-1]["path"] = "ä\\xff.png"  # texts of Parquet are Unicode
     assert rows == expected
     errors = parquet.read_table(tmp_path / "out" / "errors" / "part-000000.parquet").to_pylist()

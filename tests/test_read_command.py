@@ -65,11 +65,11 @@ def test_standard_input(tmp_path: Path) -> None:
     reading = json.loads(done.stdout)
     assert (reading["path"], reading["text"], reading["width"]) == ("-", "7", SEVEN.width)
     done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (1, "error")
     assert done.stderr == b"rowscan: -: empty file\n"
     closed = ["sh", "-c", 'exec "$0" "$@" <&-', *command]
     done = subprocess.run(closed, capture_output=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, json.loads(done.stdout)["error"]) == (1, "empty file")
     assert done.stderr == b"rowscan: -: empty file\n"
 
 
@@ -99,7 +99,8 @@ def test_wrong_calls(
     (tmp_path / "empty").mkdir()
     SEVEN.save(tmp_path / "x.png")
     done = rowscan("read", *arguments)
-    assert (done.returncode, done.stdout) == (status, "")
+    assert done.returncode == status
+    assert done.stdout == ("missing.png: error\n" if "missing.png" in arguments else "")
     assert said in done.stderr
     if said.startswith("rowscan: "):
         assert done.stderr == said
@@ -168,13 +169,19 @@ def test_each_bad_file_gives_one_line_and_good_ones_are_read(
     done = rowscan("read", "in", "nowhere", "--format", "jsonl", "--output", "out.jsonl")
     assert (done.returncode, done.stdout) == (1, "")
 
-    readings = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    names = sorted(name for name in good for _ in good[name])
-    assert [reading["path"] for reading in readings] == [f"in/{name}" for name in names]
+    entries = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    every = [f"in/{name}" for name in sorted(good | bad) for _ in good.get(name, [""])]
+    assert [entry["path"] for entry in entries] == [*every, "nowhere"]
+    readings = [entry for entry in entries if entry["status"] != "error"]
+    assert [entry["path"] for entry in entries if entry["status"] == "error"] == [
+        *(f"in/{name}" for name in sorted(bad)),
+        "nowhere",
+    ]
     for name, texts in good.items():
         pages = [reading for reading in readings if reading["path"] == f"in/{name}"]
         assert [page["text"] for page in pages] == texts
         assert [page["page"] for page in pages] == list(range(1, len(texts) + 1))
+        assert [page["status"] for page in pages] == ["read" if text else "empty" for text in texts]
 
     said = done.stderr.splitlines()
     expected = [(f"in/{name}", bad[name]) for name in sorted(bad)]
@@ -185,13 +192,20 @@ def test_each_bad_file_gives_one_line_and_good_ones_are_read(
 
     # The same as text and as a table.
     text = rowscan("read", "in").stdout.splitlines()
-    escaped = [line.replace("\n", "\\n") for line in names]
-    assert [line.rsplit(": ", 1)[0] for line in text] == [f"in/{name}" for name in escaped]
-    assert [line.rsplit(": ", 1)[1] for line in text] == [page["text"] for page in readings]
+    for line, entry in zip(text, entries, strict=False):
+        number = f"[{entry['page']}]" if entry["page"] > 1 else ""
+        written = entry["text"] if entry["status"] != "error" else "error"
+        assert line == entry["path"].replace("\n", "\\n") + f"{number}: {written}"
+    assert len(text) == len(entries) - 1  # "nowhere" was not named
     table = list(csv.DictReader(io.StringIO(rowscan("read", "in", "--format", "csv").stdout)))
-    lines = [(page["path"], page["page"], line) for page in readings for line in page["lines"]]
-    for row, (path, page, line) in zip(table, lines, strict=True):
-        assert (row["path"], row["page"], row["text"]) == (path, str(page), line["text"])
+    lines = [(page, line) for page in entries[:-1] for line in page["lines"] or [None]]
+    for row, (page, line) in zip(table, lines, strict=True):
+        start = [row["path"], int(row["page"]), row["status"]]
+        assert start == [page["path"], page["page"], page["status"]]
+        if line is None:
+            assert (row["line"], row["text"], row["x"]) == ("", "", "")
+            continue
+        assert row["text"] == line["text"]
         assert [int(row[key]) for key in ("x", "y", "width", "height")] == line["box"]
         assert float(row["confidence"]) == line["confidence"]
 
@@ -231,12 +245,16 @@ def test_a_run_that_is_killed_several_times_gives_the_same_file(
     last = rowscan("read", "in", "--format", "csv", "--output", "parts")
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
 
-    # Pictures that cannot be read are tried and reported again.
+    # Pictures that could not be read are not tried again, but count.
     assert last.returncode == 1
     *errors, summary = last.stderr.splitlines()
-    assert errors == whole.stderr.splitlines()
-    assert summary.startswith("parts: ")
-    assert " pictures already read, " in summary
+    assert errors == whole.stderr.splitlines()[-1:]
+    done, added = (int(part.split()[0]) for part in summary.removeprefix("parts: ").split(", "))
+    assert " pictures already read (2 could not be), " in summary
+    assert done + added == 42
+    again = rowscan("read", "in", "--format", "csv", "--output", "parts")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert again.stderr == ("parts: 42 pictures already read (3 could not be), nothing to add\n")
 
 
 def test_a_complete_file_is_not_changed(rowscan: Command, tmp_path: Path) -> None:

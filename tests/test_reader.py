@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rowscan.errors import ModelError, UsageError
 from rowscan.reader import Reader
-from rowscan.reading import Digit, Line
+from rowscan.reading import Character, Line
 from rowscan.recognition import tta
 from rowscan.recognition.model import DigitModel, LineModel, open_model
 from rowscan.recognition.selection import select_lines
@@ -284,7 +284,7 @@ def test_a_line_of_unsure_digits_is_not_selected_whatever_its_length(
     text: str, each: float, plausibility: float, kept: bool
 ) -> None:
     box = (0, 0, 100, 30)
-    digits = tuple(Digit(digit, each, box, None) for digit in text)
+    digits = tuple(Character(digit, each, box, None) for digit in text)
     line = Line(digits, each ** len(text), box)
     assert select_lines([(plausibility, line)]) == ((line,) if kept else ())
 

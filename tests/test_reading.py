@@ -11,7 +11,7 @@ import rowscan
 from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
-from rowscan.reading import Digit, Line, Reading
+from rowscan.reading import Character, Line, Reading, Rejected
 from rowscan.recipes import LineRecipe, decode, find
 from rowscan.recognition.characters import character_columns
 from rowscan.recognition.model import LineModel
@@ -35,7 +35,7 @@ def test_the_sample_pictures_are_read(picture: LabelledPicture, reader: Reader) 
     height, width = open_image(picture.path).shape
     assert (reading.width, reading.height) == (width, height)
     for line in reading.lines:
-        boxes = [digit.box for digit in line.digits]
+        boxes = [character.box for character in line.characters]
         assert boxes == sorted(boxes)
         for inner in boxes:
             assert _inside(inner, line.box, slack=3)
@@ -62,7 +62,7 @@ def test_boxes_lie_on_the_digits(reader: Reader) -> None:
     (line,) = reader.read(sheet).lines
     assert line.text == "10"
     expected = ((289, 189, 23, 323), (379, 189, 203, 323))
-    for digit, box in zip(line.digits, expected, strict=True):
+    for digit, box in zip(line.characters, expected, strict=True):
         np.testing.assert_allclose(digit.box, box, atol=14)
 
 
@@ -80,40 +80,79 @@ def test_digits_below_the_minimum_confidence_are_question_marks(reader: Reader) 
     marked = reader.read(picture, min_confidence=1.0)
     assert set(marked.text) <= set("?0123456789 /")
     for line, other in zip(plain.lines, marked.lines, strict=True):
-        for digit, mark in zip(line.digits, other.digits, strict=True):
-            assert mark.digit == (digit.digit if digit.confidence >= 1 else "?")
+        for digit, mark in zip(line.characters, other.characters, strict=True):
+            assert mark.character == (digit.character if digit.confidence >= 1 else "?")
             assert (mark.confidence, mark.box) == (digit.confidence, digit.box)
 
 
 def test_a_reading_as_json() -> None:
-    digit = Digit("7", 0.61, (1, 2, 3, 4), ("1", 0.38))
-    reading = Reading(20, 10, (Line((digit,), 0.6, (1, 2, 3, 4)),), 0.6)
+    seven = Character("7", 0.61, (1, 2, 3, 4), ("1", 0.38))
+    dot = Character(".", 0.9, (4, 5, 1, 1), None)
+    line = Line((seven, dot), 0.6, (1, 2, 4, 4), row=2, column=1)
+    stain = Rejected((9, 9, 1, 1), "1", 0.2, "unsure")
+    reading = Reading(20, 10, (line,), 0.55, page=3, rejected=(stain,))
+    common = {"confidence": 0.61, "box": [1, 2, 3, 4]}
+    second = {"character": ".", "confidence": 0.9, "box": [4, 5, 1, 1], "runner_up": None}
     assert reading.to_dict() == {
-        "page": 1,
+        "page": 3,
+        "status": "read",
         "width": 20,
         "height": 10,
-        "text": "7",
-        "confidence": 0.6,
+        "text": "7.",
+        "confidence": 0.55,
         "lines": [
             {
-                "text": "7",
+                "text": "7.",
+                "digits_only": "7",
                 "confidence": 0.6,
-                "box": [1, 2, 3, 4],
+                "box": [1, 2, 4, 4],
+                "row": 2,
+                "column": 1,
+                "characters": [
+                    {
+                        "character": "7",
+                        **common,
+                        "runner_up": {"character": "1", "confidence": 0.38},
+                    },
+                    second,
+                ],
                 "digits": [
                     {
+                        "character": "7",
                         "digit": "7",
-                        "confidence": 0.61,
-                        "box": [1, 2, 3, 4],
-                        "runner_up": {"digit": "1", "confidence": 0.38},
-                    }
+                        **common,
+                        "runner_up": {"character": "1", "digit": "1", "confidence": 0.38},
+                    },
+                    second | {"digit": "."},
                 ],
             }
         ],
+        "rejected": [{"box": [9, 9, 1, 1], "text": "1", "confidence": 0.2, "reason": "unsure"}],
+    }
+    assert Reading(20, 10, (), 0.9).to_dict() | {"page": 3} == {
+        "page": 3,
+        "status": "empty",
+        "width": 20,
+        "height": 10,
+        "text": "",
+        "confidence": 0.9,
+        "lines": [],
+        "rejected": [],
     }
 
 
+def test_the_digits_alone_of_a_text_with_signs() -> None:
+    def line(text: str) -> Line:
+        return Line(tuple(Character(c, 0.9, (0, 0, 1, 1), None) for c in text), 0.9, (0, 0, 1, 1))
+
+    reading = Reading(9, 9, (line("$1,2?0.50"), line("-"), line("7 1/2")), 0.9)
+    assert (reading.text, reading.digits_only) == ("$1,2?0.50 / - / 7 1/2", "12?050 / 712")
+    marked = Reading(9, 9, (line("1 2"),), 0.9).at_least(0.95)
+    assert marked.text == "? ?"
+
+
 def _line(text: str, confidence: float, height: int, x: int = 0) -> Line:
-    digits = tuple(Digit(digit, confidence, (x, 0, 1, height), None) for digit in text)
+    digits = tuple(Character(digit, confidence, (x, 0, 1, height), None) for digit in text)
     return Line(digits, confidence, (x, 0, len(text), height))
 
 

@@ -130,7 +130,7 @@ def test_a_folder_with_a_shard_is_read_and_resumed(
     output = tmp_path / "out"
     assert not read_to(output, [str(folder)], Job())
     whole = output.read_text()
-    names = ["a.png: 7", "b.tar/b.png: 7", "b.tar/a/0.PNG: 0", "c.png: 0"]
+    names = ["a.png: 7", "b.tar/b.png: 7", "b.tar/a/0.PNG: 0", "b.tar/bad.jpg: error", "c.png: 0"]
     assert whole == "".join(f"{folder}/{name}\n" for name in names)
     assert capsys.readouterr().err == f"rowscan: {folder}/b.tar/bad.jpg: not an image\n"
     for cut in (3, len(whole) // 2, len(whole) - 3):

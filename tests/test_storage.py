@@ -59,7 +59,7 @@ def test_a_folder_behind_an_address_is_searched_like_a_local_one(memory: str) ->
     assert found[:8] == [Picture(f"{memory}/{name}") for name in names] * 2
     assert found[8:] == [
         Picture(f"{memory}/notes.txt"),
-        End(f"{memory}/none", "No such file or directory"),
+        End(f"{memory}/none", "No such file or directory", page=1),
     ]
 
 
@@ -71,7 +71,8 @@ def test_a_remote_folder_is_read_in_order_and_resumed(
     assert not read_to(output, paths, Job(), jobs=2)
     whole = output.read_text()
     assert whole.splitlines() == [
-        f"{memory}/{name}: 7" for name in ("a.JPG", "b.png", "c/d/e.png", "c/z.png")
+        *(f"{memory}/{name}: 7" for name in ("a.JPG", "b.png", "c/d/e.png", "c/z.png")),
+        f"{memory}/gone.png: error",
     ]
     assert capsys.readouterr().err == f"rowscan: {memory}/gone.png: No such file or directory\n"
     output.write_text(whole[: len(whole) // 2])
@@ -109,7 +110,7 @@ def test_a_picture_on_the_web(rowscan: Command) -> None:
         base = f"http://127.0.0.1:{server.server_port}"
         done = rowscan("read", f"{base}/7-13.png", f"{base}/none.png")
         server.shutdown()
-    assert (done.returncode, done.stdout) == (1, f"{base}/7-13.png: 7\n")
+    assert (done.returncode, done.stdout) == (1, f"{base}/7-13.png: 7\n{base}/none.png: error\n")
     assert done.stderr == f"rowscan: {base}/none.png: No such file or directory\n"
 
 

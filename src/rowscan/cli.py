@@ -56,13 +56,13 @@ def cli() -> None:
     type=click.FloatRange(0, 1),
     default=0.0,
     metavar="P",
-    help="Write ? for digits below this confidence, 0 to 1.",
+    help="Write ? for characters below this confidence, 0 to 1.",
 )
 @click.option(
     "--annotate",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Draw boxes and digits on copies of the pictures, in DIR.",
+    help="Draw boxes and texts on copies of the pictures, in DIR.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), help="Processes that read; by default one for each core."

@@ -14,7 +14,7 @@ from rowscan.io.pictures import Source, open_reduced
 from rowscan.reading import Reading
 from rowscan.recognition.characters import read_line
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, open_model
-from rowscan.recognition.selection import blank_confidences, select_lines
+from rowscan.recognition.selection import blank_confidences, rejected, select_lines
 from rowscan.segmentation import page
 from rowscan.segmentation.binarize import WORKING_PIXELS
 
@@ -100,7 +100,7 @@ class Reader:
             source: path, content of a file, Pillow image, or uint8 array: (height, width) of grey
                 or (height, width, 3 or 4) of colour. The ink may be darker or lighter than the
                 paper.
-            min_confidence: a digit of lower confidence is read as "?".
+            min_confidence: a character of lower confidence is read as "?".
 
         Raises:
             DataError: not a picture, a damaged one, or one of more than 100 megapixels.
@@ -124,6 +124,7 @@ class Reader:
                 lines=lines,
                 confidence=float(np.prod(confidences)),
                 page=number,
+                rejected=rejected(candidates, lines),
             )
             yield result.at_least(min_confidence)
 

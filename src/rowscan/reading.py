@@ -3,34 +3,53 @@
 A box is x, y, width and height in pixels of the picture, upright, as a viewer shows it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
+
+from rowscan.alphabet import DIGITS, SPACE
 
 Box = tuple[int, int, int, int]
+Status = Literal["read", "empty", "error"]
+"""What became of a page: something was read, nothing is there to read, or it could not be read."""
 
 UNSURE = "?"
-"""Stands for a digit of lower confidence than `min_confidence`."""
+"""Stands for a character of lower confidence than `min_confidence`."""
 
 
 @dataclass(frozen=True)
-class Digit:
-    """One digit of a line."""
+class Character:
+    """One character of a line."""
 
-    digit: str
-    """"0" to "9", or "?" where the confidence is too low."""
+    character: str
+    """One of the model's alphabet, or "?" where the confidence is too low."""
     confidence: float
-    """The probability of this digit in its place, 0 to 1, given the rest of the line."""
+    """The probability of this character in its place, 0 to 1, given the rest of the line."""
     box: Box
     runner_up: tuple[str, float] | None
-    """The second likeliest digit and its probability; None where that is less than 2%."""
+    """The second likeliest character and its probability; None where that is less than 2%."""
 
     def to_dict(self) -> dict[str, object]:
         """The object that JSON output has."""
         second = self.runner_up
         return {
-            "digit": self.digit,
+            "character": self.character,
             "confidence": round(self.confidence, 4),
             "box": list(self.box),
-            "runner_up": second and {"digit": second[0], "confidence": round(second[1], 4)},
+            "runner_up": second and {"character": second[0], "confidence": round(second[1], 4)},
+        }
+
+    def to_digit_dict(self) -> dict[str, object]:
+        """As `to_dict`, with the key `digit` of version 0.1 for each character too."""
+        second = self.runner_up
+        return self.to_dict() | {
+            "digit": self.character,
+            "runner_up": second
+            and {
+                "character": second[0],
+                "digit": second[0],
+                "confidence": round(second[1], 4),
+            },
         }
 
 
@@ -38,23 +57,57 @@ class Digit:
 class Line:
     """One line of writing."""
 
-    digits: tuple[Digit, ...]
+    characters: tuple[Character, ...]
     confidence: float
     """The probability that exactly this text is written there, 0 to 1."""
     box: Box
+    row: int | None = None
+    """In a grid or table, its row and column, from 1; otherwise None."""
+    column: int | None = None
 
     @property
     def text(self) -> str:
-        """The digits, without gaps."""
-        return "".join(digit.digit for digit in self.digits)
+        """What is written, signs included."""
+        return "".join(character.character for character in self.characters)
+
+    @property
+    def digits_only(self) -> str:
+        """The digits of the text, and "?" for characters that are unsure."""
+        return "".join(c for c in self.text if c in DIGITS + UNSURE)
 
     def to_dict(self) -> dict[str, object]:
         """The object that JSON output has."""
         return {
             "text": self.text,
+            "digits_only": self.digits_only,
             "confidence": round(self.confidence, 4),
             "box": list(self.box),
-            "digits": [digit.to_dict() for digit in self.digits],
+            "row": self.row,
+            "column": self.column,
+            "characters": [character.to_dict() for character in self.characters],
+            # As version 0.1 called them; they go with the next version.
+            "digits": [character.to_digit_dict() for character in self.characters],
+        }
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A line that was found in the picture and is not in the reading."""
+
+    box: Box
+    text: str
+    """The likeliest text; empty if nothing was read in it."""
+    confidence: float
+    """The probability that it is a number that belongs to the reading, 0 to 1."""
+    reason: str
+
+    def to_dict(self) -> dict[str, object]:
+        """The object that JSON output has."""
+        return {
+            "box": list(self.box),
+            "text": self.text,
+            "confidence": round(self.confidence, 4),
+            "reason": self.reason,
         }
 
 
@@ -67,35 +120,66 @@ class Reading:
     lines: tuple[Line, ...]
     """From top to bottom; lines side by side from left to right."""
     confidence: float
-    """The probability that exactly these digits are written there and no others, 0 to 1."""
+    """The probability that exactly this text is written there and nothing else, 0 to 1."""
     page: int = 1
+    rejected: tuple[Rejected, ...] = ()
+    """Lines that were found and are not among `lines`."""
+
+    @property
+    def status(self) -> Status:
+        """`read`, or `empty` if there is nothing to read."""
+        return "read" if self.lines else "empty"
 
     @property
     def text(self) -> str:
-        """The lines' texts, joined by " / "; empty if there are no digits."""
+        """The lines' texts, joined by " / "; empty if there are none."""
         return " / ".join(line.text for line in self.lines)
+
+    @property
+    def digits_only(self) -> str:
+        """The digits of the lines, joined by " / "."""
+        return " / ".join(line.digits_only for line in self.lines if line.digits_only)
 
     def to_dict(self) -> dict[str, object]:
         """The object that JSON output has."""
         return {
             "page": self.page,
+            "status": self.status,
             "width": self.width,
             "height": self.height,
             "text": self.text,
             "confidence": round(self.confidence, 4),
             "lines": [line.to_dict() for line in self.lines],
+            "rejected": [line.to_dict() for line in self.rejected],
         }
 
     def at_least(self, confidence: float) -> "Reading":
-        """The same reading with "?" for each digit of lower confidence."""
-        lines = (
-            replace(
-                line,
-                digits=tuple(
-                    digit if digit.confidence >= confidence else replace(digit, digit=UNSURE)
-                    for digit in line.digits
-                ),
-            )
-            for line in self.lines
-        )
-        return replace(self, lines=tuple(lines))
+        """The same reading with "?" for each character of lower confidence, spaces excepted."""
+
+        def marked(line: Line) -> Iterator[Character]:
+            for character in line.characters:
+                sure = character.confidence >= confidence or character.character == SPACE
+                yield character if sure else replace(character, character=UNSURE)
+
+        lines = tuple(replace(line, characters=tuple(marked(line))) for line in self.lines)
+        return replace(self, lines=lines)
+
+
+def unreadable(page: int, reason: str) -> dict[str, object]:
+    """The object that JSON output has for a page that could not be read.
+
+    Args:
+        page: its number, from 1.
+        reason: one line.
+    """
+    return {
+        "page": page,
+        "status": "error",
+        "width": 0,
+        "height": 0,
+        "text": "",
+        "confidence": 0.0,
+        "lines": [],
+        "rejected": [],
+        "error": reason,
+    }

@@ -1,8 +1,8 @@
 """Annotate: draws a reading on a copy of its picture. It never changes the picture itself.
 
-The text of a line stands above it, or beside it where another line is close above. Each digit has
-the colour of its box: green for high confidence, amber for medium, red for low. The colours can be
-distinguished without red-green vision (Okabe and Ito: Color universal design, 2008). Boxes below
+The text of a line stands above it, or beside it where another line is close above. Each character
+has the colour of its box: green for high confidence, amber for medium, red for low. The colours can
+be distinguished without red-green vision (Okabe and Ito: Color universal design, 2008). Boxes below
 high confidence are thicker.
 """
 
@@ -16,6 +16,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from rowscan.alphabet import SPACE
 from rowscan.arrays import UInt8
 from rowscan.errors import OutputError, reason_of
 from rowscan.io.atomic import write_atomically
@@ -28,12 +29,12 @@ RED = (213, 94, 0)
 BLUE = (0, 114, 178)  # boxes of lines
 
 HIGH = 0.95
-"""Digits of at least this confidence are green."""
+"""Characters of at least this confidence are green."""
 
 LOW = 0.6
-"""Digits below this confidence are red."""
+"""Characters below this confidence are red."""
 
-_MIN_DIGIT_HEIGHT = 40  # pixels; a copy with smaller digits is enlarged,
+_MIN_DIGIT_HEIGHT = 40  # pixels; a copy with smaller characters is enlarged,
 _MAX_ENLARGED = 4_000_000  # up to this number of pixels
 _MIN_FONT = 14  # pixels
 _JPEG_QUALITY = 90
@@ -50,14 +51,14 @@ class _Label:
 
 
 def colour(confidence: float) -> tuple[int, int, int]:
-    """Red, green and blue, 0 to 255, for a digit of this confidence."""
+    """Red, green and blue, 0 to 255, for a character of this confidence."""
     if confidence >= HIGH:
         return GREEN
     return AMBER if confidence >= LOW else RED
 
 
 def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> PIL.Image.Image:
-    """A copy with boxes and text, enlarged if the digits are too small.
+    """A copy with boxes and text, enlarged if the characters are too small.
 
     Args:
         picture: grey, or red, green and blue.
@@ -122,7 +123,7 @@ def save(image: PIL.Image.Image, path: Path) -> None:
 
 
 def _enlargement(reading: Reading) -> int:
-    heights = sorted(digit.box[3] for line in reading.lines for digit in line.digits)
+    heights = sorted(character.box[3] for line in reading.lines for character in line.characters)
     if not heights:
         return 1
     wanted = -(-_MIN_DIGIT_HEIGHT // heights[len(heights) // 2])
@@ -142,7 +143,7 @@ def _labels(reading: Reading, factor: int) -> list[_Label]:
 
 def _label(line: Line, others: list[Box], factor: int) -> _Label:
     x, y, line_width, line_height = _enlarged(line.box, factor)
-    heights = sorted(digit.box[3] * factor for digit in line.digits)
+    heights = sorted(character.box[3] * factor for character in line.characters)
     size = max(_MIN_FONT, round(0.6 * heights[len(heights) // 2]))
     font = PIL.ImageFont.load_default(size)
     pad = max(2, size // 6)
@@ -176,17 +177,19 @@ def _draw_line(canvas: PIL.ImageDraw.ImageDraw, label: _Label, factor: int, abov
     pen = max(1, label.box[3] // 16)
     line = _frame(_enlarged(label.line.box, factor), above, 2 * pen)
     canvas.rectangle(line, outline=BLUE, width=pen)
-    for digit in label.line.digits:
-        thick = pen if digit.confidence >= HIGH else 2 * pen
-        box = _frame(_enlarged(digit.box, factor), above, thick)
-        canvas.rectangle(box, outline=colour(digit.confidence), width=thick)
+    for character in label.line.characters:
+        if character.character == SPACE:
+            continue
+        thick = pen if character.confidence >= HIGH else 2 * pen
+        box = _frame(_enlarged(character.box, factor), above, thick)
+        canvas.rectangle(box, outline=colour(character.confidence), width=thick)
     canvas.rectangle(_frame(label.box, above, 0), fill="white", outline=BLUE, width=pen)
     x, y = label.text
-    for digit in label.line.digits:
-        red, green, blue = colour(digit.confidence)
+    for character in label.line.characters:
+        red, green, blue = colour(character.confidence)
         dark = round(0.8 * red), round(0.8 * green), round(0.8 * blue)  # on white
-        canvas.text((x, y + above), digit.digit, fill=dark, font=label.font)
-        x += label.font.getlength(digit.digit)
+        canvas.text((x, y + above), character.character, fill=dark, font=label.font)
+        x += label.font.getlength(character.character)
 
 
 def _enlarged(box: Box, factor: int) -> Box:

@@ -33,12 +33,12 @@ from ray.data.datasource import Datasource, ReadTask
 
 import rowscan
 from rowscan.batch.find import find_pictures
+from rowscan.batch.formats import escaped
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Picture
 from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, part_of
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch
 from rowscan.batch.shards import unpacked
-from rowscan.batch.tables import escaped
 from rowscan.errors import OutputError, UsageError
 from rowscan.io.progress import ReadingProgress
 from rowscan.io.storage import is_address

@@ -37,7 +37,7 @@ def find_pictures(
         try:
             folder = path != STANDARD_INPUT and is_folder(path)
         except RowscanError as error:
-            yield End(path, error.reason)
+            yield End(path, error.reason, page=1)
             continue
         if not folder:
             yield Picture(path)

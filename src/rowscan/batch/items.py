@@ -41,7 +41,9 @@ class End:
 
     path: str
     error: str | None = None
-    """Why the picture, or the rest of it, could not be read: one line."""
+    """What went wrong: one line."""
+    page: int | None = None
+    """The page that could not be read; None if all were, or if the path is no picture."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Job:
     model: Path | None = None
     """A model file or run directory; by default the line model that ships with Rowscan."""
     min_confidence: float = 0.0
-    """Digits below this confidence are read as "?"."""
+    """Characters below this confidence are read as "?"."""
     annotate: Path | None = None
     """The folder for annotated copies; None for no copies."""
     base: Path = Path()

@@ -8,12 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 
 from rowscan.batch.find import find_pictures
+from rowscan.batch.formats import FORMATS, escaped
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Page, Picture
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch, with_standard_input
 from rowscan.batch.read import open_reader, read_picture
 from rowscan.batch.shards import unpacked
-from rowscan.batch.tables import FORMATS, Table, escaped
+from rowscan.batch.tables import Table
 from rowscan.errors import UsageError, reason_of
 from rowscan.io.cores import available_cores
 from rowscan.io.progress import ReadingProgress
@@ -56,15 +57,14 @@ def read_to(
     def names(items: Iterator[Picture | End]) -> Iterator[str]:
         return (item.path for item in items if isinstance(item, Picture))
 
-    complete = True
+    added = failed = 0
     style = FORMATS[output_format]
     with closing(Table(output, style, names=lambda: names(unpacked(find())))) as table:
         remaining = (
             item
             for item in unpacked(find())
-            if isinstance(item, End)
-            or item.path == STANDARD_INPUT  # another picture than in the last run
-            or not table.has(item.path, pages=item.may_have_pages)
+            if item.path == STANDARD_INPUT  # another picture than in the last run
+            or not table.has(item.path, pages=isinstance(item, Picture) and item.may_have_pages)
         )
         progress = ReadingProgress(
             results_shown=table.on_terminal,
@@ -76,14 +76,19 @@ def read_to(
                 if isinstance(event, Page):
                     table.write(event.path, event.reading, fresh=event.path == STANDARD_INPUT)
                     continue
+                added += event.path == STANDARD_INPUT or not table.begun(event.path)
                 if event.error is not None:
-                    complete = False
+                    failed += 1
                     progress.say(f"rowscan: {escaped(event.path)}: {escaped(event.error)}")
+                    if event.page is not None:
+                        fresh = event.path == STANDARD_INPUT
+                        table.write_failure(event.path, event.page, event.error, fresh=fresh)
                 progress.step()
         if table.resumed:
-            added = f"{table.written:,} records added" if table.written else "nothing to add"
-            progress.say(f"{output}: {table.resumed:,} pictures already read, {added}")
-    return complete
+            lost = f" ({table.failed:,} could not be)" if table.failed else ""
+            more = f"{added:,} added" if added else "nothing to add"
+            progress.say(f"{output}: {table.resumed:,} pictures already read{lost}, {more}")
+    return failed + table.failed == 0
 
 
 def read_all(

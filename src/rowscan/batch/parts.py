@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rowscan.batch.formats import FORMATS, Format
 from rowscan.batch.items import End, Page, Picture
 from rowscan.batch.shards import is_shard
-from rowscan.batch.tables import FORMATS
 from rowscan.errors import UsageError
 from rowscan.io.storage import entries, join, read_bytes, remove, write
+from rowscan.reading import unreadable
 
 PART_FORMATS = ("parquet", "csv", "jsonl")
 """The formats of parts."""
@@ -89,13 +90,13 @@ def part_of(block: Block, events: Iterable[Page | End], output_format: str) -> P
         events: the pages and ends of its pictures.
         output_format: one of `PART_FORMATS`.
     """
-    pages: list[Page] = []
+    pages: list[Page | End] = []  # each has an entry, whether it could be read or not
     errors: list[End] = []
     pictures = 0
     for event in events:
-        if isinstance(event, Page):
+        if isinstance(event, Page) or event.page is not None:
             pages.append(event)
-        else:
+        if isinstance(event, End):
             pictures += 1
             if event.error is not None:
                 errors.append(event)
@@ -206,13 +207,25 @@ class Parts:
             )
 
 
-def _readings(pages: list[Page], output_format: str) -> bytes:
+def _readings(pages: list[Page | End], output_format: str) -> bytes:
     if output_format != "parquet":
         style = FORMATS[output_format]
-        rows = (row for page in pages for row in style.records(page.path, page.reading))
+        rows = (row for page in pages for row in _records(page, style))
         return (style.header + "".join(rows)).encode("utf-8", "surrogateescape")
-    records = [{"path": _unicode(page.path), **page.reading.to_dict()} for page in pages]
+    records = [{"path": _unicode(page.path), **_object(page)} for page in pages]
     return _parquet(records, _readings_schema())
+
+
+def _records(page: Page | End, style: Format) -> list[str]:
+    if isinstance(page, Page):
+        return style.records(page.path, page.reading)
+    return [style.failure(page.path, page.page or 1, page.error or "")]
+
+
+def _object(page: Page | End) -> dict[str, object]:
+    if isinstance(page, Page):
+        return page.reading.to_dict()
+    return unreadable(page.page or 1, _unicode(page.error or ""))
 
 
 def _errors(ends: tuple[End, ...], output_format: str) -> bytes:
@@ -237,22 +250,38 @@ def _readings_schema() -> Any:
     import pyarrow as pa
 
     box = pa.list_(pa.int32(), 4)
-    runner_up = pa.struct({"digit": pa.string(), "confidence": pa.float64()})
-    digit = pa.struct(
-        {"digit": pa.string(), "confidence": pa.float64(), "box": box, "runner_up": runner_up}
-    )
+    text, probability = pa.string(), pa.float64()
+
+    def character(*keys: str) -> Any:
+        names = dict.fromkeys(keys, text)
+        runner_up = pa.struct({**names, "confidence": probability})
+        return pa.struct({**names, "confidence": probability, "box": box, "runner_up": runner_up})
+
     line = pa.struct(
-        {"text": pa.string(), "confidence": pa.float64(), "box": box, "digits": pa.list_(digit)}
+        {
+            "text": text,
+            "digits_only": text,
+            "confidence": probability,
+            "box": box,
+            "row": pa.int32(),
+            "column": pa.int32(),
+            "characters": pa.list_(character("character")),
+            "digits": pa.list_(character("character", "digit")),
+        }
     )
+    rejected = pa.struct({"box": box, "text": text, "confidence": probability, "reason": text})
     return pa.schema(
         {
-            "path": pa.string(),
+            "path": text,
             "page": pa.int32(),
+            "status": text,
             "width": pa.int32(),
             "height": pa.int32(),
-            "text": pa.string(),
-            "confidence": pa.float64(),
+            "text": text,
+            "confidence": probability,
             "lines": pa.list_(line),
+            "rejected": pa.list_(rejected),
+            "error": text,
         }
     )
 

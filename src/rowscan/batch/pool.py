@@ -205,7 +205,8 @@ class ReaderPool:
         if task is not None and task.retry():
             self._waiting.appendleft(task)
         elif task is not None:
-            task.add(End(task.path, f"the process that read it ended ({reason})"))
+            lost = f"the process that read it ended ({reason})"
+            task.add(End(task.path, lost, task.pages + 1))
         self._workers.append(_Worker(self._job))
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ def _download(picture: Picture) -> Picture | End:
     try:
         return replace(picture, content=read_bytes(picture.path))
     except RowscanError as error:
-        return End(picture.path, error.reason)
+        return End(picture.path, error.reason, page=1)
 
 
 def _result(entry: Future[Picture | End] | Picture | End) -> Picture | End:

@@ -33,23 +33,26 @@ def open_reader(job: Job, threads: int = 1) -> "Reader":
 
 def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page | End]:
     """Yield the pages of one picture, then its `End`, with one line about what went wrong."""
-    error = None
+    error, failed, page = None, None, 1
     source = picture.path if picture.content is None else picture.content
     try:
         readings = reader.read_pages(source, min_confidence=job.min_confidence)
         if job.annotate is None:
-            yield from (Page(picture.path, reading) for reading in readings)
+            for reading in readings:
+                yield Page(picture.path, reading)
+                page += 1
         else:
             for reading, pixels in zip(readings, open_pages(source, colour=True), strict=True):
                 error = _save_copy(picture.path, pixels, reading, job) or error
                 yield Page(picture.path, reading)
+                page += 1
     except RowscanError as problem:
-        error = problem.reason
+        error, failed = problem.reason, page
     except MemoryError:
-        error = "not enough memory"
+        error, failed = "not enough memory", page
     except Exception as problem:  # a bug must not stop the other pictures
-        error = f"internal error: {type(problem).__name__}: {problem}"
-    yield End(picture.path, error and " ".join(error.split()))
+        error, failed = f"internal error: {type(problem).__name__}: {problem}", page
+    yield End(picture.path, error and " ".join(error.split()), failed)
 
 
 def _save_copy(

@@ -1,149 +1,20 @@
-"""Tables: readings as records of text, CSV or JSON Lines, and the file that collects them.
+"""Tables: the file that collects the records of readings, perhaps of an interrupted run.
 
 It does not know where pictures come from or how they are read.
 """
 
 import csv
 import io
-import json
 import os
-import re
 import stat
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from rowscan.batch.formats import FORMATS, Format
 from rowscan.errors import OutputError, UsageError, reason_of
 from rowscan.reading import Reading
-
-
-class Format(ABC):
-    """How a page becomes records, and which picture a record belongs to.
-
-    Attributes:
-        header: the first line of the file; empty if there is none.
-        tabular: a page has any number of records, and a record can have line feeds within
-            quotation marks; otherwise each page is one line.
-    """
-
-    header = ""
-    tabular = False
-
-    @abstractmethod
-    def records(self, path: str, reading: Reading) -> list[str]:
-        """The records of one page, each with a line feed at its end."""
-
-    @abstractmethod
-    def path_of(self, record: str) -> str:
-        """The path in a record, as `written_path` gives it.
-
-        Raises:
-            ValueError: not a record of this format.
-        """
-
-    def written_path(self, path: str) -> str:
-        """A path as it is written in records; by default unchanged."""
-        return path
-
-    @abstractmethod
-    def opening(self, path: str) -> str:
-        """The beginning of a file whose first picture is this, whatever is read in it."""
-
-
-class Text(Format):
-    """`path: 4071`, one line for each page; lines of writing are joined by " / ".
-
-    Scripts can split a line at the last ": ": the space is there even if no digit follows. Control
-    characters in a path are escaped, so a page is always one line.
-    """
-
-    _RECORD = re.compile(r"(.+): (?:[0-9?]+(?: / [0-9?]+)*)?\n", re.DOTALL)
-
-    def records(self, path: str, reading: Reading) -> list[str]:
-        """One line."""
-        return [f"{self.opening(path)}{reading.text}\n"]
-
-    def path_of(self, record: str) -> str:
-        """The text before the last ": "."""
-        found = self._RECORD.fullmatch(record)
-        if not found:
-            raise ValueError("expected 'path: digits'")
-        return found[1]
-
-    def written_path(self, path: str) -> str:
-        """Without control characters."""
-        return escaped(path)
-
-    def opening(self, path: str) -> str:
-        """The path and a colon."""
-        return f"{escaped(path)}: "
-
-
-class Csv(Format):
-    """Comma-separated values, a row for each line of writing, so none for a page without digits."""
-
-    header = "path,page,line,text,confidence,x,y,width,height\n"
-    tabular = True
-
-    def records(self, path: str, reading: Reading) -> list[str]:
-        """The rows, lines numbered from 1."""
-        buffer = io.StringIO()
-        # The writer quotes fields with characters of its line terminator: \r must be one of them.
-        table = csv.writer(buffer, lineterminator="\r\n")
-        rows = []
-        for number, line in enumerate(reading.lines, start=1):
-            sure = f"{line.confidence:.4f}"
-            table.writerow([path, reading.page, number, line.text, sure, *line.box])
-            rows.append(buffer.getvalue().removesuffix("\r\n") + "\n")
-            buffer.seek(buffer.truncate(0))
-        return rows
-
-    def path_of(self, record: str) -> str:
-        """The first field."""
-        rows = list(csv.reader(io.StringIO(record, newline=""), strict=True))
-        if len(rows) != 1 or len(rows[0]) != self.header.count(",") + 1:
-            raise ValueError("expected a row of nine fields")
-        if not (rows[0][1].isdigit() and rows[0][2].isdigit()):
-            raise ValueError("expected numbers of page and line")
-        return rows[0][0]
-
-    def opening(self, path: str) -> str:
-        """The header."""
-        return self.header
-
-
-class JsonLines(Format):
-    """One object for each page, on one line."""
-
-    def records(self, path: str, reading: Reading) -> list[str]:
-        """One line of ASCII, so that it can hold names that are not Unicode."""
-        return [json.dumps({"path": path, **reading.to_dict()}) + "\n"]
-
-    def path_of(self, record: str) -> str:
-        """The value of "path"."""
-        values = json.loads(record)
-        if not isinstance(values, dict) or not {"path", "page", "lines"} <= values.keys():
-            raise ValueError("expected an object with path, page and lines")
-        return str(values["path"])
-
-    def opening(self, path: str) -> str:
-        """The beginning of the object, up to its path."""
-        return json.dumps({"path": path}).removesuffix("}")
-
-
-FORMATS: dict[str, Format] = {"text": Text(), "csv": Csv(), "jsonl": JsonLines()}
-"""The formats by name."""
-
-
-def escaped(text: str) -> str:
-    """The text on one line: control characters become backslash escapes."""
-    return re.sub(
-        "[\x00-\x1f\x7f-\x9f\u2028\u2029]",
-        lambda found: found[0].encode("unicode_escape").decode(),
-        text,
-    )
 
 
 class Table:
@@ -152,7 +23,7 @@ class Table:
     Attributes:
         on_terminal: whether the records go to a terminal.
         resumed: the number of pictures that the file already held.
-        written: the number of records added.
+        failed: the number of them that could not be read.
     """
 
     def __init__(
@@ -169,7 +40,7 @@ class Table:
         Raises:
             UsageError: a file of another kind, which is not changed, or it cannot be written.
         """
-        self.written = 0
+        self.failed = 0
         self._format = style
         self._done: set[str] = set()
         self._last: tuple[str, int] | None = None  # written path, number of its records
@@ -213,13 +84,23 @@ class Table:
         last = self._last is not None and self._last[0] == written
         return not (last and (pages or self._format.tabular))
 
+    def begun(self, path: str) -> bool:
+        """Whether the file holds a record of this picture from an earlier run."""
+        return self._format.written_path(path) in self._done
+
     def write(self, path: str, reading: Reading, *, fresh: bool = False) -> None:
         """Add the records of a page that an earlier run did not write; with `fresh`, all of them.
 
         Raises:
             OutputError: the file cannot be written; it ends with the last complete page.
         """
-        records = self._format.records(path, reading)
+        self._add(path, self._format.records(path, reading), fresh=fresh)
+
+    def write_failure(self, path: str, page: int, reason: str, *, fresh: bool = False) -> None:
+        """As `write`, of a page that could not be read."""
+        self._add(path, [self._format.failure(path, page, reason)], fresh=fresh)
+
+    def _add(self, path: str, records: list[str], *, fresh: bool) -> None:
         if (
             not fresh
             and self._last is not None
@@ -229,7 +110,6 @@ class Table:
             self._last = self._last[0], self._last[1] - known
             records = records[known:]
         self._put("".join(records))
-        self.written += len(records)
 
     def close(self) -> None:
         """Close the file, unless it is standard output."""
@@ -266,6 +146,7 @@ class Table:
             else:
                 try:
                     path = self._format.path_of(_decoded(record))
+                    self.failed += self._format.is_failure(_decoded(record))
                 except (ValueError, csv.Error) as error:
                     raise self._of_another_kind(f"record {number}: {error}") from None
                 count = self._last[1] if self._last and self._last[0] == path else 0

@@ -16,28 +16,33 @@ _MIN_RUNNER_UP = 0.02  # a runner-up that is less probable is not told
 
 
 def read_line(model: LineModel, line: LineImage) -> reading.Line:
-    """The likeliest text of a line, with the confidence and the box of each digit."""
+    """The likeliest text of a line, with the confidence and the box of each character."""
     probabilities, decoding = tta.decode_line(model.probabilities, line.ink)
     step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
     columns = character_columns(line.ink, [(a * step, (b + 1) * step) for a, b in decoding.spans])
-    digits = tuple(
-        reading.Digit(
-            digit=str(digit),
-            confidence=float(odds[digit + 1]),
+    characters = tuple(
+        reading.Character(
+            character=model.alphabet[index],
+            confidence=float(odds[index + 1]),
             box=line.box_of(start, stop),
-            runner_up=_runner_up(digit, odds),
+            runner_up=_runner_up(model.alphabet, index, odds),
         )
-        for digit, odds, (start, stop) in zip(
+        for index, odds, (start, stop) in zip(
             decoding.digits, alternatives(probabilities, decoding.digits), columns, strict=True
         )
     )
-    return reading.Line(digits, decoding.probability, line.box)
+    return reading.Line(characters, decoding.probability, line.box)
 
 
-def _runner_up(digit: int, odds: Float[np.ndarray, " classes"]) -> tuple[str, float] | None:
-    others = np.where(np.arange(10) == digit, 0, odds[1:])
+def _runner_up(
+    alphabet: str, index: int, odds: Float[np.ndarray, " classes"]
+) -> tuple[str, float] | None:
+    others = odds[1:].copy()
+    others[index] = 0
     second = int(others.argmax())
-    return (str(second), float(others[second])) if others[second] >= _MIN_RUNNER_UP else None
+    if others[second] < _MIN_RUNNER_UP:
+        return None
+    return alphabet[second], float(others[second])
 
 
 def character_columns(

@@ -76,6 +76,10 @@ class Model:
         expected = [("images", "tensor(uint8)", self._image_shape)]
         if inputs != expected or self.outputs - self._optional_outputs != {"probabilities"}:
             raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
+        shape = next(node.shape for node in session.get_outputs() if node.name == "probabilities")
+        known = len(metadata.alphabet)
+        if self.kind == "line" and isinstance(shape[-1], int) and shape[-1] != known + 1:
+            raise ModelError(name, f"{shape[-1]} classes for an alphabet of {known}")
         self.name = name
         self.labels = metadata.labels
         self.recipe: Json = metadata.recipe

@@ -6,7 +6,7 @@ digit, most often a 1. A candidate is a line's plausibility (see `LineImage`) an
 
 import math
 
-from rowscan.reading import Line
+from rowscan.reading import Line, Rejected
 
 Candidate = tuple[float, Line]
 
@@ -25,9 +25,9 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
     possible = [
         (plausibility, line)
         for plausibility, line in candidates
-        if line.digits and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
+        if line.characters and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
         if digit_confidence(line)
-        >= (_MIN_CONFIDENCE if len(line.digits) > 1 else _MIN_CONFIDENCE_SINGLE)
+        >= (_MIN_CONFIDENCE if len(line.characters) > 1 else _MIN_CONFIDENCE_SINGLE)
     ]
     if not possible:
         return ()
@@ -35,7 +35,7 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
     certain = [
         line
         for plausibility, line in possible
-        if len(line.digits) > 1 and not _is_strokes_only(line) and plausibility >= 0.6
+        if len(line.characters) > 1 and not _is_strokes_only(line) and plausibility >= 0.6
         if digit_confidence(line) >= 0.9 and line.box[3] >= 0.6 * best.box[3]
     ]
     several = len(certain) > 1
@@ -56,7 +56,7 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
     """Whether a line beside the best one is a number, where `several` certainly are or only it."""
     x, _, width, height = best.box
     max_height = math.inf
-    if len(line.digits) == 1 or _is_strokes_only(line):
+    if len(line.characters) == 1 or _is_strokes_only(line):
         max_height = 2.0
         min_plausibility, confidence, min_height = (0.75, 0.6, 0.6) if several else (0.9, 0.9, 0.75)
         aside = line.box[0] >= x + width or line.box[0] + line.box[2] <= x
@@ -64,7 +64,7 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
             min_height = math.inf
     else:
         min_plausibility, confidence, min_height = (0.4, 0.7, 0.0) if several else (0.6, 0.8, 0.0)
-        if len(line.digits) > 2 and digit_confidence(line) >= 0.95:
+        if len(line.characters) > 2 and digit_confidence(line) >= 0.95:
             min_plausibility = 0.2
     return (
         min_height <= line.box[3] / height <= max_height
@@ -73,19 +73,41 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
     )
 
 
+def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[Rejected, ...]:
+    """The candidates that were not selected, and why."""
+    return tuple(
+        Rejected(
+            box=line.box,
+            text=line.text,
+            confidence=plausibility * digit_confidence(line) if line.characters else 0.0,
+            reason=_reason(line),
+        )
+        for plausibility, line in candidates
+        if line not in selected
+    )
+
+
+def _reason(line: Line) -> str:
+    if not line.characters:
+        return "nothing to read"
+    if digit_confidence(line) < _MIN_CONFIDENCE:
+        return "unsure"
+    return "unlike the numbers beside it"
+
+
 def blank_confidences(candidates: list[Candidate]) -> list[float]:
     """For candidates of which none was selected: the probabilities that there is no number."""
-    empty = [line.confidence for _, line in candidates if not line.digits][:1]
+    empty = [line.confidence for _, line in candidates if not line.characters][:1]
     return empty + [
         1 - plausibility * digit_confidence(line)
         for plausibility, line in candidates
-        if line.digits
+        if line.characters
     ]
 
 
 def digit_confidence(line: Line) -> float:
     """The geometric mean of the probability of a line over its digits."""
-    return math.pow(line.confidence, 1 / len(line.digits))
+    return math.pow(line.confidence, 1 / len(line.characters))
 
 
 def _is_strokes_only(line: Line) -> bool:

@@ -130,7 +130,7 @@ def create_app(
     async def read(
         request: Request,
         min_confidence: Annotated[
-            float, Query(ge=0, le=1, description="digits below this confidence are written ?")
+            float, Query(ge=0, le=1, description="characters below this confidence are written ?")
         ] = 0.0,
     ) -> Response:
         """Send the picture as the body itself, or as the part `file` of a form.

@@ -3,7 +3,7 @@
 The answers themselves come from `rowscan.reading`; a test compares both.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -15,28 +15,57 @@ Box = Annotated[
 
 
 class RunnerUp(BaseModel):
-    """The second most probable digit, if it is close."""
+    """The second most probable character, if it is close."""
 
-    digit: str
+    character: str
     confidence: Probability
 
 
-class DigitSchema(BaseModel):
-    """One digit and its place."""
+class CharacterSchema(BaseModel):
+    """One character and its place."""
 
-    digit: Annotated[str, Field(description="0 to 9, or ? below min_confidence")]
+    character: Annotated[str, Field(description="a digit, a sign, or ? below min_confidence")]
     confidence: Probability
     box: Box
     runner_up: RunnerUp | None = None
 
 
+class DigitRunnerUp(RunnerUp):
+    """As in version 0.1."""
+
+    digit: str
+
+
+class DigitSchema(CharacterSchema):
+    """A character, as in version 0.1."""
+
+    digit: str
+    runner_up: DigitRunnerUp | None = None
+
+
 class LineSchema(BaseModel):
     """One line of writing."""
 
-    text: str
+    text: Annotated[str, Field(description="what is written, signs included")]
+    digits_only: Annotated[str, Field(description="its digits alone")]
     confidence: Probability
     box: Box
-    digits: list[DigitSchema]
+    row: Annotated[int | None, Field(description="in a grid or table, from 1")] = None
+    column: int | None = None
+    characters: list[CharacterSchema]
+    digits: Annotated[
+        list[DigitSchema],
+        Field(description="the characters, as version 0.1 called them", deprecated=True),
+    ]
+
+
+class RejectedSchema(BaseModel):
+    """A line that was found and is not in the reading."""
+
+    box: Box
+    text: Annotated[str, Field(description="its likeliest text; empty if nothing was read in it")]
+    confidence: Annotated[Probability, Field(description="that it belongs to the reading")]
+    reason: str
 
 
 class ReadingSchema(BaseModel):
@@ -44,11 +73,13 @@ class ReadingSchema(BaseModel):
 
     path: Annotated[str, Field(description="always '-': the request has no file name")]
     page: Annotated[int, Field(ge=1)]
+    status: Annotated[Literal["read", "empty"], Field(description="whether there was a number")]
     width: int
     height: int
-    text: Annotated[str, Field(description="lines joined by ' / '; empty without digits")]
-    confidence: Probability
+    text: Annotated[str, Field(description="lines joined by ' / '; empty without numbers")]
+    confidence: Annotated[Probability, Field(description="that all of this is right and complete")]
     lines: list[LineSchema]
+    rejected: list[RejectedSchema]
 
 
 class ExplanationSchema(BaseModel):

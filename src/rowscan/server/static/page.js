@@ -158,7 +158,7 @@ function show(answer) {
 function lineElement(line) {
   const element = document.createElement("div");
   element.className = "line";
-  element.append(...line.digits.map(digitElement));
+  element.append(...line.characters.map((c) => (isDigit(c) ? digitElement(c) : signElement(c))));
   return element;
 }
 
@@ -166,13 +166,21 @@ function digitElement(digit) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "digit";
-  button.setAttribute("aria-label", say("digitLabel", digit.digit, percent(digit.confidence)));
+  button.setAttribute("aria-label", say("digitLabel", digit.character, percent(digit.confidence)));
   button.setAttribute("aria-pressed", "false");
-  button.append(span("glyph", digit.digit), span("sure", percent(digit.confidence)));
+  button.append(span("glyph", digit.character), span("sure", percent(digit.confidence)));
   const rival = digit.runner_up;
-  button.append(span("rival", rival ? say("rival", rival.digit, percent(rival.confidence)) : ""));
+  button.append(span("rival", rival ? say("rival", rival.character, percent(rival.confidence)) : ""));
   button.addEventListener("click", () => explain(digit));
   return button;
+}
+
+function signElement(sign) {
+  const element = document.createElement("div");
+  element.className = "sign";
+  element.append(span("glyph", sign.character), span("sure", percent(sign.confidence)));
+  element.append(span("rival", ""));
+  return element;
 }
 
 function drawBoxes() {
@@ -217,12 +225,17 @@ function announce() {
   at("gone").textContent = away ? say("gone") : "";
 }
 
+/** Signs are shown, but only digits are explained. */
+function isDigit({ character }) {
+  return /[0-9?]/.test(character);
+}
+
 function allDigits(reading) {
-  return reading.lines.flatMap((line) => line.digits);
+  return reading.lines.flatMap((line) => line.characters.filter(isDigit));
 }
 
 function longest(reading) {
-  return Math.max(...reading.lines.map((line) => line.digits.length));
+  return Math.max(...reading.lines.map((line) => line.characters.length));
 }
 
 function span(name, text) {
