@@ -16,8 +16,8 @@ from rowscan.recipes import LineRecipe, decode, find
 from rowscan.recognition.characters import character_columns
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import select_lines
-from rowscan.training.export import read_weights
 from rowscan.training.tasks.line.engine import LineEngine
+from rowscan.training.tasks.line.task import start_from
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 Box = tuple[int, int, int, int]
@@ -195,5 +195,5 @@ def test_the_shipped_line_model_is_small(reader: Reader) -> None:
     assert file.stat().st_size < 4_000_000
     assert decode(model.recipe) == find("line")
     wanted = LineEngine(find("line", LineRecipe), "cpu").weights()
-    found = read_weights("shipped", "line", wanted)
+    found = start_from("shipped", wanted)
     assert sum(array.size for array in found.values()) <= 2_000_000
