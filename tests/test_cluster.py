@@ -25,6 +25,21 @@ READ = [sys.executable, "-m", "rowscan", "read"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unreachable(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Begun before all tests, in a folder of its own: Ray tries for half a minute."""
+    folder = tmp_path_factory.mktemp("unreachable")
+    shutil.copytree(EXAMPLES, folder / "in")
+    address = "ray://127.0.0.1:9"
+    command = [*READ, "in", "--on", address, "--output", "out"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as process:
+        yield process, folder
+        process.kill()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A cluster for all tests, so that commands need not start one."""
@@ -131,14 +146,15 @@ def test_a_run_that_is_killed_is_resumed(pictures: Path, rowscan: Command, tmp_p
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("name", ["ray::MapWorker", "multiprocessing.spawn"])
-def test_workers_that_are_killed_cost_nothing(name: str, pictures: Path, tmp_path: Path) -> None:
+def test_workers_that_are_killed_cost_nothing(pictures: Path, tmp_path: Path) -> None:
+    """Those of Ray, and those that they start for pictures."""
     (tmp_path / "in").symlink_to(pictures)
     process = _begun(tmp_path)
-    victims = _below(name)
-    assert victims
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
+    for name in ("multiprocessing.spawn", "ray::MapWorker"):
+        victims = _below(name)
+        assert victims, name
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
     printed, _ = process.communicate()
     assert (process.returncode, printed) == (1, "")
     assert _rows(tmp_path / "out") == (pictures.parent / "rows").read_text().splitlines()
@@ -168,13 +184,15 @@ def test_wrong_calls(arguments: list[str], said: str, rowscan: Command, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cluster_that_is_not_there_gets_a_line(rowscan: Command, tmp_path: Path) -> None:
-    shutil.copytree(EXAMPLES, tmp_path / "in")
-    done = rowscan("read", "in", "--on", "ray://127.0.0.1:9", "--output", "out")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("rowscan: ray://127.0.0.1:9: cannot be reached: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+def test_a_cluster_that_is_not_there_gets_a_line(
+    unreachable: tuple[subprocess.Popen[str], Path],
+) -> None:
+    process, folder = unreachable
+    printed, said = process.communicate()
+    assert (process.returncode, printed) == (1, "")
+    assert said.startswith("rowscan: ray://127.0.0.1:9: cannot be reached: ")
+    assert said.count("\n") == 1
+    assert not (folder / "out").exists()
 
 
 def _below(name: str) -> list[int]:
