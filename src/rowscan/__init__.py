@@ -67,11 +67,12 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'rowscan' has no attribute {name!r}")
+    import contextlib
     from importlib import import_module
 
     from rowscan.errors import requires
 
-    with requires("train", f"rowscan.{name}"):
+    with requires("train", "training") if name == "train" else contextlib.nullcontext():
         return getattr(import_module(f"rowscan.{_HOMES.get(name, 'errors')}"), name)
 
 

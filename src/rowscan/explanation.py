@@ -1,6 +1,6 @@
-"""Explain: what the network believed after each step of its scan, as a picture or as text.
+"""Explain: the probabilities after each step of the scan, as a picture or as text.
 
-Beliefs are computed by the model; here they are shown.
+They are the belief that the model computes; here it is shown. It is no saliency map.
 """
 
 import io

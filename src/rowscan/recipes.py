@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from rowscan.errors import UsageError
+from rowscan.errors import UsageError, reason_of
 from rowscan.scans import SCANS
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -338,7 +338,7 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         LSTMRecipe(
             name="lstm-rows",
-            summary="the same 64-unit LSTM over the rows, trained as is usual today",
+            summary="the same 64-unit LSTM over the rows, trained with current methods",
             batch_size=96,
             learning_rate=0.02,
             schedule="one-cycle",
@@ -411,8 +411,10 @@ def load(path: Path) -> Recipe:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not a recipe: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {reason_of(error)}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: expected a recipe in TOML: {error}") from None
     base = values.pop("base", None)
     if not isinstance(base, str):
         raise UsageError(f'{path}: a recipe file starts with base = "NAME OF A RECIPE"')
@@ -425,8 +427,8 @@ def load(path: Path) -> Recipe:
 def change(recipe: R, values: Mapping[str, object]) -> R:
     """`recipe` with some values changed. Values may be text, as they come from a command line.
 
-    A changed recipe makes no published claim: its `published` is dropped unless only the seed,
-    the engine or the name changed.
+    A changed recipe makes no published claim: its `published` is dropped, unless only keys of
+    `_KEEPS_CLAIM` changed.
 
     Raises:
         UsageError: an unknown key, or a wrong value; names the nearest right one.
@@ -520,13 +522,13 @@ def _wrong_value(key: str, value: object, hint: object, reason: str) -> str:
     choices = [str(choice) for choice in typing.get_args(hint)]
     if typing.get_origin(hint) is Literal:
         expected = f"expected {' or '.join(choices)}, got {value!r}"
-        return f"{key}: {expected}{_nearest(str(value), choices, elsewise='')}"
+        return f"{key}: {expected}{_nearest(str(value), choices, fallback='')}"
     return f"{key}: {value!r}: {reason[0].lower()}{reason[1:]}"
 
 
-def _nearest(wrong: str, right: Iterable[str], elsewise: str | None = None) -> str:
+def _nearest(wrong: str, right: Iterable[str], fallback: str | None = None) -> str:
     right = list(right)
     near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; expected one of: {', '.join(right)}" if elsewise is None else elsewise
+    return f"; expected one of: {', '.join(right)}" is None else fallback else fallback

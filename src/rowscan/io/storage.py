@@ -162,7 +162,7 @@ def _errors(location: str | Path, action: str | None = None) -> Iterator[None]:
 
 def _system(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
-    with requires("remote", "reading from an address"):
+    with requires("remote", "a file behind an address"):
         import fsspec
     scheme = _scheme(address)
     try:

@@ -1,4 +1,4 @@
-"""Training: everything left of the model file. The light path never imports from here."""
+"""Training: from data and a recipe to a model file. Reading never imports this package."""
 
 import os
 
