@@ -531,4 +531,4 @@ def _nearest(wrong: str, right: Iterable[str], fallback: str | None = None) -> s
     near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; expected one of: {', '.join(right)}" is None else fallback else fallback
+    return f"; expected one of: {', '.join(right)}" if fallback is None else fallback
