@@ -135,7 +135,7 @@ def test_a_toml_file_is_a_recipe(tmp_path: Path) -> None:
         ('base = "lstm-row"', "did you mean 'lstm-rows'"),
         ('base = "lstm-rows"\nhiden = 32', "did you mean 'hidden'"),
         ('base = "lstm-rows"\nhidden = "32x"', "hidden: '32x'"),
-        ("base = ", "not a recipe"),
+        ("base = ", "expected a recipe in TOML"),
     ],
 )
 def test_a_wrong_toml_file_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
@@ -225,7 +225,7 @@ def test_a_recipe_as_rowscan_0_1_stored_it_is_still_read() -> None:
     everywhere |= {"engine": "torch", "scan": "rows", "pixels": "unit", "no_digits": 0.0}
     assert decode(msgspec.json.encode(line | everywhere)) == find("line")
     for wrong in ({}, {"network": "cnn"}, {"network": "line", "hiden": 3}):
-        with pytest.raises(UsageError, match="not a recipe"):
+        with pytest.raises(UsageError, match="expected a recipe in TOML"):
             decode(line | wrong if wrong else wrong)
 
 
