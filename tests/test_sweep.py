@@ -11,33 +11,12 @@ import rowscan
 from rowscan.datasets.digits import load_digits
 from rowscan.errors import UsageError
 from rowscan.recipes import SweepRecipe, change, decode, find
-from rowscan.scans import DIRECTIONS
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.sweep import SweepClassifier, SweepLayer, sweep
+from rowscan.training.engines.sweep import SweepClassifier, SweepLayer
 from rowscan.training.loop import train
 
 RNG = np.random.default_rng(0)
 SMALL: dict[str, Any] = {"hidden": 16, "layers": 1, "batch_size": 32}
-
-
-@pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
-def test_a_sweep_computes_its_recurrence(axis: int, backwards: bool) -> None:
-    z, v = RNG.uniform(0, 1, (4, 5, 2, 3)), RNG.normal(size=(4, 5, 2, 3))
-    steps = range(z.shape[axis])
-    want = np.zeros_like(v)
-    h = np.zeros_like(v.take(0, axis))
-    for t in reversed(steps) if backwards else steps:
-        h = (1 - z.take(t, axis)) * h + z.take(t, axis) * v.take(t, axis)
-        want[(slice(None),) * axis + (t,)] = h
-    got = sweep(torch.from_numpy(z), torch.from_numpy(v), axis, backwards)
-    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
-
-
-@pytest.mark.parametrize(("axis", "backwards"), DIRECTIONS)
-def test_gradients_match_finite_differences(axis: int, backwards: bool) -> None:
-    z = torch.rand(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
-    v = torch.randn(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda z, v: sweep(z, v, axis, backwards), (z, v))
 
 
 def test_the_receptive_field_of_a_layer_is_a_row_and_a_column() -> None:

@@ -21,7 +21,8 @@ k       a sweep of a layer: down, up, right, left. t: its steps, 7 for 28 pixels
 (7) c = J [LayerNorm(x)]               line: the 8 patches of a column become one vector
 (8) y = H LayerNorm(layer(c))          (2) to (5) right and left; 2 steps × classes per column
 
-Only (4) is sequential, and it is elementwise: all matrix products run over the whole grid at once.
+Only (4) is sequential, and it is elementwise (`recurrence`): all matrix products run over the whole
+grid at once, those of Z, V and G as one.
 Two layers connect every patch with every other. The loss of (8) is CTC, class 0 its blank.
 
 (4) is the minGRU of Feng et al., "Were RNNs All We Needed?", 2024. Sweeps in four directions are
@@ -34,11 +35,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rowscan.arrays import Float32
 from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_A_PATCH, Directions
 from rowscan.training.engines.networks import Classifier
+from rowscan.training.engines.recurrence import gated_sweeps
 
 
 class SweepClassifier(Classifier):
@@ -79,13 +80,10 @@ class SweepLayer(nn.Module):
 
     def forward(self, x: Float32[Tensor, "rows columns n width"]) -> Tensor:
         """The grid after one layer: each patch has seen its row and its column."""
-        u = self.norm(x)
-        h = [
-            sweep(torch.sigmoid(z(u)), v(u), axis, backwards)
-            for z, v, (axis, backwards) in zip(self.z, self.v, self.directions, strict=True)
-        ]
-        gated = torch.cat(h, -1) * nn.functional.silu(self.gate(u))
-        return x + self.out(gated)  # type: ignore[no-any-return]
+        maps = (*self.z, *self.v, self.gate)
+        weight, bias = (torch.cat([getattr(m, kind) for m in maps]) for kind in ("weight", "bias"))
+        y = nn.functional.linear(self.norm(x), weight, bias)
+        return x + self.out(gated_sweeps(y, self.directions))  # type: ignore[no-any-return]
 
 
 class SweepLineRecognizer(nn.Module):
@@ -116,50 +114,3 @@ class SweepLineRecognizer(nn.Module):
         x = self.last_norm(self.along(x[None])[0])
         logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, self.classes)
         return logits.transpose(1, 2).flatten(0, 1)
-
-
-def sweep(z: Tensor, v: Tensor, axis: int, backwards: bool) -> Tensor:
-    """(4) along `axis`, from its last step to its first if `backwards`; all shapes alike."""
-    h: Tensor = _SweepFunction.apply(z, v, axis, backwards)  # type: ignore[no-untyped-call]
-    return h
-
-
-class _SweepFunction(torch.autograd.Function):
-    """(4) with its derivative by hand, which takes fewer passes over memory than autograd.
-
-    Given g, the gradient of h: G[t] = g[t] + (1 - z[t+1]) G[t+1], which is the gradient by way of
-    all later steps; then dv[t] = z[t] G[t] and dz[t] = (v[t] - h[t-1]) G[t].
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, z: Tensor, v: Tensor, axis: int, backwards: bool) -> Tensor:
-        h = torch.empty_like(v)
-        zs, vs, hs = (_in_order(x, axis, backwards) for x in (z, v, h))
-        torch.mul(zs[0], vs[0], out=hs[0])
-        for t in range(1, len(hs)):
-            torch.lerp(hs[t - 1], vs[t], zs[t], out=hs[t])
-        ctx.save_for_backward(z, v, h)
-        ctx.direction = axis, backwards  # type: ignore[attr-defined]
-        return h
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        z, v, h = ctx.saved_tensors  # type: ignore[attr-defined]
-        dz, dv = torch.empty_like(z), torch.empty_like(v)
-        axis, backwards = ctx.direction  # type: ignore[attr-defined]
-        zs, vs, hs, gs, dzs, dvs = (_in_order(x, axis, backwards) for x in (z, v, h, grad, dz, dv))
-        total = gs[-1]
-        for t in range(len(zs) - 1, 0, -1):
-            torch.mul(zs[t], total, out=dvs[t])
-            torch.sub(vs[t], hs[t - 1], out=dzs[t])
-            dzs[t].mul_(total)
-            total = total - dvs[t] + gs[t - 1]
-        torch.mul(zs[0], total, out=dvs[0])
-        torch.mul(vs[0], total, out=dzs[0])
-        return dz, dv, None, None
-
-
-def _in_order(x: Tensor, axis: int, backwards: bool) -> tuple[Tensor, ...]:
-    steps = x.unbind(axis)
-    return steps[::-1] if backwards else steps
