@@ -5,17 +5,17 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from rowscan.arrays import Shaped, UInt8
 from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError, reason_of, requires
+from rowscan.io.pdf import draw_pages
 from rowscan.io.storage import read_bytes
 
 Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
@@ -25,13 +25,43 @@ Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
 MAX_PIXELS = 100_000_000
 """Default of `max_pixels`. Pillow itself refuses files of more than 178,956,970."""
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".pdf"})
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "PPM": (".pbm", ".pgm", ".ppm", ".pnm"),
+    # Pillow loads these when the first picture is none of those above.
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "DIB": (".dib",),
+    "HEIF": (".heic", ".heif"),
+    "JPEG2000": (".jp2", ".j2k"),
+    "PCX": (".pcx",),
+    "TGA": (".tga",),
+}
+"""The formats that are read, by Pillow's names, and how their files are called. Pillow knows
+others; to open some of them it starts another program."""
+
+SUFFIXES = frozenset({".pdf"}.union(*FORMATS.values()))
 """How the names of pictures end, in lower case."""
+
+_RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+"""What a camera's sensor saw, of which Pillow would read the thumbnail."""
+
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+"""Major brands of HEIF files with HEVC: ISO/IEC 23008-12, annex B."""
 
 MANY_PAGES = frozenset({".tif", ".tiff", ".pdf"})
 """Those that can hold several pages. Of an animation only the first frame counts."""
 
-_PDF_DPI = 200
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of a sample that scanners store in 16 bits."""
+_MAX_BYTES = 300_000_000
+"""Of a decoded picture: 100 megapixels in colour, 75 with transparency."""
+_STRIP = 1_000_000
+"""Pixels of a large picture that are converted at once, so that there is no second copy of it."""
 _ORIENTATION = PIL.ExifTags.Base.Orientation
 _TRANSPOSED = (5, 6, 7, 8)
 """Orientations that swap width and height."""
@@ -142,11 +172,14 @@ def identify(
     """
     with _decoding(name, max_pixels):
         try:
-            image = PIL.Image.open(io.BytesIO(content), formats=formats)
+            known = [
+                kind for kind in formats or FORMATS if kind != "HEIF" or kind in PIL.Image.OPEN
+            ]
+            image = PIL.Image.open(io.BytesIO(content), formats=known)
         except PIL.UnidentifiedImageError:
             of = f" of the formats {', '.join(formats)}" if formats else ""
             raise UnsupportedFormatError(name, f"not an image{of}") from None
-        _check_size(image.width, image.height, name, max_pixels)
+        _check_size(image, name, max_pixels)
         return image
 
 
@@ -165,11 +198,21 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise DataError(name, f"damaged or unsupported image: {reason_of(error)}") from None
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+def _check_size(image: PIL.Image.Image, name: str, max_pixels: int) -> None:
+    width, height = image.size
+    if image.format not in (None, "JPEG", "MPO"):  # a JPEG is decoded smaller
+        max_pixels = min(max_pixels, _MAX_BYTES // _bytes_per_pixel(image))
     if width * height > max_pixels:
         raise TooLargeError(name, f"{width} x {height} pixels: {_more_than(max_pixels)}")
     if width * height == 0:
         raise DataError(name, "it has no pixels")
+
+
+def _bytes_per_pixel(image: PIL.Image.Image) -> int:
+    """Of the decoded picture in memory."""
+    if image.format == "WEBP":  # its decoder has a copy, in RGBA
+        return 8
+    return len(image.getbands()) * (2 if "16" in image.mode else 4 if image.mode in "IF" else 1)
 
 
 def _more_than(max_pixels: int) -> str:
@@ -192,10 +235,12 @@ class _Decoder:
         """The pages of a file, each with its full width and height."""
         if not content:
             raise DataError(self.name, "empty file")
-        if content.startswith(b"%PDF-"):
-            for drawn in self._pdf_pages(content):
-                yield self.page(drawn, self.max_pixels)
+        if b"%PDF-" in content[:1024]:  # ISO 32000-1, annex H.3: there may be something before it
+            limits = {"max_pixels": self.max_pixels, "max_pages": self.max_pages}
+            for drawn in draw_pages(content, self.name, **limits):
+                yield self.page(_from_array(drawn), self.max_pixels)
             return
+        _check_kind(content, self.name)
         with identify(content, self.name, max_pixels=self.max_pixels) as image:
             with _decoding(self.name, self.max_pixels):
                 count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
@@ -211,37 +256,31 @@ class _Decoder:
             if number:
                 image.seek(number)
             width, height = image.size
-            _check_size(width, height, self.name, self.max_pixels)
+            _check_size(image, self.name, self.max_pixels)
             shrink = math.isqrt(width * height // enough)
             if shrink > 1:  # Pillow can do this for JPEG, by powers of two
                 image.draft(image.mode, (width // shrink, height // shrink))
+                shrink = math.isqrt(image.width * image.height // enough)
             # Pillow turns a TIFF by itself.
-            if image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
+            turn = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+            if turn in _TRANSPOSED:
                 width, height = height, width
-            return _levels(image, self.name, self.colour), (width, height)
+            levels = _levels(image, self.name, self.colour, max(1, shrink))
+            return _turned(levels, turn), (width, height)
 
     def _check_pages(self, count: int) -> None:
         if self.max_pages is not None and count > self.max_pages:
-            raise TooLargeError(self.name, f"{count} pages: more than {self.max_pages}")
+            raise TooLargeError(self.name, f"expected at most {self.max_pages} pages, got {count}")
 
-    def _pdf_pages(self, content: bytes) -> Iterator[PIL.Image.Image]:
-        """Each page as printed at 200 dots an inch, or fewer if it is very large."""
-        with requires("pdf", "reading PDF"):
-            import pypdfium2
-        try:
-            with closing(pypdfium2.PdfDocument(content)) as document:
-                if not len(document):
-                    raise DataError(self.name, "a PDF without pages")
-                self._check_pages(len(document))
-                for number in range(len(document)):
-                    page = document[number]
-                    inches = page.get_width() / 72 * page.get_height() / 72
-                    dpi = min(_PDF_DPI, (self.max_pixels / 4 / max(inches, 1e-6)) ** 0.5)
-                    picture = page.render(scale=dpi / 72).to_pil()
-                    page.close()
-                    yield picture
-        except pypdfium2.PdfiumError as error:
-            raise DataError(self.name, f"damaged or unsupported PDF: {error}") from None
+
+def _check_kind(content: bytes, name: str) -> None:
+    """Refuse photos as the sensor saw them; teach Pillow HEIF where the file is one."""
+    if suffix(name) in _RAW:
+        raise UnsupportedFormatError(name, "a RAW photo; save it as JPEG, TIFF or PNG first")
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
+        with requires("heic", "reading HEIC"):
+            import pillow_heif
+        pillow_heif.register_heif_opener()
 
 
 def _from_array(array: Shaped[np.ndarray, "..."]) -> PIL.Image.Image:
@@ -258,28 +297,61 @@ def _from_array(array: Shaped[np.ndarray, "..."]) -> PIL.Image.Image:
 
 
 def _levels(
-    image: PIL.Image.Image, name: str, colour: bool
+    image: PIL.Image.Image, name: str, colour: bool, shrink: int
 ) -> UInt8[np.ndarray, "height width *rgb"]:
-    if image.getexif().get(_ORIENTATION, 1) != 1:  # exif_transpose always copies
-        image = PIL.ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
-        levels = np.clip(np.asarray(image), 0, 65535)
-        few = image.mode == "I" and levels.max() <= 255  # 8 bits stored in 32
-        return np.asarray(levels if few else levels // 257, np.uint8)
+    """The pixels as stored, but smaller by a whole number."""
     if image.mode == "F":
         raise DataError(name, "floating-point pixels are not supported")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        laid = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
-        if np.asarray(laid.convert("L")).min() > _ALL_WHITE:
-            laid = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
-        image = laid
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    if not colour or image.mode != "RGB":
-        return np.array(image.convert("L"))
-    pixels = np.array(image)
-    return pixels[:, :, 0].copy() if _is_grey(pixels) else pixels
+    if image.mode.startswith("I"):  # more than 8 bits, which Pillow would clip, not scale
+        levels = np.clip(np.asarray(image), 0, 65535)
+        bits = next(bits for bits in _DEPTHS if levels.max() < 2**bits)
+        image = PIL.Image.fromarray(np.asarray(levels // ((2**bits - 1) // 255), np.uint8))
+    paper = _paper(image) if image.has_transparency_data else None
+    if paper or shrink > 1:
+        pixels = np.concatenate(
+            [np.asarray(strip.reduce(shrink)) for strip in _strips(image, paper, shrink)]
+        )
+    else:
+        pixels = np.array(image if image.mode in ("L", "RGB") else _plain(image))
+    if pixels.ndim == 3 and _is_grey(pixels):
+        return pixels[:, :, 0].copy()
+    if pixels.ndim == 3 and not colour:
+        return np.array(PIL.Image.fromarray(pixels).convert("L"))
+    return pixels
+
+
+def _strips(image: PIL.Image.Image, paper: str | None, multiple: int) -> Iterator[PIL.Image.Image]:
+    """The picture in strips of some rows, each opaque, in grey or in colour."""
+    rows = multiple * max(1, _STRIP // (image.width * multiple))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if paper:
+            strip = strip.convert("RGBA")
+            strip = PIL.Image.alpha_composite(PIL.Image.new("RGBA", strip.size, paper), strip)
+        yield _plain(strip)
+
+
+def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _paper(image: PIL.Image.Image) -> str:
+    """What to lay a transparent picture over: white, or black where its ink is as bright."""
+    darkest = min(int(np.asarray(s.convert("L")).min()) for s in _strips(image, "white", 1))
+    return "white" if darkest <= _ALL_WHITE else "black"
+
+
+def _turned(
+    levels: UInt8[np.ndarray, "rows columns *rgb"], orientation: int
+) -> UInt8[np.ndarray, "height width *rgb"]:
+    """Upright, from how it is stored: the values of Orientation in EXIF."""
+    if orientation in _TRANSPOSED:
+        levels = levels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        levels = levels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        levels = levels[::-1]
+    return np.ascontiguousarray(levels)
 
 
 def _is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
