@@ -236,8 +236,9 @@ class _Decoder:
         if not content:
             raise DataError(self.name, "empty file")
         if b"%PDF-" in content[:1024]:  # ISO 32000-1, annex H.3: there may be something before it
-            limits = {"max_pixels": self.max_pixels, "max_pages": self.max_pages}
-            for drawn in draw_pages(content, self.name, **limits):
+            for drawn in draw_pages(
+                content, self.name, max_pixels=self.max_pixels, max_pages=self.max_pages
+            ):
                 yield self.page(_from_array(drawn), self.max_pixels)
             return
         _check_kind(content, self.name)
