@@ -26,14 +26,15 @@ SHAPES = ((256, 256), (192, 336), (336, 192), (128, 512), (96, 672), (480, 136))
 _SHARES = np.cumsum((0.36, 0.2, 0.14, 0.14, 0.08, 0.08))
 
 DIGITS_KEPT = 6000
-"""Images of digits that pages are composed of: more would fill the memory of each process."""
+"""Images of digits that training pages are composed of: their maps fill 50 MB."""
 
 _SOLID = 90  # coverage, of 255: less is the soft edge of a stroke
 _VISIBLE = 14  # absorption, of 255: other ink that is paler is paper
 _KEPT = 0.5  # a line of which less is left by the cut has no band
 _CUT_SHARE, _MOST_CUTS = 0.4, 4
 """Share of pages that hold cuts from a sheet, one below the other, and how many at most."""
-_HEIGHT_STEPS, _LOWEST = 32, 4.0  # levels an octave of the height of digits, from 4 pixels
+HEIGHT_STEPS, LOWEST = 32, 4.0
+"""Levels an octave of the height of digits, and the height, in pixels, of level 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class PageBatch:
 
 def height_code(height: float) -> int:
     """A height in pixels as a level: 32 an octave, from 4 pixels."""
-    return int(np.clip(round(_HEIGHT_STEPS * math.log2(max(height, 1) / _LOWEST)), 1, 255))
+    return int(np.clip(round(HEIGHT_STEPS * math.log2(max(height, 1) / LOWEST)), 1, 255))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class PageComposer:
     digits: DigitMaps
     size: int
     """Pages in a batch."""
-    seed: int
+    seed: tuple[int, ...]
 
     @staticmethod
     def of(
@@ -77,18 +78,22 @@ class PageComposer:
         labels: UInt8[np.ndarray, " n"],
         *,
         size: int,
-        seed: int,
+        seed: tuple[int, ...],
+        keep: int = DIGITS_KEPT,
     ) -> "PageComposer":
-        """A composer of pages with some of these digits."""
-        some = np.linspace(0, len(images) - 1, min(len(images), DIGITS_KEPT)).astype(int)
+        """A composer of pages with `keep` of these digits."""
+        some = np.linspace(0, len(images) - 1, min(len(images), keep)).astype(int)
         return PageComposer(DigitMaps.of(images[some], labels[some]), size, seed)
 
     def __call__(self, number: int) -> PageBatch:
         """The pages of batch `number`."""
         cv2.setNumThreads(1)
-        rng = np.random.default_rng((self.seed, number))
+        rng = np.random.default_rng((*self.seed, number))
         shape = SHAPES[int(np.searchsorted(_SHARES, rng.random()))]
-        pages = [compose(np.random.default_rng((self.seed, number, i)), shape, self.digits) for i in range(self.size)]
+        pages = [
+            compose(np.random.default_rng((*self.seed, number, i)), shape, self.digits)
+            for i in range(self.size)
+        ]
         return PageBatch(*(np.stack(parts) for parts in zip(*pages, strict=True)))
 
 

@@ -1,5 +1,6 @@
 """The engine of the page model: composes pages and trains a network to take them apart, on PyTorch."""
 
+import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.arrays import Bool, Float32, Int64, UInt8
 from rowscan.recipes import PageRecipe
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
 from rowscan.training.engines.torch import TorchTrainer
@@ -30,10 +31,10 @@ class PageTruth(NamedTuple):
     classes: Int64[Tensor, "n height width"]
     bands: Float32[Tensor, "n rows2 columns2"]
     weights: Float32[Tensor, "n rows2 columns2"]
-    heights: Float32[Tensor, "n rows4 columns4"]
-    """log2(height / 32), and minus infinity outside the bands."""
-    angles: Float32[Tensor, "n rows4 columns4"]
-    """Radians."""
+    inside: Bool[Tensor, "n rows4 columns4"]
+    """Where a line is, whose height and direction count."""
+    geometry: Float32[Tensor, "n rows4 columns4 3"]
+    """log2(height / 32), cosine and sine, as the network says them."""
 
     @staticmethod
     def of(batch: PageBatch, device: torch.device, some: slice = slice(None)) -> "PageTruth":
@@ -49,14 +50,15 @@ class PageTruth(NamedTuple):
                 batch.angles,
             )
         )
-        known = heights.float() / HEIGHT_STEPS + float(np.log2(LOWEST / 32))
+        high = heights.float() / HEIGHT_STEPS + float(np.log2(LOWEST / 32))
+        turn = angles.float() * (2 * torch.pi / 256)
         return PageTruth(
             pages.float() / 255,
             classes.long(),
             bands.float(),
             weights.float(),
-            known.where(heights > 0, -torch.inf),
-            angles.float() * (2 * torch.pi / 256),
+            heights > 0,
+            torch.stack([high, turn.cos(), turn.sin()], -1),
         )
 
 
@@ -89,7 +91,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
     ) -> None:
         """Set the digits that pages are composed of."""
         self._composer = PageComposer.of(
-            images, labels, size=self.recipe.batch_size, seed=self.recipe.seed
+            images, labels, size=self.recipe.batch_size, seed=(self.recipe.seed, COMPOSED)
         )
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
@@ -129,11 +131,12 @@ class PageEngine(TorchTrainer[PageRecipe]):
     @torch.inference_mode()
     def answer(self, pictures: UInt8[np.ndarray, "n height width 3"]) -> dict[str, np.ndarray]:
         """What the model file answers, by the names of its outputs."""
-        found = self.network(torch.from_numpy(pictures).to(self.device).float() / 255)
+        network = copy.deepcopy(self.network).cpu()  # as a model file does, in float32
+        found: PageLogits = network(torch.from_numpy(pictures).float() / 255)
         return {
-            "probabilities": found.pixels.softmax(-1).cpu().numpy(),
-            "bands": found.bands.sigmoid().cpu().numpy(),
-            "geometry": found.geometry.cpu().numpy(),
+            "probabilities": found.pixels.softmax(-1).numpy(),
+            "bands": found.bands.sigmoid().numpy(),
+            "geometry": found.geometry.numpy(),
         }
 
     def _answer(self, pages: Float32[Tensor, "n height width 3"]) -> PageLogits:
@@ -158,10 +161,8 @@ def page_loss(found: PageLogits, truth: PageTruth) -> Float32[Tensor, ""]:
     chance = found.bands.sigmoid()
     both = (chance * truth.bands).sum((1, 2))
     dice = 1 - (2 * both + _SMOOTH) / ((chance + truth.bands).sum((1, 2)) + _SMOOTH)
-    inside = truth.heights > -torch.inf
-    wanted = torch.stack([truth.heights, truth.angles.cos(), truth.angles.sin()], -1)
-    error = (found.geometry - wanted).square().sum(-1).where(inside, 0.0)
-    lines = error.sum() / inside.sum().clamp(min=1)
+    error = (found.geometry - truth.geometry).square().sum(-1) * truth.inside
+    lines = error.sum() / truth.inside.sum().clamp(min=1)
     return pixels + bands + 0.5 * dice.mean() + 0.25 * lines
 
 
