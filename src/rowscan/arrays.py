@@ -30,4 +30,15 @@ else:
 
     Bool = Float = Float32 = Float64 = Int16 = Int32 = Int64 = Integer = Shaped = UInt8 = _Unchecked
 
-__all__ = ["Bool", "Float", "Float32", "Float64", "Int16", "Int32", "Int64", "Integer", "Shaped", "UInt8"]
+__all__ = [
+    "Bool",
+    "Float",
+    "Float32",
+    "Float64",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Integer",
+    "Shaped",
+    "UInt8",
+]

@@ -217,8 +217,8 @@ class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
 class PageRecipe(Recipe, frozen=True, kw_only=True, tag="page"):
     """Such recurrences over a picture at two scales, trained on composed pages.
 
-    They say of each pixel whether it is writing, and where the lines of writing run. `hidden` is the
-    width of the coarse layers, on patches of 8 × 8 pixels.
+    They say of each pixel whether it is writing, and where the lines of writing run. `hidden` is
+    the width of the coarse layers, on patches of 8 × 8 pixels.
     """
 
     layers: Positive = 3

@@ -12,8 +12,8 @@ D U M   learned affine maps, each with a bias.
 (5) y = H silu(M [LayerNorm(x), p])     what the patch knows beside its pixels
 
 y holds logits of paper, ink and other for 16 pixels, of the band for 2 × 2 parts of the patch, and
-three numbers of the line it is in: log2 of the digits' height over 32 pixels, and the cosine and sine
-of its direction. The coarse layers find rules, frames and lines, which are long; the fine ones
+three numbers of the line it is in: log2 of the digits' height over 32 pixels, cosine and sine of
+its direction. The coarse layers find rules, frames and lines, which are long; the fine ones
 separate strokes.
 """
 

@@ -22,6 +22,7 @@ from rowscan.training.synthesis.glyphs import (
     DigitMaps,
     Glyph,
     Hand,
+    Number,
     draw_character,
     draw_strokes,
     pen_width,
@@ -31,7 +32,7 @@ from rowscan.training.synthesis.glyphs import (
 Layer = Literal["ink", "other"]
 """Writing that may be a number, or anything else that is dark."""
 
-Box = tuple[float, float, float, float]
+Box = tuple[Number, Number, Number, Number]
 """Left, top, right and bottom."""
 
 Colour = Float32[np.ndarray, " 3"]
@@ -69,17 +70,25 @@ class Canvas:
         self, rng: np.random.Generator, height: int, width: int, digits: DigitMaps
     ) -> None:
         self.rng, self.height, self.width, self.digits = rng, height, width, digits
-        self.picture: Float32[np.ndarray, "height width 3"] = np.ones((height, width, 3), np.float32)
+        self.picture: Float32[np.ndarray, "height width 3"] = np.ones(
+            (height, width, 3), np.float32
+        )
         self.ink: UInt8[np.ndarray, "height width"] = np.zeros((height, width), np.uint8)
         self.other: UInt8[np.ndarray, "height width"] = np.zeros((height, width), np.uint8)
-        self.lines: Int16[np.ndarray, "rows columns"] = np.zeros((height // 2, width // 2), np.int16)
-        self.geometry: list[tuple[float, float]] = [(0.0, 0.0)]
+        self.lines: Int16[np.ndarray, "rows columns"] = np.zeros(
+            (height // 2, width // 2), np.int16
+        )
+        self.geometry: list[tuple[Number, Number]] = [(0.0, 0.0)]
 
     # Ink of any kind
 
     def put(
-        self, coverage: UInt8[np.ndarray, "rows columns"], x: float, y: float,
-        colour: Colour, layer: Layer,
+        self,
+        coverage: UInt8[np.ndarray, "rows columns"],
+        x: Number,
+        y: Number,
+        colour: Colour,
+        layer: Layer,
     ) -> None:
         """Lay coverage onto the sheet, its corner at (x, y); what lies beyond is cut off."""
         left, top = round(x), round(y)
@@ -96,7 +105,10 @@ class Canvas:
         np.maximum(target, part, out=target)
 
     def strokes(
-        self, paths: Sequence[Float64[np.ndarray, "points 2"]], pen: float, colour: Colour,
+        self,
+        paths: Sequence[Float64[np.ndarray, "_ 2"]],
+        pen: Number,
+        colour: Colour,
         layer: Layer = "other",
     ) -> None:
         """Draw polylines with a round pen."""
@@ -105,7 +117,7 @@ class Canvas:
         self.put(glyph.coverage, first[0], first[1], colour, layer)
 
     def rules(
-        self, lines: Sequence[tuple[float, float, float, float]], width: float, colour: Colour
+        self, lines: Sequence[tuple[Number, Number, Number, Number]], width: Number, colour: Colour
     ) -> None:
         """Draw straight lines (x, y, x, y), all with one pen."""
         if not lines:
@@ -129,14 +141,14 @@ class Canvas:
     def write(
         self,
         text: str,
-        x: float,
-        baseline: float,
-        height: float,
+        x: Number,
+        baseline: Number,
+        height: Number,
         style: Style,
         *,
-        gap: float,
+        gap: Number,
         layer: Layer = "ink",
-        slope: float = 0.0,
+        slope: Number = 0.0,
     ) -> tuple[list[Box], float]:
         """Write characters from x on.
 
@@ -162,9 +174,7 @@ class Canvas:
             x += (right - left) + height * gap * rng.uniform(0.65, 1.35)
         return boxes, x
 
-    def _glyph(
-        self, character: str, height: float, style: Style
-    ) -> tuple[Glyph, float | None]:
+    def _glyph(self, character: str, height: Number, style: Style) -> tuple[Glyph, Number | None]:
         """A character, and how far below its corner the baseline is if that is known."""
         rng, hand = self.rng, style.hand
         high = max(height * (1 + rng.uniform(-style.vary, style.vary)), 7.0)
@@ -189,7 +199,7 @@ class Canvas:
         down = min(bottom, self.height) - max(top, 0)
         return max(across, 0) * max(down, 0) / max((right - left) * (bottom - top), 1)
 
-    def mark_line(self, boxes: Sequence[Box], height: float, slope: float = 0.0) -> None:
+    def mark_line(self, boxes: Sequence[Box], height: Number, slope: Number = 0.0) -> None:
         """Say that these characters are a line: its band is half as thick as they are high."""
         if not boxes:
             return
@@ -228,7 +238,9 @@ class Canvas:
 
     # Print, words and scrawls
 
-    def print_words(self, text: str, x: float, baseline: float, size: float, colour: Colour) -> float:
+    def print_words(
+        self, text: str, x: Number, baseline: Number, size: Number, colour: Colour
+    ) -> float:
         """Print in one of Matplotlib's fonts; where it ends."""
         font = _font(int(self.rng.integers(len(_fonts()))), max(6, round(size)))
         left, top, right, bottom = font.getbbox(text, anchor="ls")
@@ -237,7 +249,9 @@ class Canvas:
         self.put(np.asarray(image), x, baseline + top - 2, colour, "other")
         return x + right - left
 
-    def write_word(self, count: int, x: float, baseline: float, height: float, style: Style) -> float:
+    def write_word(
+        self, count: int, x: Number, baseline: Number, height: Number, style: Style
+    ) -> float:
         """Letters by hand; where they end."""
         rng = self.rng
         capitals = rng.random() < 0.35
@@ -248,7 +262,7 @@ class Canvas:
         word = "".join(names[rng.integers(len(names))] for _ in range(count))
         return self.write(word, x, baseline, height, style, gap=gap, layer="other")[1]
 
-    def scrawl(self, x: float, y: float, height: float, colour: Colour) -> None:
+    def scrawl(self, x: Number, y: Number, height: Number, colour: Colour) -> None:
         """Loops like a line of cursive, a tick, a signature."""
         rng = self.rng
         n = int(rng.integers(3, 20))
@@ -271,7 +285,14 @@ def _fonts() -> list[str]:
     from matplotlib import get_data_path
 
     folder = Path(get_data_path(), "fonts", "ttf")
-    names = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "cmr10")
+    names = (
+        "DejaVuSans",
+        "DejaVuSans-Bold",
+        "DejaVuSerif",
+        "DejaVuSansMono",
+        "STIXGeneral",
+        "cmr10",
+    )
     return [str(folder / f"{name}.ttf") for name in names if (folder / f"{name}.ttf").is_file()]
 
 

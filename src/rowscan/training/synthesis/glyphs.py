@@ -1,8 +1,8 @@
 """Glyphs: one character as coverage, at any height and with any pen. Where it stands, a page says.
 
-Digits of MNIST are kept as two distance maps, to the skeleton of their strokes and to their outline:
-the first draws them with a pen of any width, the second with their own strokes. All others (digits
-of other hands, signs, letters) are splines, as in `pen_digits`.
+Digits of MNIST are kept as two distance maps, to the skeleton of their strokes and to their
+outline: the first draws them with a pen of any width, the second with their own strokes. All others
+(digits of other hands, signs, letters) are splines, as in `pen_digits`.
 """
 
 import math
@@ -17,6 +17,9 @@ import numpy as np
 from rowscan.arrays import Bool, Float64, Int64, UInt8
 from rowscan.training.synthesis.pen_digits import _ALLOGRAPHS, Allograph
 from rowscan.training.synthesis.pen_letters import _LETTERS
+
+Number = float | int
+"""Of pixels or shares: for type checkers an int is a float, for the tests' checks it is not."""
 
 Coverage = UInt8[np.ndarray, "height width"]
 """How much of each pixel the pen covers, 0 to 255."""
@@ -71,7 +74,7 @@ class Hand:
     """0: strokes of the pen's width; 1: the model digit's own, with its changes of pressure."""
     drawn: float
     """Share of digits that are drawn along splines."""
-    turn: float = 4.0
+    turn: Number = 4.0
     """Standard deviation of the rotation of a digit, degrees."""
     shapes: dict[str, int] = field(default_factory=dict)
     """Which allograph this writer uses of a character."""
@@ -113,7 +116,9 @@ class DigitMaps:
         inside = np.stack([_distance(image) for image in solid])
         outline = (inside - np.stack([_distance(~image) for image in solid])) * _PER_PIXEL / 4
         # Over a stroke of width w, the distance to its skeleton's paper is w / 2.
-        widths = np.array([2 * float(d[t].mean()) / _ZOOM for d, t in zip(inside, thin, strict=True)])
+        widths = np.array(
+            [2 * float(d[t].mean()) / _ZOOM for d, t in zip(inside, thin, strict=True)]
+        )
         return DigitMaps(
             skeleton=np.minimum(skeleton, 255).astype(np.uint8),
             outline=np.clip(outline + 128, 0, 255).astype(np.uint8),
@@ -122,7 +127,7 @@ class DigitMaps:
             by_digit=[np.flatnonzero(labels == digit) for digit in range(10)],
         )
 
-    def draw(self, digit: int, height: float, hand: Hand, rng: np.random.Generator) -> Glyph:
+    def draw(self, digit: int, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
         """A random image of a digit, so high, written by a hand."""
         own = self.by_digit[digit]
         chosen = int(own[rng.integers(len(own))])
@@ -150,28 +155,28 @@ class DigitMaps:
         return Glyph(coverage, _box(coverage > 100))
 
 
-def pen_width(hand: Hand, height: float) -> float:
+def pen_width(hand: Hand, height: Number) -> float:
     """Width of the strokes of writing so high, in pixels."""
     return float(np.clip(height * hand.pen, _SMALLEST_PEN, _LARGEST_PEN))
 
 
-def draw_character(name: str, height: float, hand: Hand, rng: np.random.Generator) -> Glyph:
+def draw_character(name: str, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
     """A digit, sign or letter, drawn along splines; `height` is that of a digit or capital."""
     shapes = _shapes(name)
     chosen = hand.shapes.setdefault(name, int(rng.integers(len(shapes))))
     wide = (0.8 if name.isdigit() else 1.0) * hand.aspect * height
     return draw_strokes(
         [
-            np.column_stack([points[:, 0] * wide - hand.slant * points[:, 1] * height, points[:, 1] * height])
-            for points in (
-                _jittered(stroke, rng) for stroke in shapes[chosen]
+            np.column_stack(
+                [points[:, 0] * wide - hand.slant * points[:, 1] * height, points[:, 1] * height]
             )
+            for points in (_jittered(stroke, rng) for stroke in shapes[chosen])
         ],
         pen_width(hand, height),
     )
 
 
-def draw_strokes(strokes: list[Float64[np.ndarray, "points 2"]], pen: float) -> Glyph:
+def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> Glyph:
     """Polylines in pixels, drawn with a round pen; they may begin anywhere."""
     points = np.concatenate(strokes)
     pad = math.ceil(pen) + 2
@@ -180,12 +185,14 @@ def draw_strokes(strokes: list[Float64[np.ndarray, "points 2"]], pen: float) -> 
     # Twice as large, so that a pen may be half a pixel wider.
     sheet = np.zeros((2 * int(rows), 2 * int(columns)), np.uint8)
     paths = [np.round((stroke - first) * 32).astype(np.int32) for stroke in strokes]
-    cv2.polylines(sheet, paths, False, (255,), max(1, round(2 * pen)), cv2.LINE_AA, 4)
+    cv2.polylines(sheet, paths, False, (255,), max(1, round(2 * pen - 2)), cv2.LINE_AA, 4)
     coverage = cv2.resize(sheet, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
-    return Glyph(coverage, _box(coverage > 100))
+    return Glyph(np.asarray(coverage), _box(coverage > 100))
 
 
-def smooth(points: Float64[np.ndarray, "points 2"], steps: int = 8) -> Float64[np.ndarray, "more 2"]:
+def smooth(
+    points: Float64[np.ndarray, "points 2"], steps: int = 8
+) -> Float64[np.ndarray, "more 2"]:
     """Points of the Catmull-Rom spline through some points; a repeated point is a corner."""
     if len(points) < 3:
         return points
@@ -204,17 +211,17 @@ def smooth(points: Float64[np.ndarray, "points 2"], steps: int = 8) -> Float64[n
 
 
 def thinned(solid: Bool[np.ndarray, "n height width"]) -> Bool[np.ndarray, "n height width"]:
-    """The skeletons of strokes, one pixel wide (Zhang and Suen, "A fast parallel algorithm for
+    """The skeletons of strokes, one pixel wide; images have a border of paper.
 
-    thinning digital patterns", 1984). Images have a border of paper.
+    Zhang and Suen, "A fast parallel algorithm for thinning digital patterns", 1984.
     """
     n, height, width = solid.shape
-    tall = np.ascontiguousarray(solid.reshape(n * height, width).astype(np.uint8))
+    tall: np.ndarray = solid.reshape(n * height, width).astype(np.uint8)
     weights, tables = _thinning_tables()
     for _ in range(_THINNINGS):
         for table in tables:
             neighbours = cv2.filter2D(tall, cv2.CV_8U, weights, borderType=cv2.BORDER_CONSTANT)
-            tall &= cv2.LUT(neighbours, table)
+            tall = cv2.bitwise_and(tall, cv2.LUT(neighbours, table))
     result: np.ndarray = tall.reshape(solid.shape) > 0
     return result
 

@@ -12,17 +12,20 @@ import numpy as np
 
 from rowscan.arrays import Float32
 from rowscan.training.synthesis.canvas import Box, Canvas, Style
-from rowscan.training.synthesis.glyphs import Hand
+from rowscan.training.synthesis.glyphs import Hand, Number
 
 Layout = Callable[[Canvas], None]
 T = TypeVar("T")
 
 _SMALLEST, _LARGEST = 9.0, 88.0  # pixels: heights of digits
+# fmt: off
 _WORDS = (
-    "Amount Total Date Name No. Ref Sum Nr Page Room kg EUR Account Code Box Item Price Paid 2024 "
-    "Form 12 Street Phone Zip City Signature Class Score Points Question 1. 2. 3. A) B) due: the of "
-    "and with per cent received invoice 30 number VAT"
-).split()
+    "Amount", "Total", "Date", "Name", "No.", "Ref", "Sum", "Nr", "Page", "Room", "kg", "EUR",
+    "Account", "Code", "Box", "Item", "Price", "Paid", "2024", "Form", "12", "Street", "Phone",
+    "Zip", "City", "Signature", "Class", "Score", "Points", "Question", "1.", "2.", "3.", "A)",
+    "due:", "the", "of", "and", "with", "per", "cent", "received", "invoice", "30", "number", "VAT",
+)
+# fmt: on
 _PENS = (  # absorbed red, green and blue, and how often
     ((0.97, 0.97, 0.95), 0.34),
     ((0.9, 0.85, 0.6), 0.22),
@@ -57,13 +60,15 @@ def style(rng: np.random.Generator) -> Style:
 def colour(
     rng: np.random.Generator,
     choices: tuple[tuple[tuple[float, float, float], float], ...] = _INKS,
-    faintest: float = 0.12,
+    faintest: Number = 0.12,
 ) -> Float32[np.ndarray, " 3"]:
     """What an ink absorbs: its colour and how much of it there is."""
     weights = np.cumsum([weight for _, weight in choices])
     chosen = int(np.searchsorted(weights, rng.random() * weights[-1]))
     strength = math.exp(rng.uniform(math.log(faintest), 0))
-    absorbed: Float32[np.ndarray, " 3"] = np.array(choices[chosen][0], np.float32) * np.float32(strength)
+    absorbed: Float32[np.ndarray, " 3"] = np.array(choices[chosen][0], np.float32) * np.float32(
+        strength
+    )
     return absorbed
 
 
@@ -80,34 +85,45 @@ def number(rng: np.random.Generator) -> str:
         lambda: _one_of(rng, "/-.").join((digits(rng, 1, 2), digits(rng, 1, 2), digits(rng, 2, 4))),
         lambda: digits(rng, 1, 2) + ":" + digits(rng, 2, 2),
         lambda: digits(rng, 1, 3) + _one_of(rng, ".,") + digits(rng, 2, 3),
-        lambda: digits(rng, 1, 3) + "." + digits(rng, 3, 3) + _one_of(rng, ("", ",-", ".", "=", ",00")),
+        lambda: (
+            digits(rng, 1, 3) + "." + digits(rng, 3, 3) + _one_of(rng, ("", ",-", ".", "=", ",00"))
+        ),
         lambda: _one_of(rng, "+-") + digits(rng, 1, 4),
         lambda: "(" + digits(rng, 2, 3) + ")" + digits(rng, 2, 3) + "-" + digits(rng, 3, 4),
         lambda: digits(rng, 1, 3) + "/" + digits(rng, 1, 3),
         lambda: _one_of(rng, "$€£#") + digits(rng, 1, 4),
         lambda: digits(rng, 1, 3) + _one_of(rng, "%€£"),
-        lambda: digits(rng, 1, 2) + _one_of(rng, "+-×/") + digits(rng, 1, 2) + "=" + digits(rng, 1, 3),
+        lambda: (
+            digits(rng, 1, 2) + _one_of(rng, "+-×/") + digits(rng, 1, 2) + "=" + digits(rng, 1, 3)
+        ),
         lambda: " ".join((digits(rng, 2, 3), digits(rng, 2, 3), digits(rng, 2, 4))),
     )
     return forms[rng.integers(len(forms))]()
 
 
-def height(canvas: Canvas, most: float = 0.7) -> float:
+def height(canvas: Canvas, most: Number = 0.7) -> float:
     """A height of digits, small ones as often as large ones, that fits."""
     chosen = math.exp(canvas.rng.uniform(math.log(_SMALLEST + 2), math.log(_LARGEST)))
     return float(np.clip(chosen, _SMALLEST, most * min(canvas.height, canvas.width)))
 
 
 def _one_of(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
-def _chance(canvas: Canvas, probability: float) -> bool:
+def _chance(canvas: Canvas, probability: Number) -> bool:
     return bool(canvas.rng.random() < probability)
 
 
-def _line(
-    canvas: Canvas, text: str, x: float, y: float, h: float, s: Style, gap: float, slope: float = 0.0
+def _line(  # noqa: PLR0917 (the order of `Canvas.write`)
+    canvas: Canvas,
+    text: str,
+    x: Number,
+    y: Number,
+    h: Number,
+    s: Style,
+    gap: Number,
+    slope: Number = 0.0,
 ) -> tuple[list[Box], float]:
     """Write a number and mark it as a line."""
     boxes, end = canvas.write(text, x, y, h, s, gap=gap, slope=slope)
@@ -127,7 +143,11 @@ def free(canvas: Canvas) -> None:
     rule = colour(rng)
     y = h * rng.uniform(1.1, 1.6)
     while y < canvas.height + 0.4 * h:
-        x = rng.uniform(-0.3, 0.5) * canvas.width if _chance(canvas, 0.5) else rng.uniform(0.2, 1.2) * h
+        x = (
+            rng.uniform(-0.3, 0.5) * canvas.width
+            if _chance(canvas, 0.5)
+            else rng.uniform(0.2, 1.2) * h
+        )
         while x < canvas.width:
             _, end = _line(canvas, number(rng), x, y, h, s, gap, slope)
             if under < 2:
@@ -138,7 +158,15 @@ def free(canvas: Canvas) -> None:
         y += row * rng.uniform(0.9, 1.1)
 
 
-def _underline(canvas: Canvas, x: float, y: float, end: float, ink: Float32[np.ndarray, " 3"], *, dotted: bool) -> None:
+def _underline(
+    canvas: Canvas,
+    x: Number,
+    y: Number,
+    end: Number,
+    ink: Float32[np.ndarray, " 3"],
+    *,
+    dotted: bool,
+) -> None:
     if not dotted:
         canvas.rules([(x - 8, y, end + 5, y)], canvas.rng.uniform(0.7, 3), ink)
         return
@@ -175,9 +203,13 @@ def singles(canvas: Canvas) -> None:
 def cells(canvas: Canvas) -> None:
     """A grid of single digits or a table of numbers; the writing may touch the rules."""
     rng, s, single = canvas.rng, style(canvas.rng), _chance(canvas, 0.55)
-    high = float(np.clip(math.exp(rng.uniform(math.log(18), math.log(115))), 16, canvas.height / 1.7))
+    high = float(
+        np.clip(math.exp(rng.uniform(math.log(18), math.log(115))), 16, canvas.height / 1.7)
+    )
     broad = high * (rng.uniform(0.9, 1.15) if single else rng.uniform(1.5, 3.6))
-    left, top = rng.uniform(4, 30, 2) if _chance(canvas, 0.5) else rng.uniform(-1, 0.6, 2) * (broad, high)
+    left, top = (
+        rng.uniform(4, 30, 2) if _chance(canvas, 0.5) else rng.uniform(-1, 0.6, 2) * (broad, high)
+    )
     columns = max(math.ceil((canvas.width - left) / broad) - int(_chance(canvas, 0.5)), 1 + single)
     rows = max(math.ceil((canvas.height - top) / high) - int(_chance(canvas, 0.5)), 2)
     ink = s.colour if _chance(canvas, 0.3) else colour(rng)
@@ -193,13 +225,27 @@ def cells(canvas: Canvas) -> None:
             if not single and _chance(canvas, 0.08):
                 text = "-" + text[1:] if most > 1 else text
             room = max(broad - len(text) * h * 0.75, 2)
-            x = left + j * broad + room * (rng.uniform(0.35, 0.65) if single else rng.uniform(0.08, 0.8))
+            x = (
+                left
+                + j * broad
+                + room * (rng.uniform(0.35, 0.65) if single else rng.uniform(0.08, 0.8))
+            )
             y = top + (i + 0.5 + low + rng.normal(0, jitter)) * high + h / 2
-            _line(canvas, text, x + single * rng.normal(0, jitter) * broad, y, h, s, rng.uniform(0.05, 0.2))
+            _line(
+                canvas,
+                text,
+                x + single * rng.normal(0, jitter) * broad,
+                y,
+                h,
+                s,
+                rng.uniform(0.05, 0.2),
+            )
 
 
 def _grid(
-    canvas: Canvas, cell: tuple[float, float, float, float], count: tuple[int, int],
+    canvas: Canvas,
+    cell: tuple[Number, Number, Number, Number],
+    count: tuple[int, int],
     ink: Float32[np.ndarray, " 3"],
 ) -> None:
     """Rules around cells; every third or so may be heavier, or only one direction be drawn."""
@@ -209,8 +255,12 @@ def _grid(
     width = rng.uniform(0.7, 2 + (high > 35) + (high > 55))
     heavy = _one_of(rng, (0, 0, 0, 3, 3, 2, 5))
     kind = rng.random()
-    across = [(left, top + i * high, left + columns * broad, top + i * high) for i in range(rows + 1)]
-    down = [(left + j * broad, top, left + j * broad, top + rows * high) for j in range(columns + 1)]
+    across = [
+        (left, top + i * high, left + columns * broad, top + i * high) for i in range(rows + 1)
+    ]
+    down = [
+        (left + j * broad, top, left + j * broad, top + rows * high) for j in range(columns + 1)
+    ]
     some = (across if kind > 0.06 else []) + (down if kind < 0.9 else [])
     canvas.rules(some, width, ink)
     if heavy:
@@ -221,7 +271,9 @@ def boxes(canvas: Canvas) -> None:
     """Fields with a box, a comb or a foot line for each digit; a field is one line."""
     rng, s = canvas.rng, style(canvas.rng)
     s.vary, s.hop = min(s.vary, 0.1), 0.03
-    high = float(np.clip(math.exp(rng.uniform(math.log(16), math.log(105))), 16, canvas.height / 1.5))
+    high = float(
+        np.clip(math.exp(rng.uniform(math.log(16), math.log(105))), 16, canvas.height / 1.5)
+    )
     broad = high * rng.uniform(0.65, 1.1)
     space = broad * rng.uniform(0.12, 0.7) if _chance(canvas, 0.55) else 0.0
     h = high * (rng.uniform(0.5, 0.8) if _chance(canvas, 0.6) else rng.uniform(0.8, 1.15))
@@ -230,7 +282,9 @@ def boxes(canvas: Canvas) -> None:
     width = rng.uniform(0.7, 2 + (high > 30) + (high > 55))
     y = rng.uniform(0.1, 1) * high
     while y < canvas.height:
-        first = rng.uniform(0.1, 1.5) * broad if _chance(canvas, 0.7) else rng.uniform(-3, 0) * broad
+        first = (
+            rng.uniform(0.1, 1.5) * broad if _chance(canvas, 0.7) else rng.uniform(-3, 0) * broad
+        )
         n, group = int(rng.integers(2, 11)), _one_of(rng, (0, 0, 0, 0, 2, 4))
         xs = [
             first + i * (broad + space) + (broad * 0.5 * (i // group) if group else 0)
@@ -249,7 +303,7 @@ def boxes(canvas: Canvas) -> None:
         y += high * rng.uniform(1.35, 2.5)
 
 
-def _box_rules(kind: float, box: Box) -> list[Box]:
+def _box_rules(kind: Number, box: Box) -> list[Box]:
     a, b, c, d = box
     if kind < 0.75:
         return [(a, b, c, b), (a, d, c, d), (a, b, a, d), (c, b, c, d)]
@@ -265,7 +319,9 @@ def listed(canvas: Canvas) -> None:
     y, step, n = h * rng.uniform(1.2, 1.6), h * rng.uniform(1.4, 2.4), int(rng.integers(1, 6))
     tab, after = h * rng.uniform(2.8, 4.5), _one_of(rng, ").:")
     while y < canvas.height + 0.3 * h:
-        _, end = _line(canvas, f"{n}{after}", rng.uniform(0.3, 0.8) * h, y, h * rng.uniform(0.85, 1), s, 0.15)
+        _, end = _line(
+            canvas, f"{n}{after}", rng.uniform(0.3, 0.8) * h, y, h * rng.uniform(0.85, 1), s, 0.15
+        )
         x = max(tab, end + 0.9 * h) + rng.normal(0, 0.1) * h
         _line(canvas, number(rng), x, y, h, s, rng.uniform(0.02, 0.3))
         y, n = y + step, n + 1
@@ -283,7 +339,11 @@ def form(canvas: Canvas) -> None:
                 canvas.print_words(_words(rng, 6, 14), x, y + line * size * 1.3, size, print_ink)
             y += size * 1.3 * 5 + h
             continue
-        x = canvas.print_words(_words(rng, 1, 3), x, y, size, print_ink) + x + h * rng.uniform(0.3, 1.5)
+        x = (
+            canvas.print_words(_words(rng, 1, 3), x, y, size, print_ink)
+            + x
+            + h * rng.uniform(0.3, 1.5)
+        )
         if _chance(canvas, 0.3):
             canvas.rules([(x, y + 0.1 * h, canvas.width - 5, y + 0.1 * h)], 1, colour(rng))
         if _chance(canvas, 0.85):
@@ -293,7 +353,9 @@ def form(canvas: Canvas) -> None:
 
 def _words(rng: np.random.Generator, fewest: int, most: int) -> str:
     count = int(rng.integers(fewest, most + 1))
-    return " ".join(_WORDS[rng.integers(len(_WORDS))] for _ in range(count)) + _one_of(rng, ("", ":", "."))
+    return " ".join(_WORDS[rng.integers(len(_WORDS))] for _ in range(count)) + _one_of(
+        rng, ("", ":", ".")
+    )
 
 
 def struck(canvas: Canvas) -> None:
@@ -314,12 +376,12 @@ def struck(canvas: Canvas) -> None:
         y += h * rng.uniform(1.5, 2.5)
 
 
-def _strike(canvas: Canvas, box: Box, h: float, s: Style) -> None:
+def _strike(canvas: Canvas, box: Box, h: Number, s: Style) -> None:
     rng = canvas.rng
     left, top, right, bottom = box
     pen = float(np.clip(h * s.hand.pen, 1, 7))
 
-    def line(a: float, b: float) -> np.ndarray:
+    def line(a: Number, b: Number) -> np.ndarray:
         reach = rng.uniform(-0.05, 0.3, 2) * h
         high = bottom - top
         return np.array([[left - reach[0], top + a * high], [right + reach[1], top + b * high]])
@@ -329,13 +391,18 @@ def _strike(canvas: Canvas, box: Box, h: float, s: Style) -> None:
         at = rng.uniform(0.35, 0.65)
         paths = [line(at + rng.normal(0, 0.08), at + rng.normal(0, 0.08))]
     elif kind < 0.6:
-        paths = [line(at, at + rng.normal(0, 0.06)) for at in np.linspace(0.25, 0.75, int(rng.integers(2, 5)))]
+        paths = [
+            line(at, at + rng.normal(0, 0.06))
+            for at in np.linspace(0.25, 0.75, int(rng.integers(2, 5)))
+        ]
     elif kind < 0.7:
         paths = [line(0, 1), line(1, 0)]
     else:
         turns = max(2.0, (right - left) / (h * rng.uniform(0.1, 0.35)))
         t = np.linspace(0, 1, int(turns * (14 if kind < 0.9 else 2)) + 2)
-        wave = np.sin(2 * np.pi * turns * t) if kind < 0.9 else np.where(np.arange(len(t)) % 2, 1, -1)
+        wave = (
+            np.sin(2 * np.pi * turns * t) if kind < 0.9 else np.where(np.arange(len(t)) % 2, 1, -1)
+        )
         x = left + (right - left) * t + (kind < 0.9) * 0.2 * h * np.cos(2 * np.pi * turns * t)
         y = (top + bottom) / 2 + (bottom - top) * rng.uniform(0.25, 0.5) * wave
         paths = [np.column_stack([x, y])]
@@ -356,7 +423,7 @@ def circled(canvas: Canvas) -> None:
         y += h * rng.uniform(2.2, 3)
 
 
-def _circle(canvas: Canvas, box: Box, h: float, ink: Float32[np.ndarray, " 3"]) -> None:
+def _circle(canvas: Canvas, box: Box, h: Number, ink: Float32[np.ndarray, " 3"]) -> None:
     rng = canvas.rng
     left, top, right, bottom = box
     x, y = (left + right) / 2, (top + bottom) / 2
@@ -368,7 +435,15 @@ def _circle(canvas: Canvas, box: Box, h: float, ink: Float32[np.ndarray, " 3"]) 
     start, lean = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.1)
     t = np.linspace(start, start + 2 * np.pi * rng.uniform(0.93, 1.15), 60)
     swell = 1 + 0.06 * np.sin(t * 0.9 + start)
-    canvas.strokes([np.column_stack([x + swell * a * np.cos(t) - lean * b * np.sin(t), y + swell * b * np.sin(t)])], pen, ink)
+    canvas.strokes(
+        [
+            np.column_stack(
+                [x + swell * a * np.cos(t) - lean * b * np.sin(t), y + swell * b * np.sin(t)]
+            )
+        ],
+        pen,
+        ink,
+    )
 
 
 def letters(canvas: Canvas) -> None:
@@ -392,14 +467,34 @@ def register(canvas: Canvas) -> None:
     rng, s = canvas.rng, style(canvas.rng)
     h = float(rng.uniform(10, 40))
     rule, y = colour(rng, _INKS, 0.2), rng.uniform(0.5, 2.5) * h
-    canvas.rules([(x, 0, x + rng.normal(0, 4), canvas.height) for x in rng.uniform(0, canvas.width, rng.integers(1, 5))], rng.uniform(0.7, 2.5), rule)
+    canvas.rules(
+        [
+            (x, 0, x + rng.normal(0, 4), canvas.height)
+            for x in rng.uniform(0, canvas.width, rng.integers(1, 5))
+        ],
+        rng.uniform(0.7, 2.5),
+        rule,
+    )
     lines = np.arange(y, canvas.height, h * rng.uniform(1.3, 2.5))
     canvas.rules([(0, a, canvas.width, a) for a in lines], rng.uniform(0.7, 2), rule)
     for base in lines:
         if _chance(canvas, 0.6):
-            _line(canvas, digits(rng, 1, 4), rng.uniform(-0.05, 0.9) * canvas.width, base - 0.1 * h, h, s, rng.uniform(0.02, 0.2))
+            _line(
+                canvas,
+                digits(rng, 1, 4),
+                rng.uniform(-0.05, 0.9) * canvas.width,
+                base - 0.1 * h,
+                h,
+                s,
+                rng.uniform(0.02, 0.2),
+            )
         elif _chance(canvas, 0.5):
-            canvas.scrawl(rng.uniform(-0.1, 0.6) * canvas.width, base - 0.4 * h, h * rng.uniform(0.5, 0.9), s.colour)
+            canvas.scrawl(
+                rng.uniform(-0.1, 0.6) * canvas.width,
+                base - 0.4 * h,
+                h * rng.uniform(0.5, 0.9),
+                s.colour,
+            )
 
 
 def one(canvas: Canvas) -> None:
@@ -430,8 +525,10 @@ def empty(canvas: Canvas) -> None:
         canvas.print_words(_words(rng, 1, 4), x, y, rng.uniform(9, 45), colour(rng, _PENS, 0.3))
     for _ in range(int(rng.integers(0, 3))):
         canvas.scrawl(
-            rng.uniform(-0.1, 0.8) * canvas.width, rng.uniform(0, 1) * canvas.height,
-            rng.uniform(8, 50), colour(rng, _PENS, 0.3),
+            rng.uniform(-0.1, 0.8) * canvas.width,
+            rng.uniform(0, 1) * canvas.height,
+            rng.uniform(8, 50),
+            colour(rng, _PENS, 0.3),
         )
 
 
@@ -486,15 +583,36 @@ def remarks(canvas: Canvas) -> None:
     """A scrawl, printed or written words, a blot, a stamp, now and then."""
     rng, w, h = canvas.rng, canvas.width, canvas.height
     if _chance(canvas, 0.1):
-        canvas.scrawl(rng.uniform(-0.1, 0.8) * w, rng.uniform(0, 1) * h, rng.uniform(8, 50), colour(rng, _PENS, 0.3))
+        canvas.scrawl(
+            rng.uniform(-0.1, 0.8) * w,
+            rng.uniform(0, 1) * h,
+            rng.uniform(8, 50),
+            colour(rng, _PENS, 0.3),
+        )
     if _chance(canvas, 0.08):
-        canvas.print_words(_words(rng, 1, 3), rng.uniform(0, 0.7) * w, rng.uniform(0.05, 1.1) * h, rng.uniform(9, 40), colour(rng))
+        canvas.print_words(
+            _words(rng, 1, 3),
+            rng.uniform(0, 0.7) * w,
+            rng.uniform(0.05, 1.1) * h,
+            rng.uniform(9, 40),
+            colour(rng),
+        )
     if _chance(canvas, 0.07):
-        canvas.write_word(int(rng.integers(2, 9)), rng.uniform(0, 0.8) * w, rng.uniform(0.1, 1.1) * h, rng.uniform(10, 50), style(rng))
+        canvas.write_word(
+            int(rng.integers(2, 9)),
+            rng.uniform(0, 0.8) * w,
+            rng.uniform(0.1, 1.1) * h,
+            rng.uniform(10, 50),
+            style(rng),
+        )
     for _ in range(int(_chance(canvas, 0.08)) * int(rng.integers(1, 6))):
         x, y = rng.uniform(0, 1, 2) * (w, h)
         length = rng.uniform(0, 8)
-        canvas.strokes([np.array([[x, y], [x + length, y + rng.normal(0, 3)]])], rng.uniform(1, 12), colour(rng))
+        canvas.strokes(
+            [np.array([[x, y], [x + length, y + rng.normal(0, 3)]])],
+            rng.uniform(1, 12),
+            colour(rng),
+        )
     if _chance(canvas, 0.04):
         _stamp(canvas)
 
@@ -515,7 +633,9 @@ def see_through(canvas: Canvas) -> None:
     other = Canvas(rng, canvas.height, canvas.width, canvas.digits)
     (free if _chance(canvas, 0.5) else letters)(other)
     dark = np.maximum(other.ink, other.other)[:, ::-1]
-    canvas.put(np.ascontiguousarray(dark), 0, 0, np.full(3, rng.uniform(0.03, 0.2), np.float32), "other")
+    canvas.put(
+        np.ascontiguousarray(dark), 0, 0, np.full(3, rng.uniform(0.03, 0.2), np.float32), "other"
+    )
 
 
 def surroundings(canvas: Canvas) -> None:
@@ -524,12 +644,16 @@ def surroundings(canvas: Canvas) -> None:
     y, x = np.ogrid[0 : canvas.height, 0 : canvas.width]
     if _chance(canvas, 0.5):  # straight along one side
         side, size = int(rng.integers(4)), (canvas.height, canvas.width)
-        away = (y, x, canvas.height - 1 - y, canvas.width - 1 - x)[side] + rng.normal(0, 0.02) * (x if side % 2 == 0 else y)
+        away = (y, x, canvas.height - 1 - y, canvas.width - 1 - x)[side] + rng.normal(0, 0.02) * (
+            x if side % 2 == 0 else y
+        )
         beyond = away < rng.uniform(0.03, 0.3) * size[side % 2]
         absorbed = np.full(3, rng.uniform(0.7, 0.99), np.float32)
     else:
         angle = rng.uniform(0, 2 * np.pi)
-        across = (x - canvas.width / 2) * math.cos(angle) + (y - canvas.height / 2) * math.sin(angle)
+        across = (x - canvas.width / 2) * math.cos(angle) + (y - canvas.height / 2) * math.sin(
+            angle
+        )
         reach = abs(math.cos(angle)) * canvas.width + abs(math.sin(angle)) * canvas.height
         beyond = across > rng.uniform(0.25, 0.48) * reach
         absorbed = (rng.uniform(0.15, 0.95) * rng.uniform(0.5, 1, 3)).astype(np.float32)
@@ -537,6 +661,8 @@ def surroundings(canvas: Canvas) -> None:
     canvas.picture[beyond] = 1 - absorbed
     if _chance(canvas, 0.5):  # grain of wood or cloth
         grain = rng.normal(0, 0.08, (canvas.height // 8 + 1, 1, 1)).astype(np.float32)
-        canvas.picture[beyond] += np.broadcast_to(np.repeat(grain, 8, 0)[: canvas.height], canvas.picture.shape)[beyond]
+        canvas.picture[beyond] += np.broadcast_to(
+            np.repeat(grain, 8, 0)[: canvas.height], canvas.picture.shape
+        )[beyond]
     canvas.ink[beyond], canvas.other[beyond] = 0, 255
     canvas.lines[beyond[::2, ::2][: canvas.lines.shape[0], : canvas.lines.shape[1]]] = 0

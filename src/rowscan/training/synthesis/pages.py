@@ -15,7 +15,7 @@ from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.segmentation.light import absorption, darkest_channel
 from rowscan.training.synthesis import layouts
 from rowscan.training.synthesis.canvas import Canvas
-from rowscan.training.synthesis.glyphs import DigitMaps
+from rowscan.training.synthesis.glyphs import DigitMaps, Number
 from rowscan.training.synthesis.photo import photograph
 
 PAPER, INK, OTHER = range(3)
@@ -58,7 +58,7 @@ class PageBatch:
     angles: UInt8[np.ndarray, "n rows4 columns4"]
 
 
-def height_code(height: float) -> int:
+def height_code(height: Number) -> int:
     """A height in pixels as a level: 32 an octave, from 4 pixels."""
     return int(np.clip(round(HEIGHT_STEPS * math.log2(max(height, 1) / LOWEST)), 1, 255))
 
@@ -135,7 +135,7 @@ class _Sheet:
     def blank(shape: tuple[int, int]) -> "_Sheet":
         height, width = shape
         return _Sheet(
-            np.empty((0, 0, 3), np.float32),
+            np.empty((*shape, 3), np.float32),
             np.zeros(shape, np.uint8),
             np.zeros(shape, np.uint8),
             np.zeros((height // 2, width // 2), np.int16),
@@ -149,7 +149,9 @@ class _Sheet:
             cv2.warpPerspective(self.ink, homography, size),
             cv2.warpPerspective(self.other, homography, size),
             cv2.warpPerspective(
-                self.lines, half @ homography @ np.linalg.inv(half), (size[0] // 2, size[1] // 2),
+                self.lines,
+                half @ homography @ np.linalg.inv(half),
+                (size[0] // 2, size[1] // 2),
                 flags=cv2.INTER_NEAREST,
             ),
         )
@@ -165,7 +167,6 @@ class _Sheet:
             self.lines[top // 2 : bottom // 2, left // 2 : right // 2],
         )
 
-
     def place(
         self,
         part: "_Sheet",
@@ -174,7 +175,7 @@ class _Sheet:
         rng: np.random.Generator,
     ) -> int:
         """Photograph a part and put it below `top`, if it fits; where the next one may begin."""
-        height, width = part.ink.shape
+        height, width = map(int, part.ink.shape)
         below, beside = self.ink.shape[0] - top - height, self.ink.shape[1] - width
         if below < 0 or beside < 0:
             return top
@@ -208,7 +209,10 @@ def _size_before(shape: tuple[int, int], turn: float) -> tuple[int, int]:
 
 
 def _canvas(
-    rng: np.random.Generator, size: tuple[int, int], digits: DigitMaps, layout: layouts.Layout | None
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    digits: DigitMaps,
+    layout: layouts.Layout | None,
 ) -> Canvas:
     canvas = Canvas(rng, *size, digits)
     if layout is None:
@@ -244,8 +248,9 @@ def _homography(
 
 
 def _cut(
-    rng: np.random.Generator, lines: Int16[np.ndarray, "rows columns"],
-    geometry: Sequence[tuple[float, float]],
+    rng: np.random.Generator,
+    lines: Int16[np.ndarray, "rows columns"],
+    geometry: Sequence[tuple[Number, Number]],
 ) -> tuple[int, int, int, int]:
     """A cut around one line, or any: left, top, right, bottom, even."""
     rows, columns = lines.shape
@@ -253,14 +258,22 @@ def _cut(
     if not len(present) or rng.random() < 0.2:
         high, wide = rng.uniform(0.25, 1, 2)
         top, left = int(rng.uniform(0, 1 - high) * rows), int(rng.uniform(0, 1 - wide) * columns)
-        return 2 * left, 2 * top, 2 * (left + max(int(wide * columns), 16)), 2 * (top + max(int(high * rows), 12))
+        return (
+            2 * left,
+            2 * top,
+            2 * (left + max(int(wide * columns), 16)),
+            2 * (top + max(int(high * rows), 12)),
+        )
     chosen = int(present[rng.integers(len(present))])
     ys, xs = np.nonzero(lines == chosen)
     height = geometry[chosen][0] / 2  # in cells
     # A band is half as high as its digits, and as much shorter at each end.
     reach = height * (0.25 + 0.1 + np.where(rng.random(4) < 0.4, 0.0, rng.uniform(0, 0.9, 4)))
     left, top = int(max(xs.min() - reach[0], 0)), int(max(ys.min() - reach[1], 0))
-    right, bottom = int(min(xs.max() + reach[2] + 1, columns)), int(min(ys.max() + reach[3] + 1, rows))
+    right, bottom = (
+        int(min(xs.max() + reach[2] + 1, columns)),
+        int(min(ys.max() + reach[3] + 1, rows)),
+    )
     return 2 * left, 2 * top, 2 * max(right, left + 8), 2 * max(bottom, top + 8)
 
 
@@ -277,8 +290,10 @@ def _drop_cut_lines(
 
 
 def _truth(
-    absorbed: UInt8[np.ndarray, "height width 3"], sheet: _Sheet,
-    geometry: Sequence[tuple[float, float]], turn: float,
+    absorbed: UInt8[np.ndarray, "height width 3"],
+    sheet: _Sheet,
+    geometry: Sequence[tuple[Number, Number]],
+    turn: float,
 ) -> tuple[np.ndarray, ...]:
     dark = darkest_channel(absorbed) > _VISIBLE
     classes = np.where((sheet.other > _SOLID) & dark, np.uint8(OTHER), np.uint8(PAPER))
@@ -303,4 +318,5 @@ def _weights(
     between = (highest > 0) & (lowest < highest) & (lines == 0)
     near = cv2.dilate((classes[1::2, 1::2] == INK).astype(np.uint8), np.ones((7, 7), np.uint8))
     weights = 1 + 4 * between.astype(np.uint8) + (lines > 0) + 2 * ((lines > 0) & (near == 0))
-    return weights.astype(np.uint8)
+    result: np.ndarray = weights.astype(np.uint8)
+    return result

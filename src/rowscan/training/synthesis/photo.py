@@ -1,4 +1,4 @@
-"""Photo: a composed sheet as a camera or scanner sees it. It moves no pixel; `pages` turns sheets."""
+"""Photo: a composed sheet as a camera or scanner sees it; to turn it is the work of `pages`."""
 
 import math
 from functools import cache
@@ -18,7 +18,9 @@ def photograph(sheet: Sheet, rng: np.random.Generator) -> UInt8[np.ndarray, "hei
     """Paper, light and shadow, folds, blur, noise and JPEG, each as often as in real pictures."""
     height, width = sheet.shape[:2]
     scan = rng.random() < 0.3  # even light, white paper, little blur
-    light = _paper_colour(rng, scan=scan)[None, None] * _light(rng, height, width, scan=scan)[..., None]
+    light = (
+        _paper_colour(rng, scan=scan)[None, None] * _light(rng, height, width, scan=scan)[..., None]
+    )
     picture = sheet * (250 * light)
     if rng.random() < 0.35:
         picture *= 1 + _texture(rng, height, width)[..., None]
@@ -79,7 +81,9 @@ def _from_line(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.nda
     return away
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> Float32[np.ndarray, "height width"]:
+def _texture(
+    rng: np.random.Generator, height: int, width: int
+) -> Float32[np.ndarray, "height width"]:
     """The grain of paper, at a random scale."""
     scale = rng.uniform(1.5, 8)
     rows, columns = int(height / scale) + 2, int(width / scale) + 2
@@ -88,7 +92,9 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> Float32[np.nd
     return large
 
 
-def _noise(rng: np.random.Generator, height: int, width: int) -> Float32[np.ndarray, "height width 3"]:
+def _noise(
+    rng: np.random.Generator, height: int, width: int
+) -> Float32[np.ndarray, "height width 3"]:
     """Gaussian noise, a random part of what was drawn once."""
     bank = _noise_bank()
     y, x = rng.integers(bank.shape[0] - height), rng.integers(bank.shape[1] - width)

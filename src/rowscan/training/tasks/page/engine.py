@@ -1,4 +1,4 @@
-"""The engine of the page model: composes pages and trains a network to take them apart, on PyTorch."""
+"""The engine of the page model: composes pages and trains a network to take them apart."""
 
 import copy
 from collections.abc import Iterator
@@ -149,8 +149,8 @@ def page_loss(found: PageLogits, truth: PageTruth) -> Float32[Tensor, ""]:
     """The losses of pixels, bands and lines, added.
 
     Pixels: cross-entropy, where dark ones count most. Bands: binary cross-entropy, where cells
-    between two lines count most, and Dice's loss (Milletari et al., "V-Net", 2016), by which a small
-    band counts as much as a large one. Lines: the squared error of height and direction.
+    between two lines count most, and Dice's loss (Milletari et al., "V-Net", 2016), by which a
+    small band counts as much as a large one. Lines: the squared error of height and direction.
     """
     each = fn.cross_entropy(found.pixels.flatten(0, 2), truth.classes.flatten(), reduction="none")
     dark = (truth.pages.amax(-1) > _DARK) | (truth.classes > 0)

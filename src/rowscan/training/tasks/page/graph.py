@@ -12,7 +12,10 @@ from rowscan.training.engines.interface import Arrays
 from rowscan.training.engines.segmenter import CLASSES, GEOMETRY, PARTS
 from rowscan.training.graph import Graph
 
-_TO_GRID, _TO_PAGES = [1, 2, 0, 3], [2, 0, 1, 3]  # (n, rows, columns, width) and (rows, columns, n, …)
+_TO_GRID, _TO_PAGES = (
+    [1, 2, 0, 3],
+    [2, 0, 1, 3],
+)  # (n, rows, columns, width) and (rows, columns, n, …)
 
 
 def page_graph(recipe: PageRecipe, weights: Arrays) -> Graph:
@@ -27,7 +30,9 @@ def page_graph(recipe: PageRecipe, weights: Arrays) -> Graph:
     x = graph.node("Div", [x, graph.constant("white", np.array([255], np.float32))], "pages")
     patches = _gathered(graph, x, PATCH, 3, "patches")
     grid = graph.node("Transpose", [patches], "grid", perm=_TO_GRID)
-    x = graph.sweep_layer(graph.affine(grid, weights, "embed"), weights, "before", DIRECTIONS)  # (2)
+    x = graph.sweep_layer(
+        graph.affine(grid, weights, "embed"), weights, "before", DIRECTIONS
+    )  # (2)
     fine = recipe.fine
     by_page = graph.node("Transpose", [x], "before.pages", perm=_TO_PAGES)
     c = graph.affine(_gathered(graph, by_page, 2, fine, "gathered"), weights, "down")  # (3)
