@@ -177,7 +177,7 @@ def test_a_network_that_knows_the_truth_has_almost_no_loss() -> None:
 def test_training_learns_the_pages_it_sees() -> None:
     recipe = find("page", PageRecipe)
     small = change(recipe, {"hidden": 8, "fine": 8, "layers": 1, "batch_size": 1})
-    engine = PageEngine(small, "cpu")
+    engine = PageEngine(small, "cpu", workers=0)
     images = np.zeros((10, 28, 28), np.uint8)
     images[:, 6:22, 12:16] = 255
     engine.load_images(images, np.arange(10, dtype=np.uint8))

@@ -11,6 +11,7 @@ from torch.nn import functional as fn
 
 from rowscan.arrays import Bool, Float32, Int64, UInt8
 from rowscan.recipes import PageRecipe
+from rowscan.training.engines.ahead import Ahead
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
 from rowscan.training.engines.torch import TorchTrainer
 from rowscan.training.synthesis.pages import HEIGHT_STEPS, INK, LOWEST, PageBatch, PageComposer
@@ -79,12 +80,24 @@ class PageEngine(TorchTrainer[PageRecipe]):
     composed.
     """
 
-    def __init__(self, recipe: PageRecipe, device: str = "auto") -> None:
+    def __init__(
+        self, recipe: PageRecipe, device: str = "auto", *, workers: int | None = None
+    ) -> None:
+        """Draw the initial weights.
+
+        Args:
+            recipe: what to train.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+            workers: processes that compose pages, by default all cores but one.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = SweepSegmenter(recipe.fine, recipe.hidden, recipe.layers)
         super().__init__(recipe, self.network, device)
+        self._workers = workers
         self._composer: PageComposer | None = None
+        self._ahead: Ahead[int, PageBatch] | None = None
+        self._next = 0  # the number of the batch that `_ahead` gives next
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -105,8 +118,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
 
         A page is right where 95% of its dark pixels are.
         """
-        assert self._composer is not None
-        pages = self._composer(int(batch[0]) // self.recipe.batch_size)
+        pages = self._compose(int(batch[0]) // self.recipe.batch_size)
         shard = self.group.shard(len(batch))
         share = (shard.stop - shard.start) / len(batch)
         loss = right = torch.zeros((), device=self.device)
@@ -115,6 +127,23 @@ class PageEngine(TorchTrainer[PageRecipe]):
             found = self._answer(truth.pages)
             loss, right = page_loss(found, truth), pages_right(found, truth)
         return self.backward_and_step(loss, right, share, learning_rate)
+
+    def close(self) -> None:
+        """End the processes that compose pages; a further step starts them again."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = None
+
+    def _compose(self, number: int) -> PageBatch:
+        """The pages of a batch; those of the next ones are composed meanwhile."""
+        assert self._composer is not None
+        if self._ahead is None or number != self._next:
+            self.close()
+            last = self.recipe.epochs * self.recipe.steps_per_epoch
+            numbers = range(number, max(last, number + 1))
+            self._ahead = Ahead(self._composer, numbers, workers=self._workers)
+        self._next = number + 1
+        return next(self._ahead)
 
     @torch.inference_mode()
     def measure(self, batch: PageBatch) -> Agreement:

@@ -60,6 +60,7 @@ class PageTask(Task):
 
     def finish(self, run: Run, state: TrainState) -> PageRunResult:
         """Test on pages of test digits and write the model file."""
+        self.engine.close()
         pages = held_out(self._test, TEST_BATCHES, seed=2)
         found = self._measure(pages)
         result = PageRunResult(
