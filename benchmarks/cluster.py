@@ -30,6 +30,7 @@ import torch
 
 import rowscan
 from rowscan.training.runs import environment
+from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 
 DIFFERENT, FEW, SEED, PORT, STORE = 1000, 40, 3_000_017, 6399, 5055
@@ -70,12 +71,11 @@ def draw(folder: Path) -> list[Path]:
     """Pictures of one synthetic line each, as JPEG files."""
     folder.mkdir()
     test = rowscan.load_digits("mnist").test
-    images = torch.from_numpy(test.images.copy())
-    labels = torch.from_numpy(test.labels.astype(np.int64))
+    inks = Inks(test.images, test.labels)
     generator = torch.Generator().manual_seed(SEED)
     paths = []
     for number in range(DIFFERENT):
-        ink = compose(1, images, labels, generator).ink[0].numpy()
+        ink = compose(1, inks, generator).ink[0].numpy()
         picture = PIL.Image.fromarray(255 - np.pad(255 * ink, 12).round().astype(np.uint8))
         paths.append(folder / f"{number:04}.jpg")
         picture.resize((3 * picture.width, 3 * picture.height)).save(paths[-1])

@@ -29,6 +29,7 @@ from rowscan.io.pictures import Source
 from rowscan.metrics import NumberResult
 from rowscan.reader import Reader
 from rowscan.training.runs import environment
+from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 
 LINES, REPEATS, SEED = 1000, 5, 2_000_003
@@ -71,13 +72,12 @@ def score(reader: Reader, path: str) -> NumberResult:
 def measure_speed(folder: Path) -> None:
     """Times of the command, start and all."""
     test = rowscan.load_digits("mnist").test
-    images = torch.from_numpy(test.images.copy())
-    labels = torch.from_numpy(test.labels.astype(np.int64))
+    inks = Inks(test.images, test.labels)
     generator = torch.Generator().manual_seed(SEED)
     (folder / "lines").mkdir()
     page = np.full((4000, 3000), 255, np.uint8)
     for number in range(LINES):
-        ink = compose(1, images, labels, generator).ink[0].numpy()
+        ink = compose(1, inks, generator).ink[0].numpy()
         picture = PIL.Image.fromarray(255 - np.pad(255 * ink, 12).round().astype(np.uint8))
         large = picture.resize((3 * picture.width, 3 * picture.height))
         large.save(folder / "lines" / f"{number:04}.jpg")

@@ -5,6 +5,7 @@ One photo on its way from pixels to numbers, composed lines, and digits of simul
 
 import io
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import PIL.Image
@@ -25,8 +26,10 @@ from rowscan.segmentation.binarize import (
     measure_contrast,
 )
 from rowscan.segmentation.ruled_lines import remove_ruled_lines
+from rowscan.training.synthesis.glyphs import Style, draw
+from rowscan.training.synthesis.inks import with_handwriting
 from rowscan.training.synthesis.lines import compose
-from rowscan.training.synthesis.pen_digits import redraw_as_allographs
+from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 MARKS = "–0123456789"
@@ -119,15 +122,14 @@ def draw_result(photo: np.ndarray) -> None:
 def draw_composed() -> None:
     """Composed lines, as in the training."""
     train = rowscan.load_digits("mnist").train
-    images = torch.from_numpy(train.images.copy())
-    labels = torch.from_numpy(train.labels.astype(np.int64))
+    inks = with_handwriting(train.images, train.labels)
     generator = torch.Generator().manual_seed(8)
     rows, wide, gap = 12, 700, 6
     sheet = np.full((rows * (32 + gap), wide), 235, np.uint8)
     for row in range(rows):
         left = 0
         while True:
-            lines = compose(1, images, labels, generator)
+            lines = compose(1, inks, generator)
             width = lines.widths[0]
             if left + width > wide:
                 break
@@ -140,16 +142,16 @@ def draw_composed() -> None:
 
 def draw_allographs() -> None:
     """Each digit as sixteen simulated writers draw it."""
-    writers, scale = 16, 2
-    labels, writer_of = (
-        torch.arange(10).repeat(writers),
-        torch.arange(writers).repeat_interleave(10),
-    )
-    paper, chosen = torch.zeros(len(labels), 28, 28), torch.ones(len(labels), dtype=torch.bool)
-    ink = redraw_as_allographs(paper, labels, writer_of, chosen, torch.Generator().manual_seed(1))
-    sheet = ink.view(writers, 10, 28, 28).permute(1, 2, 0, 3).reshape(280, 28 * writers)
-    picture = PIL.Image.fromarray(255 - (255 * sheet).byte().numpy())
-    picture = picture.resize((scale * picture.width, scale * picture.height))
+    writers, side, r = 16, 56, Random(1)
+    sheet = np.full((10 * side, writers * side), 255, np.uint8)
+    for digit in range(10):
+        for writer in range(writers):
+            strokes = draw_allograph(r.choice(BY_DIGIT[digit]), r, width=0.62, spread=0.03)
+            ink = draw(strokes, Style(pen=4.5, size=0.9)).ink[: side - 4, : side - 4]
+            rows, columns = ink.shape
+            top, left = digit * side + (side - rows) // 2, writer * side + (side - columns) // 2
+            sheet[top : top + rows, left : left + columns] = 255 - ink
+    picture = PIL.Image.fromarray(sheet)
     save_picture(picture.quantize(12, dither=PIL.Image.Dither.NONE), PICTURES / "allographs.png")
 
 

@@ -12,6 +12,7 @@ from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import text_probability
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import _model
+from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.line.engine import LineEngine, ctc_loss, exact, held_out, steps
 from rowscan.training.tasks.line.graph import line_graph
@@ -49,7 +50,7 @@ def test_a_step_depends_on_batch_and_state_only() -> None:
 
 def test_the_loss_is_minus_the_log_probability_of_the_text() -> None:
     made = engine()
-    lines = next(held_out(IMAGES, LABELS, seed=3))
+    lines = next(held_out(Inks(IMAGES, LABELS), seed=3))
     probabilities, mean = made.read(lines)
     losses = [
         -np.log(text_probability(probabilities[: steps(width), i], label))
@@ -59,9 +60,12 @@ def test_the_loss_is_minus_the_log_probability_of_the_text() -> None:
 
 
 def test_held_out_lines_are_reproducible() -> None:
-    first, again = next(held_out(IMAGES, LABELS, seed=3)), next(held_out(IMAGES, LABELS, seed=3))
+    first, again = (
+        next(held_out(Inks(IMAGES, LABELS), seed=3)),
+        next(held_out(Inks(IMAGES, LABELS), seed=3)),
+    )
     assert torch.equal(first.ink, again.ink)
-    other = next(held_out(IMAGES, LABELS, seed=4))
+    other = next(held_out(Inks(IMAGES, LABELS), seed=4))
     assert first.labels != other.labels
 
 
@@ -74,7 +78,7 @@ def test_exact_lines_are_counted_up_to_their_width() -> None:
 
 def test_it_overfits_one_batch() -> None:
     made = engine()
-    batches = held_out(IMAGES, LABELS, seed=5)
+    batches = held_out(Inks(IMAGES, LABELS), seed=5)
     lines = next(lines for lines in batches if max(map(len, lines.labels)) == 3)
     few = LineBatch(lines.ink[:4], lines.widths[:4], lines.labels[:4])
     optimizer = torch.optim.Adam(made.network.parameters(), 0.01)

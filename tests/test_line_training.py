@@ -23,7 +23,14 @@ from rowscan.training.tasks.line import task as line_task
 from rowscan.training.tasks.line.engine import LineEngine
 from rowscan.training.tasks.line.task import log_loss, start_from
 
-SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 12, "epochs": 2}
+SMALL = {
+    "hidden": 16,
+    "layers": 1,
+    "batch_size": 8,
+    "steps_per_epoch": 12,
+    "epochs": 2,
+    "handwriting": False,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")

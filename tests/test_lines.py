@@ -1,6 +1,7 @@
 """Synthetic text lines, and the network that recognizes them."""
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,29 +10,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
 
+from rowscan.alphabet import ALPHABET, OTHER, SPACE
 from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.engines.sweep import SweepLineRecognizer
-from rowscan.training.synthesis.lines import LineBatch, compose
+from rowscan.training.synthesis.glyphs import CAP
+from rowscan.training.synthesis.hands import Hand
+from rowscan.training.synthesis.inks import Inks
+from rowscan.training.synthesis.lines import LineBatch, _Setting, compose
+from rowscan.training.synthesis.texts import GAP, KINDS, Role, Token, label, random_text
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
-IMAGES = torch.from_numpy(np.stack([normalise_digit(open_image(path)) for path in EXAMPLES]))
-LABELS = torch.tensor([int(path.stem[0]) for path in EXAMPLES])
+INKS = Inks(
+    np.stack([normalise_digit(open_image(path)) for path in EXAMPLES]),
+    np.array([int(path.stem[0]) for path in EXAMPLES], np.uint8),
+)
+SEEDS = st.integers(0, 2**32)
 
 
 def composed(n: int, seed: int) -> LineBatch:
-    return compose(n, IMAGES, LABELS, Generator().manual_seed(seed))
+    return compose(n, INKS, Generator().manual_seed(seed))
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 12), st.integers(0, 2**32))
+@given(st.integers(1, 12), SEEDS)
 def test_lines_are_ink_and_reproducible(n: int, seed: int) -> None:
     lines = composed(n, seed)
     assert lines.ink.shape == (n, LINE_HEIGHT, max(lines.widths))
     assert bool(((lines.ink >= 0) & (lines.ink <= 1)).all())
-    assert len(lines.labels) == len(lines.widths) == n
-    assert all(0 <= digit <= 9 for label in lines.labels for digit in label)
+    assert len(lines.labels) == len(lines.widths) == len(lines.kinds) == n
+    assert all(0 <= c < len(ALPHABET) for label in lines.labels for c in label)
     for ink, width in zip(lines.ink, lines.widths, strict=True):
         assert not ink[:, width:].any()
     again = composed(n, seed)
@@ -39,34 +48,61 @@ def test_lines_are_ink_and_reproducible(n: int, seed: int) -> None:
     assert torch.equal(again.ink, lines.ink)
 
 
-def test_lines_have_all_lengths_and_all_digits() -> None:
-    labels = [label for seed in range(40) for label in composed(8, seed).labels]
-    assert {len(label) for label in labels} >= set(range(11))
-    assert {digit for label in labels for digit in label} == set(range(10))
+def test_lines_show_every_kind_and_every_character() -> None:
+    lines = composed(1200, 1)
+    assert {character for label in lines.labels for character in label} == set(range(27))
+    assert set(lines.kinds) == set(KINDS)
 
 
-def test_words_stand_alone_and_beside_numbers() -> None:
-    alone = beside = 0
-    for seed in range(24):
-        lines = composed(32, seed)
-        for ink, width, label in zip(lines.ink, lines.widths, lines.labels, strict=True):
-            dark = int((ink[:, :width] > 0.5).any(0).sum())
-            alone += not label and dark > 60  # wider than a mark
-            beside += len(label) == 1 and dark > 90
-    assert alone > 5
-    assert beside > 0
+@settings(deadline=None)
+@given(SEEDS)
+def test_a_label_has_one_other_for_each_run_and_spaces_only_inside(seed: int) -> None:
+    kind, tokens = random_text(Random(seed))
+    text = label(tokens)
+    assert set(text) <= set(ALPHABET)
+    assert OTHER + OTHER not in text
+    assert OTHER + SPACE + OTHER not in text
+    assert "  " not in text
+    assert text == text.strip()
+    assert (kind == "empty") == (not text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_a_space_is_a_gap_wider_than_those_between_digits(seed: int) -> None:
+    r = Random(seed)
+    setting = _Setting(Hand.random(INKS, r), r, wide=False)
+    for token in (Token("07"), GAP, Token("70"), GAP, Token("900")):
+        setting.add(token)
+    dark = (setting.sheet() > 127).any(0)
+    gaps = np.diff(np.flatnonzero(dark)) - 1
+    wide = np.sort(gaps)[-2:] / CAP
+    assert wide.min() > 0.15
+    assert (gaps / CAP > 0.75 * wide.min()).sum() <= 3
 
 
 def test_longer_numbers_make_wider_lines() -> None:
-    lines = [composed(8, seed) for seed in range(60)]
+    lines = composed(800, 3)
     widths: dict[int, list[int]] = {}
-    for part in lines:
-        for label, width in zip(part.labels, part.widths, strict=True):
-            widths.setdefault(len(label), []).append(width)
-    means = [float(np.mean(widths[length])) for length in (1, 3, 6, 9)]
+    for text, width, kind in zip(lines.labels, lines.widths, lines.kinds, strict=True):
+        if kind == "digits":
+            widths.setdefault(len(text), []).append(width)
+    means = [float(np.mean(widths[length])) for length in (1, 3, 6)]
     assert means == sorted(means)
-    assert means[0] < 70
-    assert means[-1] > 150
+    assert means[0] < 50
+    assert means[-1] > 90
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_a_number_that_is_struck_out_has_more_ink(seed: int) -> None:
+    def ink(role: Role) -> float:
+        r = Random(seed)
+        setting = _Setting(Hand.random(INKS, r), r, wide=False)
+        setting.add(Token("264", role))
+        return float(setting.sheet().sum())
+
+    assert ink("struck") > 1.02 * ink("number")
 
 
 @pytest.mark.parametrize("columns", [1, 5, 40])

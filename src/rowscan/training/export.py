@@ -5,7 +5,7 @@ are in `training.tasks`, the same for every engine.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,11 @@ def export(
     graph: Graph,
     *,
     kind: str,
-    images: UInt8[np.ndarray, "n height width *channels"],
+    images: UInt8[np.ndarray, "n height width"],
     answers: Mapping[str, Float32[np.ndarray, "..."]],
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
     alphabet: str | None = None,
-    labels: Sequence[str] = LABELS,
-    tolerance: float = TOLERANCE,
 ) -> None:
     """Write the model file of a trained network.
 
@@ -54,21 +52,19 @@ def export(
         path: where the file goes.
         recipe: what was trained; recorded in the file.
         graph: the network with its weights.
-        kind: `digit`, `line` or `page`.
+        kind: `digit` or `line`.
         images: some images for the check, and
         answers: the engine's own answers to them, by the names of the graph's outputs.
         calibration: how the probabilities were calibrated, and
         report: the test report, both recorded in the file.
         alphabet: of a line model: character i is its class i + 1.
-        labels: what the probabilities stand for.
-        tolerance: how far the answers may differ.
 
     Raises:
-        ModelError: ONNX Runtime's answers differ from the engine's by more.
+        ModelError: ONNX Runtime's answers differ from the engine's by more than 1e-5.
         OutputError: the file cannot be written.
     """
     content = _model(
-        recipe, graph, kind, calibration, report, alphabet=alphabet, labels=labels
+        recipe, graph, kind, calibration, report, alphabet=alphabet
     ).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -79,7 +75,7 @@ def export(
         float(np.abs(answer - answers[name]).max(initial=0))
         for name, answer in zip(names, found, strict=True)
     )
-    if not difference <= tolerance:
+    if not difference <= TOLERANCE:
         raise ModelError(
             path, f"not written: its answers differ from the engine's by {difference:.2g}"
         )
@@ -132,8 +128,7 @@ def _model(
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
     *,
-    alphabet: str | None,
-    labels: Sequence[str],
+    alphabet: str | None = None,
 ) -> onnx.ModelProto:
     model = helper.make_model(
         helper.make_graph(
@@ -155,7 +150,7 @@ def _model(
         model,
         {
             "kind": kind,
-            "labels": json.dumps(list(labels)),
+            "labels": json.dumps(LABELS),
             "recipe": msgspec.json.encode(recipe).decode(),
             "calibration": json.dumps(calibration),
             "report": json.dumps(report),

@@ -1,119 +1,138 @@
-"""Distractors: ink in a line that is not part of the number and must not be read.
+"""Distractors: ink in a line that is not to be read, and what strikes a number out.
 
-Marks by the same pen between digits, and what page segmentation leaves of ruled lines, frames and
-neighbouring writing. Words are in `pen_letters`. All random numbers come from the given generator.
+Strokes are in rows and columns of the sheet that a line is set on, where a digit is `CAP` tall.
 """
 
-import torch
-from torch import Generator, Tensor
-from torch.nn import functional as fn
+import math
+from random import Random
 
-from rowscan.arrays import Float32
+import cv2
+import numpy as np
+
+from rowscan.arrays import Float32, UInt8
 from rowscan.scans import LINE_HEIGHT
-from rowscan.training.synthesis.augmentation import draw_segments, pixelwise, uniform
+from rowscan.training.synthesis.glyphs import CAP
 
-GLYPH_WIDTH = 44
-"""Columns of the image that a single digit or mark is drawn in."""
-
-Glyphs = Float32[Tensor, "glyphs 32 44"]
+Sheet = UInt8[np.ndarray, "rows columns"]
 
 
-def draw_mark(height: float, width: float, g: Generator) -> Float32[Tensor, "32 44"]:
-    """A dot, comma, dash, pair of dashes, cross, word fragment or zigzag, next to such digits."""
-    bottom, middle = LINE_HEIGHT / 2 + height / 2, LINE_HEIGHT / 2
-    kind = float(torch.rand((), generator=g))
-    a, b, c = (float(value) for value in torch.rand(3, generator=g))
-    strokes: list[tuple[float, float, float, float]]
-    if kind < 0.22:
-        strokes = [(20, bottom - 1, 20 + a, bottom - 1)]
-        width *= 1 + 0.5 * b
-    elif kind < 0.4:
-        strokes = [(21, bottom - 2, 19 - 2 * a, bottom + 2 + 2 * b)]
-    elif kind < 0.58:
-        strokes = [(16 - 5 * a, middle + 4 * c - 2, 24 + 5 * b, middle + 3 * c - 2)]
-    elif kind < 0.66:
-        strokes = [
-            (15, middle - 2 - 2 * a, 26 + 3 * b, middle - 3),
-            (15, middle + 3, 26, middle + 3 + c),
+def strike(sheet: Sheet, box: tuple[int, int, int, int], pen: float, r: Random) -> None:
+    """Strike out what is in the box (left, top, right, bottom), in place."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    kind = r.random()
+    if kind < 0.35:
+        paths = [_across(box, r.uniform(0.3, 0.7), r)]
+    elif kind < 0.6:
+        count = r.randint(2, 4)
+        first, last = r.uniform(0.1, 0.35), r.uniform(0.65, 0.9)
+        paths = [_across(box, first + (last - first) * k / (count - 1), r) for k in range(count)]
+    elif kind < 0.82:
+        turns = max(2.0, width / CAP * r.uniform(1.2, 3.2))
+        t = np.linspace(0, 1, int(24 * turns))
+        x = left + width * t + r.uniform(0.05, 0.35) * height * np.cos(2 * math.pi * turns * t)
+        y = (top + bottom) / 2 + r.uniform(0.3, 0.5) * height * np.sin(2 * math.pi * turns * t)
+        paths = [np.stack([x, y], 1)]
+    elif kind < 0.9:  # a cross
+        paths = [
+            np.array([(left, top), (right, bottom)]),
+            np.array([(left, bottom), (right, top)]),
         ]
-    elif kind < 0.72:
-        arm, lean = (0.2 + 0.2 * a) * height, (b - 0.5) * height
-        strokes = [
-            (20 - arm, middle - lean, 20 + arm, middle + lean),
-            (20 + lean, middle - arm, 20 - lean, middle + arm),
-        ]
-    elif kind < 0.86:
-        # The arches of small letters, as in "num": alternating, slanted, of similar height.
-        arches = 4 + int(5 * a)
-        tall, wide = (0.25 + 0.3 * b) * height, 2.0 + 3.0 * c
-        points = uniform(2 * arches, -0.15, 0.15, g).view(arches, 2)
-        low = bottom - 1 - 3 * float(points[0, 0])
-        xs = [4 + i * wide + wide * float(points[i, 0]) for i in range(arches)]
-        ys = [low - (i % 2) * tall + tall * float(points[i, 1]) for i in range(arches)]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(arches - 1)]
+    else:  # to and fro
+        turns = max(4, round(width / CAP * r.uniform(4, 8)))
+        xs = np.linspace(left, right, turns)
+        ys = [(top if k % 2 else bottom) + r.gauss(0, 0.1) * height for k in range(turns)]
+        paths = [np.stack([xs, ys], 1)]
+    polylines(sheet, paths, pen * r.uniform(0.8, 1.4))
+
+
+def _across(box: tuple[int, int, int, int], at: float, r: Random) -> np.ndarray:
+    left, top, right, bottom = box
+    y, over = top + at * (bottom - top), CAP * 0.2
+    rise = r.gauss(0, 0.06) * CAP
+    start, end = left - r.uniform(-0.1, 1) * over, right + r.uniform(-0.1, 1) * over
+    return np.array([(start, y + rise), ((start + end) / 2, y + r.gauss(0, 2)), (end, y - rise)])
+
+
+def polylines(sheet: Sheet, paths: list[np.ndarray], pen: float, level: int = 255) -> None:
+    """Strokes with a round pen, in place."""
+    scaled = [np.rint(path * 8).astype(np.int32) for path in paths]
+    cv2.polylines(sheet, scaled, False, level, max(1, round(pen)), cv2.LINE_AA, 3)
+
+
+def frame_remains(
+    box: tuple[int, int, int, int], r: Random, *, both: bool = False
+) -> list[np.ndarray]:
+    """Straight strokes of a cell's frame, taller than the digits, beside what is in the box."""
+    left, top, right, bottom = box
+    sides = (True, True) if both or r.random() < 0.2 else r.choice(((True, False), (False, True)))
+    paths = []
+    for side, present in zip((-1, 1), sides, strict=True):
+        if not present:
+            continue
+        away = CAP * r.uniform(0.12, 1.0)
+        x = (left - away) if side < 0 else (right + away)
+        above, below = (CAP * r.uniform(-0.1, 0.45) for _ in range(2))
+        if above + below < 0.25 * CAP:
+            above += 0.3 * CAP
+        lean = r.gauss(0, 0.03) * CAP
+        paths.append(np.array([(x + lean, top - above), (x - lean, bottom + below)]))
+    if r.random() < 0.25:
+        away = CAP * r.uniform(0.05, 0.3)
+        y = top - away if r.random() < 0.5 else bottom + away
+        paths.append(np.array([(left - CAP * r.random(), y), (right + CAP * r.random(), y)]))
+    return paths
+
+
+def add_residue(
+    ink: Float32[np.ndarray, "32 width"], r: Random, noise: np.random.Generator
+) -> None:
+    """What page segmentation leaves of ruled lines and of writing above and below, in place."""
+    width = ink.shape[1]
+    for share, low, high in ((0.16, 24.0, 31.0), (0.07, 0.0, 6.0), (0.03, 8.0, 24.0)):
+        if r.random() < share:
+            _add_rule(ink, r.uniform(low, high), r, noise)
+    if r.random() < 0.03:  # a dotted line to write on
+        y, step = r.uniform(25, 31), r.randint(4, 9)
+        rule = np.zeros_like(ink)
+        start = r.randrange(-step, max(1, width // 2))
+        for x in range(max(0, start), width, step):
+            cv2.circle(rule, (x, round(y)), 0, 1.0, -1)
+        np.maximum(ink, cv2.GaussianBlur(rule, (3, 3), 0.7) * r.uniform(0.6, 2.0), out=ink)
+        np.minimum(ink, 1, out=ink)
+    if r.random() < 0.14:
+        for _ in range(r.randint(1, 3)):
+            _add_neighbour(ink, r)
+
+
+def _add_rule(
+    ink: Float32[np.ndarray, "32 width"], y: float, r: Random, noise: np.random.Generator
+) -> None:
+    """A ruled line, in the runs of it that were not found and removed."""
+    width = ink.shape[1]
+    rows = np.arange(LINE_HEIGHT, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    middle = y + r.gauss(0, 0.7) * x
+    drawn = np.clip(r.uniform(0.6, 2.2) / 2 + 0.5 - np.abs(rows - middle), 0, 1)
+    runs = noise.standard_normal((1, max(4, width // 12))).astype(np.float32)
+    along = cv2.resize(runs, (width, 1), interpolation=cv2.INTER_CUBIC)
+    kept = np.clip(2 * along + r.uniform(-2.0, 3.0), 0, 1)
+    np.maximum(ink, drawn * kept * r.uniform(0.3, 1.0), out=ink)
+
+
+def _add_neighbour(ink: Float32[np.ndarray, "32 width"], r: Random) -> None:
+    """The ends of strokes from the line above or below: rows of the line itself, elsewhere."""
+    width = ink.shape[1]
+    shown, size = r.randint(2, 6), r.randint(10, 40)
+    source = r.randrange(max(1, width - size))
+    rows = np.flatnonzero((ink[:, source : source + size] > 0.3).any(1))
+    if not len(rows):
+        return
+    at = r.randrange(max(1, width - size))
+    if r.random() < 0.5:
+        part = ink[max(0, rows[-1] + 1 - shown) : rows[-1] + 1, source : source + size].copy()
+        target = ink[: len(part), at : at + size]
     else:
-        # A zigzag with more turns than any digit.
-        points = uniform(18, 0.15, 0.85, g).view(9, 2)
-        xs = [10 + 22 * float(x) for x in points[:, 0]]
-        ys = [middle + height * (float(y) - 0.5) for y in points[:, 1]]
-        strokes = [(xs[i], ys[i], xs[i + 1], ys[i + 1]) for i in range(5 + int(4 * c))]
-        width *= 1 + 2 * max(0.0, a - 0.6)
-    x0, y0, x1, y1 = torch.tensor(strokes, dtype=torch.float32).unbind(1)
-    widths = torch.full((len(strokes),), width)
-    drawn = draw_segments(x0, y0, x1, y1, widths, size=(LINE_HEIGHT, GLYPH_WIDTH))
-    return drawn.amax(0)
-
-
-def draw_residue(n: int, width: int, glyphs: Glyphs, g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """What page segmentation leaves of ruled lines, frames and neighbouring writing."""
-    size = (LINE_HEIGHT, width)
-    residue = torch.zeros(n, *size)
-    ends, zero = torch.full((n,), float(width)), torch.zeros(n)
-    thickness = uniform(n, 0.6, 2.2, g)
-    level = pixelwise(uniform(n, 0.3, 1.0, g))
-    remains = _remains_mask(n, size, g)
-    for share, low, high in ((0.25, 24.0, 31.0), (0.1, 0.0, 6.0), (0.05, 8.0, 24.0)):
-        present = pixelwise((uniform(n, 0.0, 1.0, g) < share).float())
-        y, rise = uniform(n, low, high, g), torch.randn(n, generator=g) * 0.7
-        ruling = draw_segments(zero, y - rise, ends, y + rise, thickness, size=size)
-        residue = torch.maximum(residue, present * level * remains * ruling)
-    # A vertical frame line runs from top to bottom and stands before the number only: elsewhere it
-    # would teach the network to ignore a 1.
-    present = pixelwise((uniform(n, 0.0, 1.0, g) < 0.05).float())
-    x, lean = uniform(n, 0.0, 1.5, g), torch.randn(n, generator=g) * 0.5
-    bar = draw_segments(x - lean, zero - 2, x + lean, zero + LINE_HEIGHT + 2, thickness, size=size)
-    residue = torch.maximum(residue, present * level * remains * bar)
-    if len(glyphs):
-        _add_neighbours(residue, glyphs, g)
-    return residue
-
-
-def _add_neighbours(residue: Float32[Tensor, "n 32 width"], glyphs: Glyphs, g: Generator) -> None:
-    """Add the ends of strokes from the text lines above and below, in place."""
-    n, _, width = residue.shape
-    for line in torch.nonzero(uniform(n, 0.0, 1.0, g) < 0.2).flatten().tolist():
-        for _ in range(int(torch.randint(1, 4, (), generator=g))):
-            glyph = glyphs[int(torch.randint(0, len(glyphs), (), generator=g))]
-            shown = int(torch.randint(2, 7, (), generator=g))
-            rows = torch.nonzero((glyph > 0.3).any(1)).flatten()
-            if not len(rows):
-                continue
-            left = int(torch.randint(-20, max(width - 20, -19), (), generator=g))
-            a, b = max(left, 0), min(left + GLYPH_WIDTH, width)
-            if b <= a:
-                continue
-            part = glyph[:, a - left : b - left]
-            if float(torch.rand((), generator=g)) < 0.5:
-                part = part[int(rows[-1]) + 1 - shown : int(rows[-1]) + 1]
-                target = residue[line, : len(part), a:b]
-            else:
-                part = part[int(rows[0]) : int(rows[0]) + shown]
-                target = residue[line, LINE_HEIGHT - len(part) :, a:b]
-            target.copy_(torch.maximum(target, part))
-
-
-def _remains_mask(n: int, size: tuple[int, int], g: Generator) -> Float32[Tensor, "n 32 width"]:
-    """1 where a ruled line remains, 0 where it was detected and removed: in runs along the line."""
-    runs = torch.randn(n, 1, 1, max(4, size[1] // 12), generator=g)
-    along = fn.interpolate(runs, size=(1, size[1]), mode="bicubic")[:, 0]
-    return (2 * along + pixelwise(uniform(n, -2.0, 3.0, g))).clamp(0, 1).expand(n, *size)
+        part = ink[rows[0] : rows[0] + shown, source : source + size].copy()
+        target = ink[LINE_HEIGHT - len(part) :, at : at + size]
+    np.maximum(target, part[:, : target.shape[1]], out=target)

@@ -1,29 +1,19 @@
-"""Digit allographs from outside MNIST, drawn with a pen along splines; also the pen's renderer.
+"""Digit allographs from outside MNIST, as pen strokes.
 
 An allograph is one of the shapes that writers give a character. MNIST's US writers lack many: flat
 joined zeros, a 1 with a long upstroke, a 2 that begins with a curl, a 5 like a tick, a 7 like a t,
 a 9 like a P. The table holds their control points, which are jittered at each drawing.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from functools import cache
+from random import Random
 
-import torch
-from torch import Generator, Tensor
+from rowscan.training.synthesis.pen_signs import Strokes, curve
 
-from rowscan.arrays import Bool, Float32, Int64
-from rowscan.segmentation.digit import BOX, SIZE
-from rowscan.training.synthesis.augmentation import Ink, uniform
-
-Stroke = tuple[tuple[float, float], ...]
+Points = tuple[tuple[float, float], ...]
 """Control points (x, y) in a digit's box of 1 by 1. A repeated point is a sharp corner."""
 
-Allograph = tuple[Stroke, ...]
+Allograph = tuple[Points, ...]
 """One shape of a character: strokes, with the pen lifted between them."""
-
-_SAMPLES = 16  # per spline segment: samples lie no further apart than the pen is wide
-_PEN_WIDTH = 2.6  # pixels
 
 # fmt: off
 _ALLOGRAPHS: tuple[tuple[int, Allograph], ...] = (
@@ -175,141 +165,68 @@ _ALLOGRAPHS: tuple[tuple[int, Allograph], ...] = (
     (9, (((.5, .38), (.25, .2), (.5, 0.), (.75, .15), (.55, .38), (.35, .4), (.5, .42), (.62, .7),
           (.5, 1.)),)),
     (9, (((.3, .45), (.65, .38), (.72, .08), (.4, 0.), (.28, .3), (.34, 1.)),)),
+    # Looped, hooked at both ends, footed with a wave, bent like a bracket, a long lead-in.
+    (1, (((.1, .5), (.35, .3), (.6, .02), (.7, .12), (.55, .4), (.45, 1.)),)),
+    (1, (((.3, .2), (.55, .02), (.6, .15), (.5, .85), (.6, 1.), (.8, .92)),)),
+    (1, (((.55, 0.), (.5, 1.), (.5, 1.), (.2, .98), (.9, .96)),)),
+    (1, (((.45, 0.), (.62, .3), (.62, .7), (.4, 1.)),)),
+    (1, (((.62, 0.), (.45, .35), (.45, .7), (.6, 1.)),)),
+    (1, (((.0, .75), (.35, .45), (.62, .0), (.62, .0), (.4, .9), (.5, 1.), (.7, .9)),)),
+    (1, (((.5, 0.), (.48, .5), (.5, 1.)),)),
+    (1, (((.52, 0.), (.46, 1.)),)),
+    (1, (((.35, .12), (.55, 0.), (.55, 0.), (.5, 1.)),)),
+    (1, (((.3, .25), (.55, 0.), (.55, 0.), (.55, .6), (.5, 1.)),)),
+    # Like a root sign; like a v with its bar apart; a bar far to the right; with a straight stem.
+    (5, (((0., .5), (.12, .45), (.3, 1.), (.3, 1.), (.55, .02), (.55, .02), (1.15, .0)),)),
+    (5, (((.1, .3), (.3, .98), (.3, .98), (.6, .35)), ((.45, .08), (1.1, .02)))),
+    (5, (((.3, .15), (.2, .5), (.5, .48), (.7, .7), (.5, .98), (.1, .92)), ((.55, .1),
+          (1.15, -.05)))),
+    (5, (((.3, .05), (.25, .45), (.25, .45), (.6, .45), (.75, .7), (.45, 1.), (.05, .9)),
+         ((.3, .05), (.95, .03)))),
+    (5, (((.8, .0), (.35, .02), (.35, .02), (.2, .5), (.6, .45), (.75, .75), (.4, 1.),
+          (0., .95)),)),
+    (5, (((.4, .05), (.3, .5), (.55, .6), (.5, .95), (.1, 1.)), ((.5, .0), (1.2, .08)))),
+    # Crossed 7 with a curved stem and a serif; a 7 with a hooked start.
+    (7, (((.05, .22), (.1, .05), (.85, .03), (.85, .03), (.5, .5), (.4, 1.)), ((.2, .5),
+          (.85, .48)))),
+    (7, (((.1, .1), (.4, .15), (.85, .0), (.85, .0), (.55, .45), (.35, 1.)), ((.15, .42),
+          (.9, .55)))),
+    (7, (((.0, .08), (.9, .04), (.9, .04), (.35, 1.)), ((.3, .55), (.8, .4)))),
+    # Narrow and open 9s.
+    (9, (((.7, .1), (.45, .0), (.3, .25), (.45, .42), (.68, .2), (.68, .2), (.6, 1.)),)),
+    (9, (((.72, .15), (.4, .05), (.25, .3), (.45, .48), (.7, .35), (.7, .1), (.62, 1.)),)),
+    (9, (((.2, .1), (.25, .4), (.6, .4), (.72, .0), (.72, .0), (.62, 1.)),)),
+    (9, (((.65, .02), (.3, .1), (.3, .4), (.6, .38), (.72, .1), (.6, .7), (.2, 1.), (.05, .9)),)),
+    (2, (((.1, .25), (.35, .0), (.72, .15), (.5, .55), (.1, .95), (.1, .95), (.5, 1.),
+          (.95, .92)),)),
+    (3, (((.15, .08), (.55, .0), (.7, .2), (.35, .45), (.7, .6), (.6, .95), (.1, .95)),)),
+    (3, (((.1, .05), (.8, .05), (.8, .05), (.35, .4), (.75, .55), (.7, .9), (.25, 1.),
+          (.0, .85)),)),
+    (6, (((.6, .0), (.3, .3), (.15, .7), (.4, 1.), (.65, .8), (.45, .6), (.18, .75)),)),
+    (4, (((.2, .0), (.1, .5), (.1, .5), (.85, .48)), ((.65, .15), (.6, 1.)))),
 )
 # fmt: on
+BY_DIGIT: dict[int, tuple[Allograph, ...]] = {
+    digit: tuple(shape for of, shape in _ALLOGRAPHS if of == digit) for digit in range(10)
+}
+"""The allographs of each digit."""
 
 
-def redraw_as_allographs(
-    ink: Float32[Tensor, "n 28 28"],
-    labels: Int64[Tensor, " n"],
-    writers: Int64[Tensor, " n"],
-    chosen: Bool[Tensor, " n"],
-    generator: Generator,
-) -> Ink:
-    """Replace the chosen images by a random allograph of the same digit.
+def draw_allograph(shape: Allograph, r: Random, *, width: float, spread: float) -> Strokes:
+    """Strokes of an allograph, in heights of a digit.
 
     Args:
-        ink: digits in MNIST's frame, 0 paper to 1 ink.
-        labels: their classes, 0 to 9.
-        writers: their writers, from 0; a writer keeps one allograph and one style per digit.
-        chosen: the images to replace.
-        generator: source of all random numbers.
+        shape: its control points.
+        r: source of all random numbers.
+        width: of its box; its height is 1.
+        spread: standard deviation of each control point.
     """
-    table, first = _allograph_table()
-    points, bases = table.points, table.bases
-    count = int(writers.max()) + 1 if len(writers) else 0
-    choice = torch.rand(count, 10, generator=generator)
-    spread = uniform(count, 0.01, 0.06, generator)
-    style = torch.randn(count, *points.shape[1:], generator=generator)
-    index = torch.nonzero(chosen).flatten()
-    if not len(index):
-        return ink
-    writer, digit = writers[index], labels[index]
-    shapes = first.diff()[digit]
-    drawn = first[digit] + (choice[writer, digit] * shapes).long().clamp(max=shapes - 1)
-    jitter = torch.randn(len(index), *points.shape[1:], generator=generator)
-    path = points[drawn] + spread[writer, None, None] * (style[writer] + 0.6 * jitter)
-    samples = bases[drawn] @ ((path - 0.5) * (BOX - _PEN_WIDTH))
-    ink = ink.clone()
-    ink[index] = render_pen(samples, _PEN_WIDTH, (SIZE, SIZE))
-    return ink
-
-
-@dataclass(frozen=True)
-class SplineTable:
-    """Splines of several allographs, padded to one size so that they can be indexed as a batch.
-
-    Attributes:
-        points: control points; zeros after the last one of an allograph.
-        bases: spline bases: `bases @ points` are pen positions; the last one is repeated.
-    """
-
-    points: Float32[Tensor, "allographs points 2"]
-    bases: Float32[Tensor, "allographs samples points"]
-
-    @staticmethod
-    def of(allographs: Collection[Allograph]) -> "SplineTable":
-        """Build the table."""
-        points = torch.zeros(len(allographs), max(sum(map(len, a)) for a in allographs), 2)
-        matrices = [_basis(strokes) for strokes in allographs]
-        bases = torch.zeros(len(allographs), max(map(len, matrices)), points.shape[1])
-        for i, (strokes, matrix) in enumerate(zip(allographs, matrices, strict=True)):
-            path = torch.tensor([point for stroke in strokes for point in stroke])
-            points[i, : len(path)] = path
-            bases[i, :, : len(path)] = matrix[-1]
-            bases[i, : len(matrix), : len(path)] = matrix
-        return SplineTable(points, bases)
-
-
-def render_pen(
-    samples: Float32[Tensor, "n samples 2"], width: float, size: tuple[int, int]
-) -> Float32[Tensor, "n height width"]:
-    """Ink of a round pen at these positions; overlapping positions make strokes.
-
-    Args:
-        samples: pen positions (x, y) from the image centre, in pixels.
-        width: diameter of the pen, in pixels.
-        size: height and width of the image.
-    """
-    return (width / 2 + 0.5 - _distance(samples, size)).clamp(0, 1)
-
-
-def _distance(
-    samples: Float32[Tensor, "n samples 2"], size: tuple[int, int]
-) -> Float32[Tensor, "n height width"]:
-    """Distance of each pixel to the nearest sample, both measured from the image centre."""
-    y, x = (torch.arange(side) - (side - 1) / 2 for side in size)
-    pixels = torch.cartesian_prod(y, x).flip(1)
-    # |p - q|^2 = |q|^2 + (|p|^2 - 2 pq): one matrix product, minimised over the samples p.
-    rows = torch.cat([samples.square().sum(2, keepdim=True), -2 * samples], 2)
-    columns = torch.cat([torch.ones(len(pixels), 1), pixels], 1)
-    nearest = (rows @ columns.T).amin(1) + pixels.square().sum(1)
-    return nearest.clamp(min=0).sqrt().view(-1, *size)
-
-
-@cache
-def _allograph_table() -> tuple[SplineTable, Int64[Tensor, "11"]]:
-    """All allographs, and the index of each digit's first one, followed by their number."""
-    digits = torch.tensor([digit for digit, _ in _ALLOGRAPHS])
-    table = SplineTable.of([allograph for _, allograph in _ALLOGRAPHS])
-    return table, torch.searchsorted(digits, torch.arange(11))
-
-
-def _basis(strokes: Allograph) -> Float32[Tensor, "samples points"]:
-    """Matrix from the control points of all strokes to samples along them."""
-    matrices = [_stroke_basis(stroke) for stroke in strokes]
-    basis: Tensor = torch.block_diag(*matrices)  # type: ignore[no-untyped-call]
-    return basis
-
-
-def _stroke_basis(stroke: Stroke) -> Float32[Tensor, "samples points"]:
-    """Matrix from the control points of a stroke to samples of a Catmull-Rom spline.
-
-    Catmull and Rom, "A class of local interpolating splines", 1974, with tension 1/2. The two
-    points of a corner are jittered apart, like a pen that turns.
-    """
-    n = len(stroke)
-    rows = []
-    for start in range(n - 1):
-        corner = stroke[start] == stroke[start + 1]
-        # A corner or an end is its own neighbour.
-        before = start if start == 0 or stroke[start - 1] == stroke[start] else start - 1
-        end = start + 1
-        after = end if end == n - 1 or stroke[end] == stroke[end + 1] else end + 1
-        for step in range(_SAMPLES):
-            t = step / _SAMPLES
-            weights = (
-                (before, -t + 2 * t**2 - t**3),
-                (start, 2 - 5 * t**2 + 3 * t**3),
-                (end, t + 4 * t**2 - 3 * t**3),
-                (after, -(t**2) + t**3),
-            )
-            row = torch.zeros(n)
-            if corner:
-                row[start], row[end] = 1 - t, t
-            else:
-                for point, weight in weights:
-                    row[point] += weight / 2
-            rows.append(row)
-    rows.append(torch.eye(n)[n - 1])
-    return torch.stack(rows)
+    strokes = []
+    for points in shape:
+        moved: list[tuple[float, float]] = []
+        for before, (x, y) in zip((None, *points), points, strict=False):
+            corner = before == (x, y)
+            new = (width * (x + r.gauss(0, spread)), y + r.gauss(0, spread))
+            moved.append(moved[-1] if corner else new)
+        strokes.append(curve(*moved))
+    return strokes

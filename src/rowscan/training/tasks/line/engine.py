@@ -19,6 +19,7 @@ from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch import TorchTrainer, seeded_generator
 from rowscan.training.synthesis.documents import Documents, concatenate
+from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch, compose
 
 COMPOSED = 1
@@ -42,16 +43,18 @@ class LineEngine(TorchTrainer[LineRecipe]):
                 len(ALPHABET) + 1,
             )
         super().__init__(recipe, self.network, device)
-        self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
-        self._labels = torch.empty(0, dtype=torch.int64)
+        self._inks = Inks(np.empty((0, SIDE, SIDE), np.uint8), np.empty(0, np.uint8))
         self._documents: Documents | None = None
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
     ) -> None:
-        """Set the digits that lines are composed of."""
-        self._images = torch.from_numpy(images.copy())
-        self._labels = torch.from_numpy(labels.astype(np.int64))
+        """Compose lines of these digits alone, with drawn signs."""
+        self.load_inks(Inks(images, labels))
+
+    def load_inks(self, inks: Inks) -> None:
+        """Set what lines are composed of."""
+        self._inks = inks
 
     def load_documents(self, documents: Documents) -> None:
         """Take half of each further batch from a user's own lines."""
@@ -67,7 +70,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
         """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
         generator = seeded_generator(self.recipe.seed, COMPOSED, int(batch[0]))
         own = len(batch) // 2 if self._documents else 0
-        lines = compose(len(batch) - own, self._images, self._labels, generator)
+        lines = compose(len(batch) - own, self._inks, generator)
         if self._documents and own:
             lines = concatenate([lines, self._documents.sample(own, generator)])
         losses, right = [torch.empty(0, device=self.device)], 0
@@ -121,12 +124,9 @@ def exact(probabilities: Float32[np.ndarray, "time n classes"], lines: LineBatch
     )
 
 
-def held_out(
-    images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"], *, seed: int
-) -> Iterator[LineBatch]:
+def held_out(inks: Inks, *, seed: int) -> Iterator[LineBatch]:
     """An endless sequence of batches of held-out lines, the same at every call with a seed."""
-    digits, truth = torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
     batch = 0
     while True:
-        yield compose(32, digits, truth, seeded_generator(seed, COMPOSED + 1, batch))
+        yield compose(32, inks, seeded_generator(seed, COMPOSED + 1, batch))
         batch += 1

@@ -11,7 +11,7 @@ import torch
 
 from rowscan.alphabet import ALPHABET, DIGITS
 from rowscan.arrays import UInt8
-from rowscan.datasets.digits import Digits, Split, load_digits
+from rowscan.datasets.digits import Digits, load_digits
 from rowscan.datasets.labelled import has_labels, load_labels
 from rowscan.evaluation import score_pictures
 from rowscan.metrics import NumberResult, score_numbers
@@ -26,6 +26,7 @@ from rowscan.training.report import LineAnswer, write_line_report
 from rowscan.training.results import DocumentsGain, LineRunResult
 from rowscan.training.runs import Run, TrainState
 from rowscan.training.synthesis.documents import Documents, load_documents
+from rowscan.training.synthesis.inks import Inks, with_handwriting
 from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.interface import Measurement, Task
 from rowscan.training.tasks.line.engine import LineEngine, exact, held_out, steps
@@ -49,7 +50,7 @@ class LineTask(Task):
         self,
         recipe: LineRecipe,
         engine: LineEngine,
-        digits: Digits,
+        inks: tuple[Inks, Inks, Inks],
         documents: Documents | None = None,
         before: NumberResult | None = None,
     ) -> None:
@@ -58,17 +59,17 @@ class LineTask(Task):
         Args:
             recipe: what to train.
             engine: the network.
-            digits: lines are composed of these.
+            inks: what lines are composed of, for training, validation and test.
             documents: a user's own lines, from which half of each batch is taken.
             before: how well the model that the training starts from reads the documents held out.
         """
         self.recipe, self.engine, self.documents, self.before = recipe, engine, documents, before
         self.steps_per_epoch = recipe.steps_per_epoch
-        engine.load_images(digits.train.images, digits.train.labels)
+        training, validation, self._test = inks
+        engine.load_inks(training)
         if documents:
             engine.load_documents(documents)
-        self._validation = _lines(digits.validation, MONITOR_BATCHES, seed=1)
-        self._test = digits.test
+        self._validation = _lines(validation, MONITOR_BATCHES, seed=1)
 
     @classmethod
     def prepare(cls, recipe: Recipe, *, device: str, offline: bool) -> "LineTask":
@@ -77,13 +78,13 @@ class LineTask(Task):
         engine = LineEngine(recipe, device)
         if recipe.start:
             engine.load_weights(start_from(recipe.start, engine.weights()))
-        digits = load_digits(cls.digits_for(recipe), offline=offline)
+        inks = _inks(recipe, load_digits(cls.digits_for(recipe), offline=offline), offline=offline)
         if not has_labels(recipe.data):
-            return cls(recipe, engine, digits)
+            return cls(recipe, engine, inks)
         reader = Reader(named(recipe.start))
         documents = load_documents(recipe.data, reader)
         before = _score_held_out(reader, documents, strict=True)
-        return cls(recipe, engine, digits, documents, before if recipe.start else None)
+        return cls(recipe, engine, inks, documents, before if recipe.start else None)
 
     @classmethod
     def digits_for(cls, recipe: Recipe) -> str:
@@ -249,8 +250,21 @@ def _text(label: tuple[int, ...]) -> str:
     return "".join(ALPHABET[character] for character in label)
 
 
-def _lines(split: Split, batches: int, *, seed: int) -> list[LineBatch]:
-    return list(itertools.islice(held_out(split.images, split.labels, seed=seed), batches))
+def _inks(recipe: LineRecipe, digits: Digits, *, offline: bool) -> tuple[Inks, Inks, Inks]:
+    """What lines are composed of, for training, validation and test."""
+    train, validation, test = digits.train, digits.validation, digits.test
+    if not recipe.handwriting:
+        plain = (Inks(part.images, part.labels) for part in (train, validation, test))
+        return next(plain), next(plain), next(plain)
+    return (
+        with_handwriting(train.images, train.labels, offline=offline),
+        with_handwriting(validation.images, validation.labels, held_out=True, offline=offline),
+        with_handwriting(test.images, test.labels, held_out=True, offline=offline),
+    )
+
+
+def _lines(inks: Inks, batches: int, *, seed: int) -> list[LineBatch]:
+    return list(itertools.islice(held_out(inks, seed=seed), batches))
 
 
 def _levels(lines: LineBatch) -> UInt8[np.ndarray, "n 32 width"]:

@@ -1,1 +1,0 @@
-"""The task `page`: pictures of pages to ink and bands of lines."""
