@@ -698,6 +698,46 @@ def classes(folder: Path, images: np.ndarray, labels: np.ndarray, suffix: str = 
         PIL.Image.fromarray(image).save(path)
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_table_of_labels_and_pixels(header: bool, zipped: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    labels = rng.integers(0, 10, 12)
+    rows = [
+        f"{label},{','.join(map(str, image.ravel()))}"
+        for label, image in zip(labels, images, strict=True)
+    ]
+    first = [",".join(["label", *(f"pixel{n}" for n in range(784))])] if header else []
+    content = "\n".join(first + rows).encode() + b"\n"
+    path = tmp_path / ("train.csv.gz" if zipped else "train.csv")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    split = load_test_digits(path, normalise=False)
+    np.testing.assert_array_equal(split.images, images)
+    np.testing.assert_array_equal(split.labels, labels)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no images in it"),
+        ("label,pixel0\n", "no images in it"),
+        ("filename,label\na.png,7\n", "expected a table of digits: label,pixel0,pixel1,..."),
+        ("label,p,q\n1,2,3\n", "expected a label and the pixels of a square, got 3 columns"),
+        ("7,0,1,2,256\n", "expected pixels of 0 to 255, got 0 to 256"),
+        ("7,0,1,2,x\n", "expected whole numbers: "),
+        ("10,0,1,2,3\n", "labels: expected 0 to 9, got 10 at index 0"),
+    ],
+)
+def test_other_tables_are_refused(content: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "digits.csv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        load_test_digits(path, normalise=False)
+    assert str(caught.value).startswith(f"{path}: {reason}")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_by_class(tmp_path: Path) -> None:
     classes(tmp_path, *some(60))
     (tmp_path / ".hidden").mkdir()
@@ -746,7 +786,9 @@ def test_pictures_of_another_size_are_normalised(tmp_path: Path, mnist: Path) ->
 def test_wrong_folders_by_class_are_refused(tmp_path: Path) -> None:
     classes(tmp_path / "a", *some(12))
     (tmp_path / "a" / "10").mkdir()
-    with pytest.raises(DataError, match=r"a/10: expected only folders named 0 to 9"):
+    with pytest.raises(
+        DataError, match=r"a/10: expected folders of images by digit, named 0 to 9: "
+    ):
         load_digits(tmp_path / "a")
     classes(tmp_path / "b", *some(12))
     (tmp_path / "b" / "0" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

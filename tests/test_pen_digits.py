@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.alphabet import SIGNS
-from rowscan.training.synthesis.glyphs import CAP, Style, draw
+from rowscan.training.synthesis.shapes import CAP, Style, draw
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import curve, draw_sign, draw_symbol

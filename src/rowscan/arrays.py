@@ -14,6 +14,7 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
         Float,
         Float32,
         Float64,
+        Int16,
         Int32,
         Int64,
         Integer,
@@ -27,6 +28,17 @@ else:
             array, _ = item
             return array
 
-    Bool = Float = Float32 = Float64 = Int32 = Int64 = Integer = Shaped = UInt8 = _Unchecked
+    Bool = Float = Float32 = Float64 = Int16 = Int32 = Int64 = Integer = Shaped = UInt8 = _Unchecked
 
-__all__ = ["Bool", "Float", "Float32", "Float64", "Int32", "Int64", "Integer", "Shaped", "UInt8"]
+__all__ = [
+    "Bool",
+    "Float",
+    "Float32",
+    "Float64",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Integer",
+    "Shaped",
+    "UInt8",
+]

@@ -216,7 +216,21 @@ class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
     """Whether lines are composed of pen strokes and fonts, too, and not of `data` alone."""
 
 
-AnyRecipe = LSTMRecipe | MLPRecipe | SweepRecipe | LineRecipe
+class PageRecipe(Recipe, frozen=True, kw_only=True, tag="page"):
+    """Such recurrences over a picture at two scales, trained on composed pages.
+
+    They say of each pixel whether it is writing, and where the lines of writing run. `hidden` is
+    the width of the coarse layers, on patches of 8 × 8 pixels.
+    """
+
+    layers: Positive = 3
+    """Coarse layers of four sweeps each."""
+    fine: Positive = 32
+    """Width of the two layers on patches of 4 × 4 pixels."""
+    steps_per_epoch: Positive = 500
+
+
+AnyRecipe = LSTMRecipe | MLPRecipe | SweepRecipe | LineRecipe | PageRecipe
 """The tagged union that stored recipes are decoded as."""
 
 R = TypeVar("R", bound=Recipe)
@@ -378,6 +392,21 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=25,
             steps_per_epoch=1000,
             calibrate=True,
+        ),
+        PageRecipe(
+            name="page",
+            summary="the page model: recurrences over a picture, for its ink and its lines",
+            hidden=72,
+            fine=32,
+            layers=3,
+            optimizer="muon",
+            learning_rate=0.006,
+            weight_decay=0.01,
+            clip=1.0,
+            schedule="one-cycle",
+            batch_size=32,
+            epochs=12,
+            steps_per_epoch=500,
         ),
     )
 }

@@ -75,6 +75,8 @@ def load_digits(name: str | Path = "mnist", *, offline: bool = False) -> Digits:
       `images`, `idx3`);
     - an `.npz` with `images` and `labels`, or with `x_train`, `y_train`, `x_test`, `y_test`: images
       uint8 (n, height, width), labels integers (n,) from 0 to 9;
+    - a table (`.csv`, also `.csv.gz`) with a row for each image: its label and the pixels of a
+      square row by row, with or without the header `label,pixel0,...`;
     - a folder of images by class, `0/` to `9/`, or the same in `train/` and `test/`.
 
     Without a separate test part, it is the last sixth after a fixed shuffle. Images by class are
@@ -149,7 +151,10 @@ def _parts(path: Path) -> dict[str, Split]:
         if not path.exists():
             known = ", ".join(DATASETS)
             raise DataError(path, f"not found, and not one of the data sets {known}")
-        return _read_npz(path) if path.suffix == ".npz" else {"train": _read_idx(path)}
+        if path.suffix == ".npz":
+            return _read_npz(path)
+        is_table = ".csv" in path.suffixes[-2:]
+        return {"train": _read_table(path) if is_table else _read_idx(path)}
     except OSError as error:
         raise DataError(error.filename or path, reason_of(error)) from None
 
@@ -224,6 +229,29 @@ def _read_npz(path: Path) -> dict[str, Split]:
     return {part: _split(images, labels, path) for part, (images, labels) in arrays.items()}
 
 
+def _read_table(path: Path) -> Split:
+    """A CSV with a row for each image: its label, then its pixels row by row; perhaps a header."""
+    lines = read(path).decode("utf-8-sig", "replace").splitlines()
+    header = int(bool(lines) and not lines[0].split(",")[0].strip().isdigit())
+    if header and lines[0].split(",")[0].strip().lower() != "label":
+        raise DataError(path, "expected a table of digits: label,pixel0,pixel1,...")
+    if len(lines) <= header:
+        raise DataError(path, "no images in it")
+    try:
+        table = np.loadtxt(lines[header:], np.int64, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise DataError(path, f"expected whole numbers: {reason_of(error)}") from None
+    side = math.isqrt(max(0, table.shape[1] - 1))
+    if side == 0 or table.shape[1] != 1 + side**2:
+        raise DataError(
+            path, f"expected a label and the pixels of a square, got {table.shape[1]} columns"
+        )
+    pixels = table[:, 1:]
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise DataError(path, f"expected pixels of 0 to 255, got {pixels.min()} to {pixels.max()}")
+    return _split(pixels.astype(np.uint8).reshape(-1, side, side), table[:, 0], path)
+
+
 def _read_classes(folder: Path) -> dict[str, Split]:
     parts = [part for part in ("train", "test") if (folder / part).is_dir()]
     if parts:
@@ -239,11 +267,18 @@ def _read_pictures(folder: Path) -> Split:
         if not kind.is_dir() or kind.name.startswith((".", "_")):
             continue
         if kind.name not in tuple("0123456789"):
-            raise DataError(kind, "expected only folders named 0 to 9 for images by class")
-        for file in sorted(kind.iterdir()):
-            if suffix(file.name) in SUFFIXES - {".pdf"} and not file.name.startswith("."):
-                images.append(_fit(open_image(file)))
-                labels.append(int(kind.name))
+            raise DataError(
+                kind, "expected folders of images by digit, named 0 to 9: rename or move this one"
+            )
+        files = [
+            file
+            for file in sorted(kind.iterdir())
+            if suffix(file.name) in SUFFIXES - {".pdf"} and not file.name.startswith(".")
+        ]
+        if not files:
+            raise DataError(kind, "no images in it: add some, or remove the folder")
+        images += [_fit(open_image(file)) for file in files]
+        labels += [int(kind.name)] * len(files)
     if not images:
         raise DataError(folder, "no idx files and no images by class in folders 0 to 9")
     split = _split(np.stack(images), np.array(labels), folder)

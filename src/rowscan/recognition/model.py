@@ -7,7 +7,7 @@ ONNX graphs, node by node, in `training/tasks/digit/graph.py` and `training/task
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -59,6 +59,7 @@ class Model:
     """What the metadata calls this type; the one that ships is `rowscan/models/KIND.onnx`."""
     _image_shape: ClassVar[list[int | str]]
     _optional_outputs: ClassVar[set[str]] = set()
+    _label_count: ClassVar[int] = 10
     _recipe_keys: ClassVar[tuple[str, ...]] = ("name",)
 
     def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
@@ -67,7 +68,7 @@ class Model:
         Raises:
             ModelError: damaged metadata, or inputs or outputs of another kind of model.
         """
-        metadata = _decode(name, session.get_modelmeta().custom_metadata_map)
+        metadata = _decode(name, session.get_modelmeta().custom_metadata_map, self._label_count)
         for key in self._recipe_keys:
             if not isinstance(metadata.recipe.get(key), str):
                 raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
@@ -196,7 +197,39 @@ class LineModel(Model):
         return self.run("probabilities", np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH))))
 
 
-MODELS: Mapping[str, type[Model]] = {model.kind: model for model in (DigitModel, LineModel)}
+class PageAnswer(NamedTuple):
+    """What a page model says of one picture."""
+
+    probabilities: Float32[np.ndarray, "height width 3"]
+    """Of paper, ink and other marks, of each pixel."""
+    bands: Float32[np.ndarray, "rows2 columns2"]
+    """Of being in the band of a line of writing, of each 2 × 2 pixels."""
+    geometry: Float32[np.ndarray, "rows4 columns4 3"]
+    """Of each 4 × 4 pixels: log2 of the height of the digits over 32 pixels, cosine and sine of the
+    direction of the line; they mean something in a band."""
+
+
+class PageModel(Model):
+    """Takes pictures of pages apart: ink, other marks, and lines of writing."""
+
+    kind = "page"
+    _image_shape: ClassVar = ["height", "width", 3]
+    _optional_outputs: ClassVar = {"bands", "geometry"}
+    _label_count = 3
+
+    def segment(self, picture: UInt8[np.ndarray, "height width 3"]) -> PageAnswer:
+        """Answers for a picture of absorption, as `segmentation.light` gives it.
+
+        Its sides are multiples of 8.
+        """
+        names = list(PageAnswer._fields)
+        answers = self._session.run(names, {"images": picture[None]}, self._run_options)
+        return PageAnswer(*(answer[0] for answer in answers))
+
+
+MODELS: Mapping[str, type[Model]] = {
+    model.kind: model for model in (DigitModel, LineModel, PageModel)
+}
 """The types of models, by their kind."""
 
 
@@ -268,7 +301,7 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
     return MODELS[kind](name, session)
 
 
-def _decode(name: str, entries: Mapping[str, str]) -> _Metadata:
+def _decode(name: str, entries: Mapping[str, str], label_count: int) -> _Metadata:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(_Metadata):
         if field.name not in entries and not field.required:
@@ -282,9 +315,10 @@ def _decode(name: str, entries: Mapping[str, str]) -> _Metadata:
         except msgspec.MsgspecError as error:
             raise ModelError(name, f"damaged model file: {field.name}: {error}") from None
     metadata = _Metadata(**values)
-    if len(metadata.labels) != 10:
+    if len(metadata.labels) != label_count:
         raise ModelError(
-            name, f"damaged model file: expected 10 labels, got {len(metadata.labels)}"
+            name,
+            f"damaged model file: expected {label_count} labels, got {len(metadata.labels)}",
         )
     return metadata
 

@@ -5,7 +5,7 @@ are in `training.tasks`, the same for every engine.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,13 @@ def export(
     graph: Graph,
     *,
     kind: str,
-    images: UInt8[np.ndarray, "n height width"],
+    images: UInt8[np.ndarray, "n height width *channels"],
     answers: Mapping[str, Float32[np.ndarray, "..."]],
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
     alphabet: str | None = None,
+    labels: Sequence[str] = LABELS,
+    tolerance: float = TOLERANCE,
 ) -> None:
     """Write the model file of a trained network.
 
@@ -52,19 +54,21 @@ def export(
         path: where the file goes.
         recipe: what was trained; recorded in the file.
         graph: the network with its weights.
-        kind: `digit` or `line`.
+        kind: `digit`, `line` or `page`.
         images: some images for the check, and
         answers: the engine's own answers to them, by the names of the graph's outputs.
         calibration: how the probabilities were calibrated, and
         report: the test report, both recorded in the file.
         alphabet: of a line model: character i is its class i + 1.
+        labels: what the probabilities stand for.
+        tolerance: how far the answers may differ.
 
     Raises:
-        ModelError: ONNX Runtime's answers differ from the engine's by more than 1e-5.
+        ModelError: ONNX Runtime's answers differ from the engine's by more.
         OutputError: the file cannot be written.
     """
     content = _model(
-        recipe, graph, kind, calibration, report, alphabet=alphabet
+        recipe, graph, kind, calibration, report, alphabet=alphabet, labels=labels
     ).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -75,7 +79,7 @@ def export(
         float(np.abs(answer - answers[name]).max(initial=0))
         for name, answer in zip(names, found, strict=True)
     )
-    if not difference <= TOLERANCE:
+    if not difference <= tolerance:
         raise ModelError(
             path, f"not written: its answers differ from the engine's by {difference:.2g}"
         )
@@ -128,7 +132,8 @@ def _model(
     calibration: Mapping[str, Any],
     report: Mapping[str, Any],
     *,
-    alphabet: str | None = None,
+    alphabet: str | None,
+    labels: Sequence[str],
 ) -> onnx.ModelProto:
     model = helper.make_model(
         helper.make_graph(
@@ -150,7 +155,7 @@ def _model(
         model,
         {
             "kind": kind,
-            "labels": json.dumps(LABELS),
+            "labels": json.dumps(list(labels)),
             "recipe": msgspec.json.encode(recipe).decode(),
             "calibration": json.dumps(calibration),
             "report": json.dumps(report),

@@ -55,7 +55,23 @@ class LineRunResult(NumberResult):
     documents: DocumentsGain | None = None
 
 
-RunResult = DigitRunResult | LineRunResult
+@dataclass(frozen=True, kw_only=True)
+class PageRunResult:
+    """The test of a network that takes pages apart."""
+
+    n: int
+    """Pages, composed of test digits."""
+    ink_overlap: float
+    """Intersection over union of the pixels called ink, mean over batches of pages, and"""
+    band_overlap: float
+    """of the cells called band of a line."""
+    accuracy: float
+    """The same as `ink_overlap`."""
+    seconds: float
+    """Time of the training, with the measurements in it."""
+
+
+RunResult = DigitRunResult | LineRunResult | PageRunResult
 
 
 def encode(result: RunResult) -> bytes:

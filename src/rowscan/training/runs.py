@@ -35,10 +35,10 @@ from safetensors.numpy import save
 import rowscan
 from rowscan.errors import OutputError, UsageError, reason_of
 from rowscan.io.atomic import write_atomically
-from rowscan.recipes import LineRecipe, Recipe, decode
+from rowscan.recipes import LineRecipe, PageRecipe, Recipe, decode
 from rowscan.training import results
 from rowscan.training.engines.interface import Arrays
-from rowscan.training.results import DigitRunResult, LineRunResult, RunResult
+from rowscan.training.results import DigitRunResult, LineRunResult, PageRunResult, RunResult
 
 
 class TrainState(msgspec.Struct, forbid_unknown_fields=True):
@@ -140,7 +140,11 @@ class Run:
             OutputError: result.json is damaged.
         """
         path = self.directory / "result.json"
-        kind = LineRunResult if isinstance(self.recipe, LineRecipe) else DigitRunResult
+        kind: type[RunResult] = DigitRunResult
+        if isinstance(self.recipe, LineRecipe):
+            kind = LineRunResult
+        elif isinstance(self.recipe, PageRecipe):
+            kind = PageRunResult
         try:
             return results.decode(path.read_bytes(), kind)
         except FileNotFoundError:

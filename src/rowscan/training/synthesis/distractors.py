@@ -11,7 +11,7 @@ import numpy as np
 
 from rowscan.arrays import Float32, UInt8
 from rowscan.scans import LINE_HEIGHT
-from rowscan.training.synthesis.glyphs import CAP
+from rowscan.training.synthesis.shapes import CAP
 
 Sheet = UInt8[np.ndarray, "rows columns"]
 

@@ -1,163 +1,281 @@
-"""Glyphs: characters as ink, drawn from pen strokes or warped from images, before they are set.
+"""Glyphs: one character as coverage, at any height and with any pen. Where it stands, a page says.
 
-Ink is uint8, 0 for paper to 255. A digit of size 1 is `CAP` rows tall: row 0 of a glyph's frame is
-the top of a digit, row `CAP` the base line.
+Digits of MNIST are kept as two distance maps, to the skeleton of their strokes and to their
+outline: the first draws them with a pen of any width, the second with their own strokes. All others
+(digits of other hands, signs, letters) are splines, as in `pen_digits`.
 """
 
 import math
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from rowscan.arrays import Float64, Int64, UInt8
-from rowscan.training.synthesis.pen_signs import Strokes
+from rowscan.arrays import Bool, Float64, Int64, UInt8
+from rowscan.training.synthesis.pen_digits import _ALLOGRAPHS, Allograph
+from rowscan.training.synthesis.pen_letters import _LETTERS
 
-CAP = 48
-"""Height of a digit of size 1, in rows."""
-FAR = 10_000
-"""Columns: further than any glyph is wide."""
-_INK = 96  # of 255: grey that counts as ink
-_SHARPER = np.clip(1.7 * (np.arange(256) - 40.0), 0, 255).astype(np.uint8)
-"""Levels of an enlarged image, whose edges are soft, to those of a drawn one."""
-_SOFT = 1.2  # rows that the soft edges of cv2.polylines add to a stroke
-_SHIFT = 3  # bits of a pixel's fraction, in cv2.polylines
+Number = float | int
+"""Of pixels or shares: for type checkers an int is a float, for the tests' checks it is not."""
 
-Ink = UInt8[np.ndarray, "rows columns"]
-Contour = Int64[np.ndarray, " rows"]
+Coverage = UInt8[np.ndarray, "height width"]
+"""How much of each pixel the pen covers, 0 to 255."""
+
+_ZOOM = 2  # pixels of a distance map for one of MNIST
+_FRAME = 64  # side of a distance map, in its own pixels
+_PER_PIXEL = 32  # levels of a distance for one pixel of MNIST; the sign's zero is 128
+_THINNINGS = 6  # strokes of MNIST are up to 6 pixels wide, 12 in a distance map
+_SMALLEST_PEN, _LARGEST_PEN = 0.9, 9.0  # pixels
+
+# fmt: off
+SIGNS: Mapping[str, Allograph] = {
+    # (x, y) in digit heights: y is 0 at the top of a digit and 1 at the baseline.
+    ".": (((.05, .95), (.06, .97)),),
+    ",": (((.1, .94), (.08, 1.04), (0., 1.16)),),
+    ":": (((.05, .35), (.06, .37)), ((.05, .85), (.06, .87))),
+    "-": (((0., .54), (.38, .52)),),
+    "=": (((0., .42), (.4, .4)), ((0., .62), (.4, .6))),
+    "+": (((0., .53), (.42, .51)), ((.21, .3), (.2, .76))),
+    "×": (((.02, .35), (.36, .75)), ((.36, .35), (.02, .75))),
+    "/": (((.45, -.1), (0., 1.08)),),
+    "(": (((.28, -.1), (.08, .25), (.06, .7), (.26, 1.12)),),
+    ")": (((.02, -.1), (.22, .25), (.24, .7), (.02, 1.12)),),
+    "%": (((.12, .1), (0., .22), (.12, .38), (.24, .24), (.12, .1)),
+          ((.48, .64), (.36, .8), (.48, .98), (.6, .82), (.48, .64)), ((.56, .02), (.06, 1.02))),
+    "$": (((.5, .18), (.28, .05), (.06, .24), (.28, .5), (.5, .72), (.28, .98), (.02, .84)),
+          ((.3, -.12), (.24, 1.14))),
+    "€": (((.56, .15), (.3, .04), (.08, .5), (.3, .98), (.56, .86)), ((-.04, .42), (.38, .4)),
+          ((-.04, .6), (.34, .58))),
+    "£": (((.52, .18), (.36, .02), (.2, .25), (.22, .7), (.02, .98), (.02, .98), (.3, .92),
+           (.55, .98)), ((.02, .54), (.4, .52))),
+    "#": (((.16, .05), (.1, 1.)), ((.38, .05), (.32, 1.)), ((0., .38), (.5, .35)),
+          ((0., .68), (.48, .65))),
+}
+"""Signs among digits, as a pen draws them."""
+# fmt: on
+
+LETTERS: Mapping[str, Allograph] = _LETTERS
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a glyph is drawn: sizes relative to a plain digit, `pen` in rows."""
+class Hand:
+    """How one writer writes with one pen; lengths are shares of the height of a digit."""
 
+    slant: float
+    """Columns that the top of a digit leans to the right, a row."""
+    aspect: float
+    """Width over height, against that of the model digits."""
     pen: float
-    size: float = 1.0
-    stretch: float = 1.0
-    """Width, relative."""
-    slant: float = 0.0
-    """Columns to the right per row upwards."""
-    turn: float = 0.0
-    """Radians."""
+    """Width of the strokes."""
+    own: float
+    """0: strokes of the pen's width; 1: the model digit's own, with its changes of pressure."""
+    drawn: float
+    """Share of digits that are drawn along splines."""
+    turn: Number = 4.0
+    """Standard deviation of the rotation of a digit, degrees."""
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Which allograph this writer uses of a character."""
 
-    @property
-    def matrix(self) -> Float64[np.ndarray, "2 2"]:
-        """From positions in heights of a digit, from its base line, to rows and columns."""
-        cos, sin, scale = math.cos(self.turn), math.sin(self.turn), CAP * self.size
-        across, lean = self.stretch * scale, self.slant * scale
-        return np.array(
-            [
-                [across * cos - lean * sin, -across * sin - lean * cos],
-                [scale * sin, scale * cos],
-            ]
+
+class Glyph(NamedTuple):
+    """A character: its coverage and, in it, left, top, right and bottom of its ink."""
+
+    coverage: Coverage
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class DigitMaps:
+    """Distance maps of images of digits.
+
+    Attributes:
+        skeleton: distance to the skeleton, 32 levels a pixel of MNIST.
+        outline: 128 on the outline, more inside, 16 levels a pixel.
+        boxes: left, top, right, bottom of the ink, in pixels of a map.
+        widths: mean stroke widths, in pixels of MNIST.
+        by_digit: indices of the images of each digit.
+    """
+
+    skeleton: UInt8[np.ndarray, "n 64 64"]
+    outline: UInt8[np.ndarray, "n 64 64"]
+    boxes: Int64[np.ndarray, "n 4"]
+    widths: Float64[np.ndarray, " n"]
+    by_digit: list[Int64[np.ndarray, " some"]]
+
+    @staticmethod
+    def of(
+        images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
+    ) -> "DigitMaps":
+        """The maps of images in MNIST's frame."""
+        solid = np.stack([_enlarged(image) for image in images])
+        thin = thinned(solid)
+        skeleton = np.stack([_distance(~image) for image in thin]) * _PER_PIXEL / _ZOOM
+        inside = np.stack([_distance(image) for image in solid])
+        outline = (inside - np.stack([_distance(~image) for image in solid])) * _PER_PIXEL / 4
+        # Over a stroke of width w, the distance to its skeleton's paper is w / 2.
+        widths = np.array(
+            [2 * float(d[t].mean()) / _ZOOM for d, t in zip(inside, thin, strict=True)]
+        )
+        return DigitMaps(
+            skeleton=np.minimum(skeleton, 255).astype(np.uint8),
+            outline=np.clip(outline + 128, 0, 255).astype(np.uint8),
+            boxes=np.array([_box(image) for image in solid]),
+            widths=widths,
+            by_digit=[np.flatnonzero(labels == digit) for digit in range(10)],
         )
 
-
-@dataclass(frozen=True)
-class Shape:
-    """An image of a character: where its digit-high part begins and ends, in its own rows."""
-
-    image: Ink
-    top: float
-    base: float
-
-
-@dataclass(frozen=True)
-class Glyph:
-    """A character's ink without margins."""
-
-    ink: Ink
-    top: int
-    """Row of its first row, from the top of a digit."""
-
-    @property
-    def bottom(self) -> int:
-        """Row after its last one."""
-        return self.top + len(self.ink)
-
-    @cached_property
-    def contours(self) -> tuple[Contour, Contour]:
-        """First and last column of ink in each row; `FAR` and -`FAR` where there is none."""
-        ink = self.ink > _INK
-        columns = ink.shape[1]
-        first, last = ink.argmax(1), columns - 1 - ink[:, ::-1].argmax(1)
-        none = (last == columns - 1) & ~ink[:, -1]
-        return np.where(none, FAR, first), np.where(none, -FAR, last)
+    def draw(self, digit: int, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
+        """A random image of a digit, so high, written by a hand."""
+        own = self.by_digit[digit]
+        chosen = int(own[rng.integers(len(own))])
+        left, top, right, bottom = self.boxes[chosen]
+        zoom = height / (bottom - top)
+        pen = pen_width(hand, height) * rng.uniform(0.92, 1.08)
+        lean, angle = hand.slant + rng.normal(0, 0.05), math.radians(rng.normal(0, hand.turn))
+        cos, sin = math.cos(angle), math.sin(angle)
+        wide = zoom * hand.aspect * rng.uniform(0.92, 1.08)
+        shape = np.array([[wide, -lean * zoom], [0, zoom]]) @ [[cos, -sin], [sin, cos]]
+        corners = shape @ np.array([[left, right, right, left], [top, top, bottom, bottom]], float)
+        pad = math.ceil(pen) + 2
+        first = corners.min(1)
+        columns, rows = np.ceil(corners.max(1) - first).astype(int) + 2 * pad
+        place = np.column_stack([shape, pad - first])
+        size, pixel = (int(columns), int(rows)), zoom * _ZOOM  # pixels of the page for one of MNIST
+        far = cv2.warpAffine(self.skeleton[chosen], place, size, borderValue=(255,))
+        depth = pen / 2 - far.astype(np.float32) * np.float32(pixel / _PER_PIXEL)
+        if hand.own:
+            edge = cv2.warpAffine(self.outline[chosen], place, size, borderValue=(0,))
+            inside = (edge.astype(np.float32) - 128) * np.float32(4 * pixel / _PER_PIXEL / _ZOOM)
+            inside += np.float32((pen - self.widths[chosen] * pixel) / 2)
+            depth = (1 - hand.own) * depth + hand.own * inside
+        coverage = (np.clip(depth + 0.5, 0, 1) * 255).astype(np.uint8)
+        return Glyph(coverage, _box(coverage > 100))
 
 
-def draw(strokes: Strokes, style: Style) -> Glyph:
-    """Strokes in heights of a digit, drawn with a round pen."""
-    matrix = style.matrix
-    paths = [(stroke - (0, 1)) @ matrix.T for stroke in strokes]
-    every = np.concatenate(paths)
-    low, high = every.min(0), every.max(0)
-    pen = max(1, round(style.pen - _SOFT))
-    margin = pen // 2 + 2
-    left, top = int(np.floor(low[0])) - margin, int(np.floor(low[1])) - margin
-    shape = int(np.ceil(high[1])) + margin - top + 1, int(np.ceil(high[0])) + margin - left + 1
-    ink = np.zeros(shape, np.uint8)
-    scaled = [np.rint((path - (left, top)) * (1 << _SHIFT)).astype(np.int32) for path in paths]
-    cv2.polylines(ink, scaled, False, 255, pen, cv2.LINE_AA, _SHIFT)
-    return trimmed(ink, top + CAP)
+def pen_width(hand: Hand, height: Number) -> float:
+    """Width of the strokes of writing so high, in pixels."""
+    return float(np.clip(height * hand.pen, _SMALLEST_PEN, _LARGEST_PEN))
 
 
-def warp(shape: Shape, style: Style) -> Glyph:
-    """An image, moved to the frame of a digit; its strokes made as wide as the pen."""
-    unit = shape.base - shape.top
-    matrix = style.matrix / unit
-    rows, columns = shape.image.shape
-    (a, b), (c, d) = matrix.tolist()
-    ends = [(x, y - shape.base) for x in (0, columns) for y in (0, rows)]
-    xs, ys = [a * x + b * y for x, y in ends], [c * x + d * y for x, y in ends]
-    margin = round(style.pen / 2) + 2
-    left, top = math.floor(min(xs)) - margin, math.floor(min(ys)) - margin
-    right, bottom = math.ceil(max(xs)) + margin, math.ceil(max(ys)) + margin
-    # Pixels have their centres at halves: (x + 0.5) goes to (x' + 0.5).
-    half = 0.5 - shape.base
-    affine = np.array(
+def draw_character(name: str, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
+    """A digit, sign or letter, drawn along splines; `height` is that of a digit or capital."""
+    shapes = _shapes(name)
+    chosen = hand.shapes.setdefault(name, int(rng.integers(len(shapes))))
+    wide = (0.8 if name.isdigit() else 1.0) * hand.aspect * height
+    return draw_strokes(
         [
-            [a, b, a * 0.5 + b * half - left - 0.5],
-            [c, d, c * 0.5 + d * half - top - 0.5],
-        ]
+            np.column_stack(
+                [points[:, 0] * wide - hand.slant * points[:, 1] * height, points[:, 1] * height]
+            )
+            for points in (_jittered(stroke, rng) for stroke in shapes[chosen])
+        ],
+        pen_width(hand, height),
     )
-    moved = cv2.warpAffine(
-        shape.image, affine, (right - left, bottom - top), flags=cv2.INTER_LINEAR
+
+
+def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> Glyph:
+    """Polylines in pixels, drawn with a round pen; they may begin anywhere."""
+    points = np.concatenate(strokes)
+    pad = math.ceil(pen) + 2
+    first = points.min(0) - pad
+    columns, rows = np.ceil(points.max(0) - first).astype(int) + pad
+    # Twice as large, so that a pen may be half a pixel wider.
+    sheet = np.zeros((2 * int(rows), 2 * int(columns)), np.uint8)
+    paths = [np.round((stroke - first) * 32).astype(np.int32) for stroke in strokes]
+    cv2.polylines(sheet, paths, False, (255,), max(1, round(2 * pen - 2)), cv2.LINE_AA, 4)
+    coverage = cv2.resize(sheet, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
+    return Glyph(np.asarray(coverage), _box(coverage > 100))
+
+
+def smooth(
+    points: Float64[np.ndarray, "points 2"], steps: int = 8
+) -> Float64[np.ndarray, "more 2"]:
+    """Points of the Catmull-Rom spline through some points; a repeated point is a corner."""
+    if len(points) < 3:
+        return points
+    ends = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    before, start, end, after = ends[:-3], ends[1:-2], ends[2:-1], ends[3:]
+    corner = np.abs(end - start).max(1, keepdims=True) < 1e-9
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
+    curve = 0.5 * (
+        2 * start
+        + (end - before) * t
+        + (2 * before - 5 * start + 4 * end - after) * t**2
+        + (3 * start - before - 3 * end + after) * t**3
     )
-    sharp = cv2.LUT(moved, _SHARPER)
-    return trimmed(with_pen(sharp, style.pen), int(top) + CAP)
+    curve = np.where(corner, start, curve)
+    return np.concatenate([curve.swapaxes(0, 1).reshape(-1, 2), points[-1:]])
 
 
-def with_pen(ink: Ink, pen: float) -> Ink:
-    """Strokes dilated or eroded towards a width, but not by more than half of their own."""
-    change = pen - stroke_width(ink)
-    if change > 0.7:
-        return cv2.dilate(ink, disc(round(change) + 1))
-    if change < -0.7:
-        return cv2.erode(ink, disc(round(min(-change, 0.45 * (pen - change))) + 1))
-    return ink
+def thinned(solid: Bool[np.ndarray, "n height width"]) -> Bool[np.ndarray, "n height width"]:
+    """The skeletons of strokes, one pixel wide; images have a border of paper.
 
-
-def stroke_width(ink: Ink) -> float:
-    """Mean width of the strokes: for a long stroke, area over half the perimeter."""
-    binary = ink > 127
-    area = np.count_nonzero(binary)
-    across = np.count_nonzero(binary[:, 1:] != binary[:, :-1])
-    down = np.count_nonzero(binary[1:] != binary[:-1])
-    # A stroke at 45 degrees has steps of both kinds: their sum is 4 / pi times its perimeter.
-    return 2 * area / max(1.0, (across + down) * np.pi / 4)
+    Zhang and Suen, "A fast parallel algorithm for thinning digital patterns", 1984.
+    """
+    n, height, width = solid.shape
+    tall: np.ndarray = solid.reshape(n * height, width).astype(np.uint8)
+    weights, tables = _thinning_tables()
+    for _ in range(_THINNINGS):
+        for table in tables:
+            neighbours = cv2.filter2D(tall, cv2.CV_8U, weights, borderType=cv2.BORDER_CONSTANT)
+            tall = cv2.bitwise_and(tall, cv2.LUT(neighbours, table))
+    result: np.ndarray = tall.reshape(solid.shape) > 0
+    return result
 
 
 @cache
-def disc(size: int) -> Ink:
-    """A structuring element."""
-    element: np.ndarray = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return element
+def _thinning_tables() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Weights of the eight neighbours, and 0 for each sum of them where a pixel is removed."""
+    # Clockwise from above, as in the paper: P2 to P9.
+    weights = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.float32)
+    code = np.arange(256)
+    p = [(code >> bit) & 1 for bit in range(8)]
+    count = sum(p)
+    turns = sum((p[i] == 0) & (p[(i + 1) % 8] == 1) for i in range(8))
+    common = (count >= 2) & (count <= 6) & (turns == 1)
+    first = common & (p[0] * p[2] * p[4] == 0) & (p[2] * p[4] * p[6] == 0)
+    second = common & (p[0] * p[2] * p[6] == 0) & (p[0] * p[4] * p[6] == 0)
+    return weights, ((~first).astype(np.uint8), (~second).astype(np.uint8))
 
 
-def trimmed(ink: Ink, top: int) -> Glyph:
-    """Without empty rows and columns around it."""
-    x, y, width, height = cv2.boundingRect((ink > _INK).view(np.uint8))
-    if not width:
-        return Glyph(np.zeros((1, 1), np.uint8), top)
-    return Glyph(ink[y : y + height, x : x + width], top + y)
+@cache
+def _shapes(name: str) -> list[Allograph]:
+    if name.isdigit():
+        return [shape for digit, shape in _ALLOGRAPHS if digit == int(name)]
+    return [SIGNS[name] if name in SIGNS else LETTERS[name]]
+
+
+def _jittered(
+    stroke: tuple[tuple[float, float], ...], rng: np.random.Generator
+) -> Float64[np.ndarray, "points 2"]:
+    """Points of a stroke as they come out this time; the two of a corner stay together."""
+    points = np.array(stroke)
+    noise = rng.normal(0, 0.025, points.shape)
+    same = np.flatnonzero((points[1:] == points[:-1]).all(1))
+    noise[same + 1] = noise[same]
+    return smooth(points + noise)
+
+
+def _enlarged(image: UInt8[np.ndarray, "28 28"]) -> Bool[np.ndarray, "64 64"]:
+    side = image.shape[0] * _ZOOM
+    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
+    solid = cv2.GaussianBlur(large, (0, 0), 0.6) > 110
+    pad = (_FRAME - side) // 2
+    framed: np.ndarray = np.pad(solid, pad)
+    return framed
+
+
+def _distance(inside: Bool[np.ndarray, "height width"]) -> np.ndarray:
+    """Of each pixel inside, to the nearest one outside."""
+    return cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+
+
+def _box(ink: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is true; the whole if nothing is."""
+    columns, rows = np.flatnonzero(ink.any(0)), np.flatnonzero(ink.any(1))
+    if not len(rows):
+        return 0, 0, ink.shape[1], ink.shape[0]
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -7,7 +7,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from rowscan.training.synthesis.glyphs import CAP, Glyph, Shape, Style, draw, warp
+from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, warp
 from rowscan.training.synthesis.inks import Inks, pen_strokes
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 from rowscan.training.synthesis.pen_letters import LETTERS

@@ -17,7 +17,7 @@ from rowscan.arrays import Float64, UInt8
 from rowscan.datasets.downloads import obtain
 from rowscan.datasets.handwriting import FONTS, PEN_DIGITS, STROKE_FONTS
 from rowscan.errors import DataError
-from rowscan.training.synthesis.glyphs import Shape
+from rowscan.training.synthesis.shapes import Shape
 from rowscan.training.synthesis.pen_signs import Strokes, curve
 
 _SIZE = 48  # rows of a digit in the image of a font's character

@@ -4,7 +4,7 @@ A new task is a new package here, a recipe type in `rowscan.recipes`, and a line
 """
 
 from rowscan.errors import requires
-from rowscan.recipes import LineRecipe, Recipe
+from rowscan.recipes import LineRecipe, PageRecipe, Recipe
 from rowscan.training.tasks.interface import Task
 
 
@@ -18,6 +18,10 @@ def task_type(recipe: Recipe) -> type[Task]:
         with requires("train", "training"):
             from rowscan.training.tasks.line.task import LineTask
         return LineTask
+    if isinstance(recipe, PageRecipe):
+        with requires("train", "training"):
+            from rowscan.training.tasks.page.task import PageTask
+        return PageTask
     from rowscan.training.tasks.digit.task import DigitTask
 
     return DigitTask

@@ -1,0 +1,1 @@
+"""The task `page`: pictures of pages to ink and bands of lines."""
