@@ -16,7 +16,7 @@ import numpy as np
 
 from rowscan.arrays import Bool, Float64, Int64, UInt8
 from rowscan.training.synthesis.pen_digits import _ALLOGRAPHS, Allograph
-from rowscan.training.synthesis.pen_letters import _LETTERS
+from rowscan.training.synthesis.pen_letters import LETTERS as _LETTERS
 
 Number = float | int
 """Of pixels or shares: for type checkers an int is a float, for the tests' checks it is not."""
