@@ -106,6 +106,26 @@ def test_wrong_calls(
         assert done.stderr == said
 
 
+def test_an_alphabet_and_a_pattern(rowscan: Command, tmp_path: Path) -> None:
+    SEVEN.save(tmp_path / "x.png")
+    for options, text in [
+        (["--alphabet", "digits"], "7"),
+        (["--alphabet", "79"], "7"),
+        (["--pattern", r"[0-9]"], "7"),
+        (["--pattern", r"\d{4}"], ""),
+    ]:
+        done = rowscan("read", "x.png", *options)
+        assert (done.returncode, done.stdout) == (0, f"x.png: {text}\n"), done.stderr
+    for options, reason in [
+        (["--alphabet", "7x"], "alphabet '7x': the model does not know 'x'"),
+        (["--pattern", "(7"], "pattern '(7': a group is not closed"),
+    ]:
+        done = rowscan("read", "x.png", "x.png", "x.png", "x.png", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"rowscan: {reason}")
+        assert done.stderr.count("\n") == 1
+
+
 def test_digits_below_the_minimum_confidence_become_question_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

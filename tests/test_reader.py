@@ -16,7 +16,7 @@ from rowscan.reader import Reader
 from rowscan.reading import Character, Line
 from rowscan.recognition import tta
 from rowscan.recognition.model import DigitModel, LineModel, open_model
-from rowscan.recognition.selection import select_lines
+from rowscan.recognition.selection import Candidate, select_lines
 
 HIDDEN = 8
 METADATA = {
@@ -286,7 +286,7 @@ def test_a_line_of_unsure_digits_is_not_selected_whatever_its_length(
     box = (0, 0, 100, 30)
     digits = tuple(Character(digit, each, box, None) for digit in text)
     line = Line(digits, each ** len(text), box)
-    assert select_lines([(plausibility, line)]) == ((line,) if kept else ())
+    assert select_lines([Candidate(plausibility, line)]) == ((line,) if kept else ())
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted on Linux")

@@ -15,7 +15,7 @@ from rowscan.reading import Character, Line, Reading, Rejected
 from rowscan.recipes import LineRecipe, decode, find
 from rowscan.recognition.characters import character_columns
 from rowscan.recognition.model import LineModel
-from rowscan.recognition.selection import select_lines
+from rowscan.recognition.selection import Candidate, select_lines
 from rowscan.training.tasks.line.engine import LineEngine
 from rowscan.training.tasks.line.task import start_from
 
@@ -156,23 +156,29 @@ def _line(text: str, confidence: float, height: int, x: int = 0) -> Line:
     return Line(digits, confidence, (x, 0, len(text), height))
 
 
+def _candidates(*lines: tuple[float, Line]) -> list[Candidate]:
+    return [Candidate(plausibility, line) for plausibility, line in lines]
+
+
 def test_numbers_are_selected_among_other_marks() -> None:
     number, low, faint = _line("4071", 0.9, 30), _line("1", 0.95, 9), _line("02", 0.04, 30)
     stain, nothing = _line("1", 0.95, 30), _line("", 0.99, 30)
-    kept = select_lines([(1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing)])
+    kept = select_lines(
+        _candidates((1.0, number), (1.0, low), (1.0, faint), (0.3, stain), (1.0, nothing))
+    )
     assert kept == (number,)
-    assert select_lines([(0.3, stain)]) == (stain,)
-    assert select_lines([(1.0, faint), (1.0, nothing)]) == ()
-    column = [(1.0, _line(text, 0.9, 30)) for text in ("1", "7", "12", "1")]
-    assert select_lines(column) == tuple(line for _, line in column)
+    assert select_lines(_candidates((0.3, stain))) == (stain,)
+    assert select_lines(_candidates((1.0, faint), (1.0, nothing))) == ()
+    column = [_line(text, 0.9, 30) for text in ("1", "7", "12", "1")]
+    assert select_lines(_candidates(*((1.0, line) for line in column))) == tuple(column)
 
 
 def test_among_several_numbers_more_lines_are_selected() -> None:
     number, other = _line("4071", 0.95, 30), _line("386", 0.95, 30)
     stroke, doubtful = _line("1", 0.95, 30, x=50), _line("52", 0.6, 30)
-    assert select_lines([(1.0, number), (1.0, stroke), (1.0, doubtful)]) == (number,)
-    page = [(1.0, line) for line in (number, stroke, other, doubtful)]
-    assert select_lines(page) == (number, stroke, other, doubtful)
+    assert select_lines(_candidates((1.0, number), (1.0, stroke), (1.0, doubtful))) == (number,)
+    page = ((1.0, line) for line in (number, stroke, other, doubtful))
+    assert select_lines(_candidates(*page)) == (number, stroke, other, doubtful)
 
 
 def test_neighbours_are_cut_where_there_is_least_ink() -> None:

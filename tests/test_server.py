@@ -101,6 +101,16 @@ def test_the_answer_is_that_of_the_reader(
     assert schemas.ReadingSchema.model_validate(raw.json()).model_dump(mode="json") == raw.json()
 
 
+def test_what_may_be_read_is_a_parameter_or_a_field(client: TestClient) -> None:
+    for options in ({"alphabet": "012345689"}, {"pattern": "[^7]"}):
+        query = client.post("/v1/read", content=SEVEN, params=options).json()
+        form = client.post("/v1/read", files={"file": SEVEN}, data=options).json()
+        assert query == form
+        assert "7" not in query["text"]
+        assert query["confidence"] < 0.9
+    assert client.post("/v1/read", content=SEVEN, params={"pattern": r"\d"}).json()["text"] == "7"
+
+
 def test_blank_paper_is_a_reading_without_lines(client: TestClient) -> None:
     answer = client.post("/v1/read", content=png(PIL.Image.new("L", (90, 60), "white")))
     assert answer.status_code == 200
@@ -127,7 +137,7 @@ def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, read
 
 def test_numbers_and_single_digits_can_have_different_readers(reader: Reader) -> None:
     class Silent(Reader):
-        def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+        def read(self, source: Source, **options: Any) -> Reading:
             return Reading(width=1, height=2, lines=(), confidence=1.0)
 
     with TestClient(create_app(Silent(), reader)) as client:
@@ -177,6 +187,9 @@ def test_health_and_metrics(client: TestClient) -> None:
         ({"content": SEVEN[: len(SEVEN) // 2]}, 422, "damaged"),
         ({"content": SEVEN, "params": {"min_confidence": "2"}}, 422, "min_confidence: "),
         ({"content": SEVEN, "params": {"min_confidence": "nan"}}, 422, "min_confidence: "),
+        ({"content": SEVEN, "params": {"pattern": "(7"}}, 422, "a group is not closed"),
+        ({"content": SEVEN, "params": {"alphabet": "7x"}}, 422, "the model does not know 'x'"),
+        ({"content": SEVEN, "params": {"pattern": "7" * 101}}, 422, "pattern: "),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -207,7 +220,7 @@ def test_unknown_paths_and_methods(client: TestClient) -> None:
 
 def test_an_exception_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Reader):
-        def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+        def read(self, source: Source, **options: Any) -> Reading:
             raise RuntimeError("a secret")
 
     with TestClient(create_app(Broken())) as client:
@@ -225,10 +238,10 @@ class Held(Reader):
         super().__init__()
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+    def read(self, source: Source, **options: Any) -> Reading:
         self.begun.set()
         assert self.go.wait(PATIENCE)
-        return super().read(source, min_confidence=min_confidence)
+        return super().read(source, **options)
 
 
 @pytest.mark.parametrize(

@@ -13,3 +13,12 @@ OTHER = "□"
 """Any other character: a letter, a symbol, a digit that is struck out."""
 ALPHABET = DIGITS + SIGNS + SPACE + OTHER
 """What `rowscan train line` teaches: 27 characters."""
+
+ALPHABETS = {
+    "digits": DIGITS,
+    "amount": DIGITS + ".,-+$€£¥ ",
+    "date": DIGITS + "./- ",
+    "time": DIGITS + ".:",
+    "phone": DIGITS + "+()-/. ",
+}
+"""Alphabets by name, for what may be read."""

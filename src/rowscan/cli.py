@@ -20,6 +20,16 @@ _DEVICE = click.option(
     default="auto",
     help="Where to train.",
 )
+_ALPHABET = click.option(
+    "--alphabet",
+    metavar="CHARS|NAME",
+    help="Read only these characters, or those of digits, amount, date, time or phone.",
+)
+_PATTERN = click.option(
+    "--pattern",
+    metavar="REGEX",
+    help=r"Read only what matches, such as \d{6} or \d{2}/\d{2}/\d{4}; each line must.",
+)
 _OFFLINE = click.option("--offline", is_flag=True, help="Never look for data outside this machine.")
 _FORMAT = click.option(
     "--format",
@@ -58,6 +68,9 @@ def cli() -> None:
     metavar="P",
     help="Write ? for characters below this confidence, 0 to 1.",
 )
+@_ALPHABET
+@_PATTERN
+@click.option("--show-other", is_flag=True, help="Write □ for characters that are not known.")
 @click.option(
     "--annotate",
     type=click.Path(path_type=Path),
@@ -79,6 +92,9 @@ def read(
     output: str | None,
     model: Path | None,
     min_confidence: float,
+    alphabet: str | None,
+    pattern: str | None,
+    show_other: bool,
     annotate: Path | None,
     jobs: int | None,
     cluster: str | None,
@@ -90,7 +106,14 @@ def read(
     """
     from rowscan.batch.items import Job
 
-    job = Job(model=model, min_confidence=min_confidence, annotate=annotate)
+    job = Job(
+        model=model,
+        min_confidence=min_confidence,
+        alphabet=alphabet,
+        pattern=pattern,
+        show_other=show_other,
+        annotate=annotate,
+    )
     if cluster is not None:
         if cluster != "ray" and not cluster.startswith("ray://"):
             raise UsageError(f"--on: expected ray or ray://HOST:PORT, got {cluster!r}")
@@ -182,16 +205,27 @@ def train(
 @click.option(
     "--data", default="mnist", metavar="mnist|fashion-mnist|PATH", help="Labelled data to read."
 )
+@_ALPHABET
+@_PATTERN
 @_FORMAT
 @_OFFLINE
-def evaluate(model: Path | None, data: str, output_format: str, offline: bool) -> int:
+def evaluate(
+    model: Path | None,
+    data: str,
+    alphabet: str | None,
+    pattern: str | None,
+    output_format: str,
+    offline: bool,
+) -> int:
     """Measure MODEL: a model file, a run directory, or the models that ship with Rowscan.
 
     PATH holds images of single digits, or is a folder of numbers with a labels.csv.
     """
     from rowscan.evaluation import evaluate as score
+    from rowscan.reader import Reader
 
-    result = score(model, data, offline=offline, quiet=False)
+    reader = Reader(model, alphabet=alphabet, pattern=pattern)
+    result = score(reader, data, offline=offline, quiet=False)
     click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.to_text())
     return 1 if getattr(result, "unreadable", 0) else 0
 

@@ -1,10 +1,12 @@
 """Evaluation: labelled data, read and scored. The figures themselves come from `metrics`."""
 
+import itertools
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from rowscan.alphabet import DIGITS
 from rowscan.datasets.digits import load_test_digits
 from rowscan.datasets.labelled import has_labels, load_labels
 from rowscan.errors import DataError
@@ -12,6 +14,7 @@ from rowscan.io.pictures import Source
 from rowscan.io.progress import ReadingProgress
 from rowscan.metrics import DigitResult, NumberResult, score_digits, score_numbers
 from rowscan.reader import Reader
+from rowscan.reading import Reading
 
 
 def evaluate(
@@ -40,15 +43,18 @@ def evaluate(
     """
     reader = reader if isinstance(reader, Reader) else Reader(reader)
     pictures: Sequence[tuple[Source, str]]
+    written: Sequence[str | None] = ()
     if has_labels(data):
-        pictures = [(picture.path, picture.label) for picture in load_labels(data)]
+        labelled = load_labels(data)
+        pictures = [(picture.path, picture.text) for picture in labelled]
+        written = [picture.full for picture in labelled]
     elif reader.kind == "line":
         digits = load_test_digits(data, offline=offline, normalise=False)
         pictures = list(zip(digits.images, map(str, digits.labels), strict=True))
     else:
         images = load_test_digits(data, offline=offline)
         return score_digits(reader.predict_proba(images.images), images.labels)
-    return score_pictures(reader, pictures, data, quiet=quiet)
+    return score_pictures(reader, pictures, data, written=written, quiet=quiet)
 
 
 def score_pictures(
@@ -56,28 +62,36 @@ def score_pictures(
     pictures: Sequence[tuple[Source, str]],
     name: str | Path,
     *,
+    written: Sequence[str | None] = (),
     strict: bool = False,
     quiet: bool = True,
 ) -> NumberResult:
-    """Read pictures of numbers and compare the texts with their labels.
+    """Read pictures of numbers and compare the texts with their labels, spaces apart.
+
+    Labels of digits alone are compared with the digits that were read. So are labels with signs
+    that the reader may not read.
 
     Args:
         reader: reads them.
         pictures: each with its label, lines joined by " / ".
         name: what the pictures are called together, for errors.
+        written: for each picture what is written, signs included, if it is known.
         strict: whether a picture that cannot be read is an error; otherwise it is counted.
         quiet: as in `evaluate`.
 
     Raises:
         DataError: none of them can be read; or one cannot, where that is asked for.
     """
-    answers, unreadable = [], 0
+    readable = reader.readable
+    answers, as_written, unreadable = [], [], 0
     progress = ReadingProgress(results_shown=quiet, done=0, count=lambda: len(pictures))
     with closing(progress):
-        for picture, label in pictures:
+        for (picture, label), full in itertools.zip_longest(pictures, written):
             try:
                 reading = reader.read(picture)
-                answers.append((reading.text, label, reading.confidence))
+                answers.append((*comparable(reading, label, readable), reading.confidence))
+                if full is not None:
+                    as_written.append(_without_spaces(reading.text) == _without_spaces(full))
             except DataError as error:
                 if strict:
                     raise
@@ -89,4 +103,20 @@ def score_pictures(
     if not answers:
         raise DataError(name, "none of its pictures can be read")
     texts, truths, confidences = zip(*answers, strict=True)
-    return replace(score_numbers(texts, truths, confidences), unreadable=unreadable)
+    result = score_numbers(texts, truths, confidences)
+    share = sum(as_written) / len(as_written) if as_written else None
+    return replace(result, unreadable=unreadable, as_written=share)
+
+
+def comparable(reading: Reading, label: str, readable: str) -> tuple[str, str]:
+    """What was read and what is true, in the form in which they are compared."""
+    lines = [_without_spaces(line) for line in label.split(" / ")]
+    signs = set("".join(lines)) - set(DIGITS)
+    if signs and signs <= set(readable):
+        return " / ".join(map(_without_spaces, reading.text.split(" / "))), " / ".join(lines)
+    digits = ("".join(c for c in line if c in DIGITS) for line in lines)
+    return reading.digits_only, " / ".join(line for line in digits if line)
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())

@@ -237,11 +237,13 @@ class NumberResult:
     interval: tuple[float, float]
     """95% interval of that share (Wilson 1927)."""
     cer: float
-    """Character error rate: edits from the texts to the truths, by digits in the truths."""
+    """Character error rate: edits from the texts to the truths, by characters in the truths."""
     ece: float
     """Expected calibration error of the whole texts' confidences, 0 to 1 (Guo et al. 2017)."""
     wrong_and_sure: float = 0.0
     """Share of images whose text is wrong at a confidence of 0.9 and more, 0 to 1."""
+    as_written: float | None = None
+    """Share of images whose text is exactly what is written, signs included, if known."""
     unreadable: int = 0
     """Images that could not be opened; they are not among the `n`."""
 
@@ -256,8 +258,9 @@ class NumberResult:
             [
                 f"exact        {self.exact:.2%}  (95% interval {low:.2%} to {high:.2%})",
                 f"wrong        {self.n - self.correct:,} of {self.n:,}",
-                f"digits       character error rate {self.cer:.2%}",
+                f"characters   error rate {self.cer:.2%}",
                 f"calibration  ECE {self.ece:.2%}, wrong and sure {self.wrong_and_sure:.2%}",
+                *([] if self.as_written is None else [f"as written   {self.as_written:.2%}"]),
             ]
         )
 
@@ -268,8 +271,8 @@ def score_numbers(
     """Compare read numbers with the true ones.
 
     Args:
-        texts: what was read, digits only.
-        truths: what is written, digits only.
+        texts: what was read.
+        truths: what is written.
         confidences: the reader's confidence in each text, 0 to 1.
 
     Raises:

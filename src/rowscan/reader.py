@@ -1,5 +1,6 @@
 """Reader: pictures to readings. It joins segmentation, which finds lines, and recognition."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
@@ -12,11 +13,18 @@ import numpy as np
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.io.pictures import Source, open_reduced
 from rowscan.reading import Reading
-from rowscan.recognition.characters import read_line
+from rowscan.recognition.characters import read_lines
+from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, open_model
-from rowscan.recognition.selection import blank_confidences, rejected, select_lines
+from rowscan.recognition.selection import (
+    Candidate,
+    blank_confidences,
+    rejected,
+    select_lines,
+)
 from rowscan.segmentation import page
 from rowscan.segmentation.binarize import WORKING_PIXELS
+from rowscan.segmentation.page import LineImage
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -41,14 +49,20 @@ class Reader:
         self,
         model: str | Path | None = None,
         *,
+        alphabet: str | None = None,
+        pattern: str | None = None,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
-        """Make a reader.
+        r"""Make a reader.
 
         Args:
             model: a model file or a run directory; the reader can then do what this model can. By
                 default both models that ship with Rowscan, each opened when it is first needed.
+            alphabet: what `read` may read: `digits`, `amount`, `date`, `time`, `phone`, or the
+                characters; by default all that the model knows. Others are passed over.
+            pattern: a regular expression that each line must match: characters, `.`, `\d`, `[...]`,
+                groups, `|`, `?`, `*`, `+` and `{m,n}`. The likeliest text that matches is read.
             threads: processor cores to use for one call, by default one. They share the lines of a
                 page or the batches of many digits; each runs the model on one core. OpenCV, whose
                 threads belong to the process, is limited to as many.
@@ -58,6 +72,8 @@ class Reader:
             ModelError: not a model file, or a damaged one.
             UsageError: a provider that this ONNX Runtime does not have.
         """
+        self._alphabet, self._pattern = alphabet, pattern
+        self._last_constraint: tuple[tuple[object, ...], Constraint] | None = None
         self._threads = threads or 1
         self._providers = providers
         self._named = None if model is None else open_model(model, providers=providers)
@@ -93,7 +109,15 @@ class Reader:
 
     # Numbers in pictures
 
-    def read(self, source: Source, *, min_confidence: float = 0.0) -> Reading:
+    def read(
+        self,
+        source: Source,
+        *,
+        min_confidence: float = 0.0,
+        alphabet: str | None = None,
+        pattern: str | None = None,
+        show_other: bool = False,
+    ) -> Reading:
         """The numbers in a picture; in the first page of a file that has several.
 
         Args:
@@ -101,21 +125,39 @@ class Reader:
                 or (height, width, 3 or 4) of colour. The ink may be darker or lighter than the
                 paper.
             min_confidence: a character of lower confidence is read as "?".
+            alphabet: as in `Reader`, for this picture.
+            pattern: as in `Reader`, for this picture.
+            show_other: whether a character outside of the model's alphabet is read as "□".
 
         Raises:
             DataError: not a picture, a damaged one, or one of more than 100 megapixels.
+            UsageError: an alphabet or a pattern that cannot be read.
         """
-        return next(self.read_pages(source, min_confidence=min_confidence))
+        return next(
+            self.read_pages(
+                source,
+                min_confidence=min_confidence,
+                alphabet=alphabet,
+                pattern=pattern,
+                show_other=show_other,
+            )
+        )
 
-    def read_pages(self, source: Source, *, min_confidence: float = 0.0) -> Iterator[Reading]:
+    def read_pages(
+        self,
+        source: Source,
+        *,
+        min_confidence: float = 0.0,
+        alphabet: str | None = None,
+        pattern: str | None = None,
+        show_other: bool = False,
+    ) -> Iterator[Reading]:
         """The numbers on each page of a document, one page after the other. As `read`."""
+        allowed = self.constraint(alphabet, pattern, show_other=show_other)
         pages = open_reduced(source, WORKING_PIXELS)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
             found = page.extract_lines(picture, (width, height))
-            texts = self._in_threads(lambda line: read_line(self.line_model, line), found)
-            candidates = [
-                (line.plausibility, text) for line, text in zip(found, texts, strict=True)
-            ]
+            candidates = self._read_lines(found, allowed)
             lines = select_lines(candidates)
             confidences = [line.confidence for line in lines] or blank_confidences(candidates)
             result = Reading(
@@ -127,6 +169,33 @@ class Reader:
                 rejected=rejected(candidates, lines),
             )
             yield result.at_least(min_confidence)
+
+    def constraint(
+        self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False
+    ) -> Constraint:
+        """What `read` may read; arguments and errors are those of `read`."""
+        key = (alphabet or self._alphabet, pattern or self._pattern, show_other)
+        last = self._last_constraint
+        if last is None or last[0] != key:
+            allowed = constraint(
+                self.line_model.alphabet, alphabet=key[0], pattern=key[1], show_other=show_other
+            )
+            last = self._last_constraint = (key, allowed)
+        return last[1]
+
+    @property
+    def readable(self) -> str:
+        """The characters that `read` may read."""
+        classes = self.constraint().classes[1:]
+        return "".join(c for c, may in zip(self.line_model.alphabet, classes, strict=True) if may)
+
+    def _read_lines(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
+        model, shares = self.line_model, min(self._threads, max(len(lines), 1))
+        parts = self._in_threads(
+            lambda first: read_lines(model, lines[first::shares], allowed), range(shares)
+        )
+        found = iter(itertools.chain(*itertools.zip_longest(*parts)))
+        return [candidate for candidate in found if candidate is not None]
 
     # Single digits
 

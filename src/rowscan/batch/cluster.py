@@ -38,11 +38,12 @@ from rowscan.batch.items import STANDARD_INPUT, End, Job, Picture
 from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, part_of
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch
+from rowscan.batch.read import open_reader
 from rowscan.batch.shards import unpacked
 from rowscan.errors import OutputError, UsageError
 from rowscan.io.progress import ReadingProgress
 from rowscan.io.storage import is_address
-from rowscan.recognition.model import LineModel, load_content
+from rowscan.recognition.model import load_content
 
 _MAX_RETRIES = 10  # of a block whose actor died
 _AHEAD = 2  # blocks at an actor: the one that it reads, and the next
@@ -77,7 +78,7 @@ def read_on(
         OutputError: the cluster cannot be reached or fails, or the folder cannot be written.
     """
     _check(job, paths, output_format)
-    LineModel.open(job.model)  # fail here, not in each actor
+    open_reader(job)  # fail here, not in each actor
     model = load_content(job.model, "line")[1]
     parts = Parts(
         output,
@@ -86,6 +87,9 @@ def read_on(
             "version": rowscan.__version__,
             "model": sha256(model).hexdigest(),
             "min_confidence": job.min_confidence,
+            "alphabet": job.alphabet,
+            "pattern": job.pattern,
+            "show_other": job.show_other,
             "paths": [path if is_address(path) else os.path.abspath(path) for path in paths],  # noqa: PTH100
         },
     )

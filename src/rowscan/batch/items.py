@@ -54,6 +54,12 @@ class Job:
     """A model file or run directory; by default the line model that ships with Rowscan."""
     min_confidence: float = 0.0
     """Characters below this confidence are read as "?"."""
+    alphabet: str | None = None
+    """What may be read, as in `Reader`."""
+    pattern: str | None = None
+    """What each line must match, as in `Reader`."""
+    show_other: bool = False
+    """Whether a character outside of the model's alphabet is read as "□"."""
     annotate: Path | None = None
     """The folder for annotated copies; None for no copies."""
     base: Path = Path()

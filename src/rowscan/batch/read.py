@@ -23,11 +23,12 @@ def open_reader(job: Job, threads: int = 1) -> "Reader":
 
     Raises:
         ModelError: the model cannot be opened, or does not read lines.
+        UsageError: it cannot read the alphabet or the pattern of the job.
     """
     from rowscan.reader import Reader  # here, because the parent of workers needs no reader
 
-    reader = Reader(job.model, threads=threads)
-    _ = reader.line_model
+    reader = Reader(job.model, alphabet=job.alphabet, pattern=job.pattern, threads=threads)
+    reader.constraint()
     return reader
 
 
@@ -36,7 +37,9 @@ def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page 
     error, failed, page = None, None, 1
     source = picture.path if picture.content is None else picture.content
     try:
-        readings = reader.read_pages(source, min_confidence=job.min_confidence)
+        readings = reader.read_pages(
+            source, min_confidence=job.min_confidence, show_other=job.show_other
+        )
         if job.annotate is None:
             for reading in readings:
                 yield Page(picture.path, reading)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rowscan.errors import DataError, reason_of
 
 LABELS = "labels.csv"
+_DASHES = str.maketrans("−–—", "---")
 _COLUMNS = ["filename", "label"]
 
 
@@ -18,6 +19,10 @@ class LabelledPicture:
     path: Path
     label: str
     """Only digits, those of several lines joined by " / "; empty for a picture without digits."""
+    text: str
+    """The label with its signs."""
+    full: str | None = None
+    """What is written, of the column `full`, if there is one."""
 
 
 def has_labels(path: str | Path) -> bool:
@@ -28,9 +33,9 @@ def has_labels(path: str | Path) -> bool:
 def load_labels(folder: str | Path) -> list[LabelledPicture]:
     """The pictures in a folder's `labels.csv`, in its order.
 
-    The file has the header `filename,label`, perhaps with more columns; file names are relative to
-    the folder. Of a label only the digits count: "1,250.-" becomes "1250", "12/05" becomes "1205".
-    A slash between spaces separates lines.
+    The file has the header `filename,label`, perhaps with more columns, of which `full` holds what
+    is written where labels hold digits alone; file names are relative to the folder. A slash
+    between spaces separates lines.
 
     Raises:
         DataError: the file does not exist, is not such a table, or has no rows.
@@ -46,13 +51,18 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
     if not rows or [name.strip().lower() for name in rows[0][:2]] != _COLUMNS:
         found = ",".join(rows[0][:2]) if rows else "an empty file"
         raise DataError(path, f"expected {','.join(_COLUMNS)} in the first line, got {found}")
+    names = [name.strip().lower() for name in rows[0]]
+    full = names.index("full") if "full" in names else None
     pictures = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
         if len(row) < 2 or not row[0]:
             raise DataError(path, f"line {number}: expected a file name and a label")
-        pictures.append(LabelledPicture(path.parent / row[0], _digits(row[1])))
+        written = None if full is None or full >= len(row) else _text(row[full])
+        pictures.append(
+            LabelledPicture(path.parent / row[0], _digits(row[1]), _text(row[1]), written)
+        )
     if not pictures:
         raise DataError(path, "no pictures in it")
     return pictures
@@ -60,4 +70,9 @@ def load_labels(folder: str | Path) -> list[LabelledPicture]:
 
 def _digits(label: str) -> str:
     lines = (re.sub("[^0-9]", "", line) for line in re.split(r"\s/\s", label))
+    return " / ".join(line for line in lines if line)
+
+
+def _text(label: str) -> str:
+    lines = (line.strip() for line in re.split(r"\s/\s", label.translate(_DASHES)))
     return " / ".join(line for line in lines if line)

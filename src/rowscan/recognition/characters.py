@@ -1,37 +1,127 @@
-"""Characters: from a line image to its reading. Which lines are numbers, `selection` decides."""
+"""Characters: from line images to their readings. Which lines are numbers, `selection` decides."""
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from rowscan import reading
-from rowscan.arrays import Float, UInt8
+from rowscan.alphabet import OTHER
+from rowscan.arrays import Float, Int64, UInt8
 from rowscan.recognition import tta
-from rowscan.recognition.ctc import alternatives
+from rowscan.recognition.beam import decode_lines
+from rowscan.recognition.constraint import Constraint
+from rowscan.recognition.ctc import (
+    Alternatives,
+    Decoding,
+    best_path,
+    compressed,
+    pair_alternatives,
+    stacked,
+)
 from rowscan.recognition.model import LineModel
-from rowscan.scans import PATCH
+from rowscan.recognition.selection import Candidate
+from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import LineImage
 
+_STEP = PATCH / STEPS_A_PATCH  # columns
+_IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches
 _MIN_RUNNER_UP = 0.02  # a runner-up that is less probable is not told
 
 
-def read_line(model: LineModel, line: LineImage) -> reading.Line:
-    """The likeliest text of a line, with the confidence and the box of each character."""
-    probabilities, decoding = tta.decode_line(model.probabilities, line.ink)
-    step = -(-line.ink.shape[1] // PATCH) * PATCH / len(probabilities)
-    columns = character_columns(line.ink, [(a * step, (b + 1) * step) for a, b in decoding.spans])
+def read_lines(
+    model: LineModel, lines: Sequence[LineImage], constraint: Constraint
+) -> list[Candidate]:
+    """The likeliest text of each line, with the confidence and the box of each character."""
+    if not lines:
+        return []
+    steps = model.read_lines([line.ink for line in lines])
+    restricted = [compressed(constraint.restrict(line)) for line in steps]
+    rows = [row for row, _ in restricted]
+    decodings = [
+        decoding
+        if decoding.probability >= tta.LINE_THRESHOLD * decoding.possible
+        else tta.decode_again(
+            lambda ink: constraint.restrict(model.probabilities(ink)),
+            line.ink,
+            row,
+            decoding,
+            constraint,
+        )
+        for line, row, decoding in zip(lines, rows, decode_lines(rows, constraint), strict=True)
+    ]
+    decodings = [_plausible(decoding) for decoding in decodings]
+    texts = [decoding.text for decoding in decodings]
+    odds = pair_alternatives(stacked(rows), texts, constraint.gap)
+    return [
+        Candidate(
+            plausibility=line.plausibility,
+            line=_line(
+                model.alphabet, line, _placed(decoding, starts), odds_of_line, constraint.gap
+            ),
+            others=_others(model.alphabet, step),
+            possible=decoding.possible,
+        )
+        for line, decoding, step, (_, starts), odds_of_line in zip(
+            lines, decodings, steps, restricted, odds, strict=True
+        )
+    ]
+
+
+def _plausible(decoding: Decoding) -> Decoding:
+    """The decoding, given that what may be read is there; no text where it hardly is.
+
+    Its probability is divided by that of all texts that may be read, and of a line of another kind.
+    """
+    if decoding.possible < _IMPLAUSIBLE:
+        return replace(decoding, text=(), spans=(), probability=1 - decoding.possible)
+    given = decoding.probability / (decoding.possible + _IMPLAUSIBLE * (1 - decoding.possible))
+    return replace(decoding, probability=given)
+
+
+def _placed(decoding: Decoding, starts: Int64[np.ndarray, " rows"]) -> Decoding:
+    """The decoding of compressed steps, with spans in the steps of the line."""
+    spans = tuple((int(starts[first]), int(starts[last])) for first, last in decoding.spans)
+    return replace(decoding, spans=spans)
+
+
+def _line(
+    alphabet: str, line: LineImage, decoding: Decoding, odds: Alternatives, gap: int | None
+) -> reading.Line:
+    at = [
+        (first * _STEP, (last + 1) * _STEP)
+        for (first, last), c in zip(decoding.spans, decoding.text, strict=True)
+        if c != gap
+    ]
+    columns = iter(_with_gaps(decoding, character_columns(line.ink, at), gap))
     characters = tuple(
         reading.Character(
-            character=model.alphabet[index],
-            confidence=float(odds[index + 1]),
-            box=line.box_of(start, stop),
-            runner_up=_runner_up(model.alphabet, index, odds),
+            character=alphabet[index],
+            confidence=float(row[index + 1]),
+            box=line.box_of(*next(columns)),
+            runner_up=_runner_up(alphabet, index, row),
         )
-        for index, odds, (start, stop) in zip(
-            decoding.digits, alternatives(probabilities, decoding.digits), columns, strict=True
-        )
+        for index, row in zip(decoding.text, odds, strict=True)
     )
     return reading.Line(characters, decoding.probability, line.box)
+
+
+def _with_gaps(
+    decoding: Decoding, columns: list[tuple[int, int]], gap: int | None
+) -> list[tuple[int, int]]:
+    """First and last column of each character; a gap's are those between its neighbours."""
+    inked = iter(columns)
+    found = [(0, 0) if c == gap else next(inked) for c in decoding.text]
+    return [
+        (found[i - 1][1], max(found[i + 1][0], found[i - 1][1] + 1)) if c == gap else found[i]
+        for i, c in enumerate(decoding.text)
+    ]
+
+
+def _others(alphabet: str, steps: Float[np.ndarray, "time classes"]) -> int:
+    """How many characters of a line are outside of the alphabet."""
+    return best_path(steps).count(alphabet.index(OTHER)) if OTHER in alphabet else 0
 
 
 def _runner_up(

@@ -1,32 +1,40 @@
-"""Connectionist temporal classification: from probabilities at each step to a sequence of digits.
+"""Connectionist temporal classification: from probabilities at each step to a text.
 
-A network that reads a line gives at each step the probabilities of blank (class 0) and of the ten
-digits (digit d is class d + 1). A path is a class for each step; its text is what remains when runs
-of one class become one and blanks are dropped. The probability of a text is the sum over all its
-paths (Graves, Fernández, Gomez, Schmidhuber: "Connectionist Temporal Classification", 2006).
+A network that reads a line gives at each step the probabilities of blank (class 0) and of the
+characters (character i is class i + 1). A path is a class for each step; its text is what remains
+when runs of one class become one and blanks are dropped. The probability of a text is the sum over
+all its paths (Graves, Fernández, Gomez, Schmidhuber: "Connectionist Temporal Classification",
+2006).
 
-The paths of a text form a lattice of steps × states: state 2i + 1 is digit i, the even states are
-the blanks before, between and after the digits. From one step to the next a path stays in its
-state, moves on by one, or skips a blank between two different digits.
+The paths of a text form a lattice of steps × states: state 2i + 1 is character i, the even states
+are the blanks before, between and after the characters. From one step to the next a path stays in
+its state, moves on by one, or skips a blank between two different characters.
+
+Where one character is the gap between words, texts neither begin nor end with it nor have two of
+them side by side, and paths that differ in this alone have the same text.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from rowscan.arrays import Bool, Float, Int64
+from rowscan.arrays import Bool, Float, Float64, Int64
 
+Text = tuple[int, ...]
+"""The indices of characters."""
 Probabilities = Float[np.ndarray, "time classes"]
-Alternatives = Float[np.ndarray, "digits classes"]
-Lattice = Float[np.ndarray, "time states"]
-Beam = dict[tuple[int, ...], tuple[float, float]]
-"""For each text the probability of its paths that end in blank, and of those that do not."""
+Batch = Float[np.ndarray, "lines time classes"]
+Lines = Sequence[Float[np.ndarray, "_ classes"]]
+"""Several lines, each with its own number of steps."""
+Alternatives = Float[np.ndarray, "_ classes"]
+Spans = tuple[tuple[int, int], ...]
+"""First and last step of each character."""
 
 BLANK = 0
-_BEAM = 8  # texts
-_UNLIKELY = 1e-3  # a class that is less probable at a step begins no digit there
+_CERTAIN = 1e-4  # a step at which anything but blank is less probable decides nothing
 _RESCALE = 4  # steps between two rescalings: before that no probability underflows
 
 
@@ -34,47 +42,135 @@ _RESCALE = 4  # steps between two rescalings: before that no probability underfl
 class Decoding:
     """The likeliest text of a line."""
 
-    digits: tuple[int, ...]
+    text: Text
     probability: float
     """Of exactly this text, over all its paths."""
-    spans: tuple[tuple[int, int], ...]
-    """First and last step of each digit in the likeliest path."""
+    spans: Spans
+    """First and last step of each character in the likeliest path."""
+    possible: float = 1.0
+    """The probability of all texts that may be read."""
 
 
-def decode(probabilities: Probabilities) -> Decoding:
-    """The likeliest text, its probability, and the steps of its digits.
-
-    Prefix beam search (Hannun, Maas, Jurafsky, Ng: "First-Pass Large Vocabulary Continuous Speech
-    Recognition using Bi-Directional Recurrent DNNs", 2014), whose candidates are then compared by
-    their exact probabilities.
-
-    Args:
-        probabilities: of the classes at each step, each row summing to 1.
-    """
-    candidates = _beam_search(np.asarray(probabilities, np.float64))
-    exact = text_probabilities(probabilities, candidates)
-    best = int(exact.argmax())
-    text = candidates[best]
-    return Decoding(text, min(float(exact[best]), 1.0), align(probabilities, text))
-
-
-def best_path(probabilities: Probabilities) -> tuple[int, ...]:
+def best_path(probabilities: Probabilities, gap: int | None = None) -> Text:
     """The text of the likeliest path (best path decoding): fast, and nearly always the likeliest.
 
     The likeliest text may be another, which many less probable paths give.
     """
+    return best_path_spans(probabilities, gap)[0]
+
+
+def best_path_spans(probabilities: Probabilities, gap: int | None = None) -> tuple[Text, Spans]:
+    """As `best_path`, with the steps of its characters."""
     path = probabilities.argmax(1)
-    begins = np.diff(path, prepend=BLANK) != 0
-    return tuple((path[begins & (path != BLANK)] - 1).tolist())
+    starts = np.flatnonzero(np.diff(path, prepend=-1))
+    stops = np.append(starts[1:], len(path))
+    runs = [
+        (int(path[start]) - 1, (int(start), int(stop) - 1))
+        for start, stop in zip(starts, stops, strict=True)
+        if path[start] != BLANK
+    ]
+    if gap is not None:
+        kept = [run for before, run in _with_neighbour(runs) if run[0] != gap or before != gap]
+        while kept and kept[-1][0] == gap:
+            kept.pop()
+        runs = kept[1:] if kept and kept[0][0] == gap else kept
+    return tuple(c for c, _ in runs), tuple(span for _, span in runs)
 
 
-def text_probability(probabilities: Probabilities, digits: tuple[int, ...]) -> float:
+_Run = tuple[int, tuple[int, int]]
+
+
+def _with_neighbour(runs: list[_Run]) -> list[tuple[int, _Run]]:
+    """Each run with the character before it."""
+    return list(zip([-1, *(c for c, _ in runs[:-1])], runs, strict=True)) if runs else []
+
+
+def stripped(text: Text, gap: int | None) -> Text:
+    """A text without gaps at its ends."""
+    while gap is not None and text and text[-1] == gap:
+        text = text[:-1]
+    while gap is not None and text and text[0] == gap:
+        text = text[1:]
+    return text
+
+
+def compressed(
+    probabilities: Probabilities,
+) -> tuple[Float64[np.ndarray, "rows classes"], Int64[np.ndarray, " rows"]]:
+    """Each run of steps that are certainly blank made one; and the first step of each row.
+
+    Three steps of four are such steps. The probability of a text changes by less than one in ten
+    thousand for each.
+    """
+    p = np.asarray(probabilities, np.float64)
+    certain = p[:, BLANK] >= 1 - _CERTAIN
+    starts = np.flatnonzero(~(certain & np.append(False, certain[:-1])))
+    rows = p[starts]
+    rows[:, BLANK] = np.multiply.reduceat(p[:, BLANK], starts)
+    return rows, starts
+
+
+def stacked(lines: Lines) -> Batch:
+    """Lines of different lengths as one array: the shorter ones end with certain blanks."""
+    longest = max(map(len, lines))
+    batch = np.zeros((len(lines), longest, lines[0].shape[1]))
+    batch[:, :, BLANK] = 1
+    for row, line in zip(batch, lines, strict=True):
+        row[: len(line)] = line
+    return batch
+
+
+# The lattice
+
+
+class _Lattice(NamedTuple):
+    """The states of a text for each line; all have as many states as the longest text needs."""
+
+    enter: Float64[np.ndarray, "time lines states"]
+    """The probability of what a state emits when a path comes to it,"""
+    stay: Float64[np.ndarray, "time lines states"]
+    """and when it stays there."""
+    skip: Bool[np.ndarray, "lines states"]
+    """Whether a path may come to it from two states before."""
+    last: Int64[np.ndarray, " lines"]
+    """The last state of each text."""
+
+
+def _lattice(p: Batch, texts: Sequence[Text], gap: int | None, *, plain: bool = False) -> _Lattice:
+    """With `plain`, gaps between characters are like any other character."""
+    last = np.array([2 * len(text) for text in texts])
+    classes = np.zeros((len(texts), last.max() + 1), np.int64)
+    skip = np.zeros(classes.shape, bool)
+    for text, states, skips in zip(texts, classes, skip, strict=True):
+        states[1 : 2 * len(text) : 2] = np.add(text, 1)
+        skips[3 : 2 * len(text) : 2] = [a != b for a, b in itertools.pairwise(text)]
+    used = np.arange(classes.shape[1]) <= last[:, None]
+    enter = np.take_along_axis(p, classes[:, None, :], 2) * used[:, None]
+    stay = enter
+    if gap is not None:
+        if not plain:
+            inside = (classes == gap + 1)[:, None]
+            stay = enter + inside * p[:, :, :1]
+            after = np.zeros_like(inside)
+            after[:, :, 1:] = inside[:, :, :-1]
+            enter, stay = enter * ~after, stay * ~after
+        enter, stay = enter.copy(), stay.copy()
+        for emitted in (enter, stay):
+            emitted[:, :, 0] += p[:, :, gap + 1]
+            every = np.flatnonzero(last > 0)
+            emitted[every, :, last[every]] += p[every, :, gap + 1]
+    return _Lattice(enter.swapaxes(0, 1), stay.swapaxes(0, 1), skip, last)
+
+
+def text_probability(probabilities: Probabilities, text: Text, gap: int | None = None) -> float:
     """As `text_probabilities`, of one text."""
-    return float(text_probabilities(probabilities, [digits])[0])
+    return float(text_probabilities(probabilities, [text], gap)[0])
 
 
 def text_probabilities(
-    probabilities: Float[np.ndarray, "*lines time classes"], texts: Sequence[tuple[int, ...]]
+    probabilities: Float[np.ndarray, "*lines time classes"],
+    texts: Sequence[Text],
+    gap: int | None = None,
 ) -> Float[np.ndarray, "*lines texts"]:
     """The probability of each text: CTC's forward algorithm (Graves et al., section 4.1).
 
@@ -83,198 +179,192 @@ def text_probabilities(
     Args:
         probabilities: of one line, or of several with the same number of steps.
         texts: the texts, the same for each line.
+        gap: the character that is the gap between words.
     """
-    p = np.moveaxis(np.asarray(probabilities, np.float64), -2, 0)
-    last = np.array([2 * len(text) for text in texts])
-    classes = np.zeros((len(texts), last.max() + 1), np.int64)
-    skip = np.zeros(classes.shape, bool)
-    for text, end, states, skips in zip(texts, last, classes, skip, strict=True):
-        states[: end + 1] = _classes(text)
-        skips[2 : end + 1] = _may_skip(text)
-    emitted = p[..., classes]
-    emitted *= np.arange(classes.shape[1]) <= last[:, None]
+    p = np.asarray(probabilities, np.float64)
+    lines = p.reshape(-1, *p.shape[-2:])
+    pairs = np.repeat(lines, len(texts), 0)
+    found = pair_probabilities(pairs, list(texts) * len(lines), gap)
+    result: np.ndarray = found.reshape(*p.shape[:-2], len(texts))
+    return result
+
+
+def pair_probabilities(
+    p: Batch, texts: Sequence[Text], gap: int | None = None
+) -> Float[np.ndarray, " lines"]:
+    """As `text_probabilities`, of one text for each line."""
+    lattice = _lattice(np.asarray(p, np.float64), texts, gap)
     # Two empty states before the first, so that it needs no special case.
-    padded = np.zeros((*emitted.shape[1:-1], classes.shape[1] + 2))
-    row, one_before, two_before = padded[..., 2:], padded[..., 1:-1], padded[..., :-2]
-    row[..., :2] = emitted[0, ..., :2]
-    log_scale = np.zeros(row.shape[:-1])
-    for t, step in enumerate(emitted):
+    padded = np.zeros((len(texts), lattice.skip.shape[1] + 2))
+    row, one_before, two_before = padded[:, 2:], padded[:, 1:-1], padded[:, :-2]
+    row[:, :2] = lattice.enter[0, :, :2]
+    log_scale = np.zeros(len(texts))
+    for t, (enter, stay) in enumerate(zip(lattice.enter, lattice.stay, strict=True)):
         if t:
-            entering = two_before * skip
+            entering = two_before * lattice.skip
             entering += one_before
+            entering *= enter
+            row *= stay
             row += entering
-            row *= step
-        if t % _RESCALE == 0 or t == len(p) - 1:
-            scale = row.sum(-1)
-            row /= np.where(scale == 0, 1, scale)[..., None]
+        if t % _RESCALE == 0 or t == len(lattice.enter) - 1:
+            scale = row.sum(1)
+            row /= np.where(scale == 0, 1, scale)[:, None]
             with np.errstate(divide="ignore"):
                 log_scale += np.log(scale)
-    every = np.arange(len(texts))
-    ends = row[..., every, last]
-    ends += np.where(last > 0, row[..., every, np.maximum(last - 1, 0)], 0)
+    every, last = np.arange(len(texts)), lattice.last
+    ends = row[every, last] + np.where(last > 0, row[every, np.maximum(last - 1, 0)], 0)
     result: np.ndarray = np.exp(log_scale) * ends
     return result
 
 
-def alternatives(probabilities: Probabilities, digits: tuple[int, ...]) -> Alternatives:
-    """For each digit of a text: the probabilities of blank and of each digit in its place.
+def alternatives(probabilities: Probabilities, text: Text, gap: int | None = None) -> Alternatives:
+    """As `pair_alternatives`, of one line."""
+    return pair_alternatives(np.asarray(probabilities, np.float64)[None], [text], gap)[0]
 
-    Row i compares eleven texts that differ in digit i alone: left out (class 0), or each of the
-    ten (digit d is class d + 1). Their probabilities, over all paths, are scaled to a sum of 1.
-    All come from one pass of the forward-backward algorithm (Graves et al., section 4.1).
 
-    The text itself must fit into the steps.
+def pair_alternatives(
+    p: Batch, texts: Sequence[Text], gap: int | None = None
+) -> list[Alternatives]:
+    """For each character of each line's text: the probabilities of all classes in its place.
+
+    Row i compares the texts that differ in character i alone: left out (class 0), or each of the
+    characters. Their probabilities, over all paths, are scaled to a sum of 1. All come from one
+    pass of the forward-backward algorithm (Graves et al., section 4.1). Gaps between words are here
+    like any other character.
+
+    Each text must fit into the steps.
     """
-    p = np.asarray(probabilities, np.float64)
-    emitted, skip = p[:, _classes(digits)], _may_skip(digits)
-    forward, scales = _forward(emitted, skip)
-    backward = _backward(emitted, skip, scales)
-    # Empty states beyond both ends, so that every digit has states around it.
-    forward, backward = (np.pad(lattice, ((0, 0), (2, 2))) for lattice in (forward, backward))
-    at = 2 * np.arange(len(digits)) + 3
-    text = np.array((-1, *digits, -1))
-    every = np.arange(p.shape[1] - 1)
-    after, before = (every != text[side, None] for side in (slice(None, -2), slice(2, None)))
-    enter = np.zeros((len(p), len(digits), len(every)))
+    lattice = _lattice(p, texts, gap, plain=True)
+    forward, scales = _forward(lattice)
+    backward = _backward(lattice, scales)
+    # Empty states beyond both ends, so that every character has states around it.
+    forward, backward = (np.pad(part, ((0, 0), (0, 0), (2, 2))) for part in (forward, backward))
+    longest = int(lattice.last.max()) // 2
+    characters = np.full((len(texts), longest + 2), -1)
+    for row, text in zip(characters, texts, strict=True):
+        row[1 : len(text) + 1] = text
+    at = 2 * np.arange(longest) + 3
+    every = np.arange(p.shape[2] - 1)
+    after, before = (
+        every != characters[:, side, None] for side in (slice(None, -2), slice(2, None))
+    )
+    enter = np.zeros((p.shape[1], len(texts), longest, len(every)))
     enter[0] = np.equal(at, 3)[:, None]
-    enter[1:] = forward[:-1, at - 1, None] + forward[:-1, at - 2, None] * after
+    enter[1:] = forward[:-1, :, at - 1, None] + forward[:-1, :, at - 2, None] * after
     leave = np.zeros_like(enter)
-    leave[-1] = np.equal(at, 2 * len(digits) + 1)[:, None]
-    leave[:-1] = backward[1:, at + 1, None] + backward[1:, at + 2, None] * before
-    replaced = np.zeros((len(digits), len(every)))
-    inside = np.zeros_like(replaced)  # all paths that are in the digit at this step
-    for t, step in enumerate(p[:, None, 1:] / scales[:, None, None]):
-        inside = (inside + enter[t]) * step
-        replaced += inside * leave[t]
-    odds = np.concatenate([_left_out(forward, backward, text)[:, None], replaced], 1)
-    result: np.ndarray = odds / odds.sum(1, keepdims=True)
-    return result
+    leave[-1] = np.equal(at, lattice.last[:, None] + 1)[:, :, None]
+    leave[:-1] = backward[1:, :, at + 1, None] + backward[1:, :, at + 2, None] * before
+    steps = (p[:, :, 1:].swapaxes(0, 1) / scales[:, :, None])[:, :, None]
+    replaced = np.zeros(enter.shape[1:])
+    inside = np.zeros_like(replaced)  # all paths that are in the character at this step
+    for entering, leaving, step in zip(enter, leave, steps, strict=True):
+        inside += entering
+        inside *= step
+        replaced += inside * leaving
+    left_out = _left_out(forward, backward, characters, lattice.last)
+    odds = np.concatenate([left_out[:, :, None], replaced], 2)
+    return [
+        rows[: len(text)] / rows[: len(text)].sum(1, keepdims=True)
+        for rows, text in zip(odds, texts, strict=True)
+    ]
 
 
 def _left_out(
-    forward: Lattice, backward: Lattice, text: Int64[np.ndarray, " ends"]
-) -> Float[np.ndarray, " digits"]:
-    """The scaled probability of a text without each digit; all as in `alternatives`.
+    forward: Float64[np.ndarray, "time lines states"],
+    backward: Float64[np.ndarray, "time lines states"],
+    characters: Int64[np.ndarray, "lines ends"],
+    last: Int64[np.ndarray, " lines"],
+) -> Float64[np.ndarray, "lines characters"]:
+    """The scaled probability of a text without each character; as in `pair_alternatives`.
 
-    The blanks before and after the digit become one, which a path has or skips.
+    The blanks before and after the character become one, which a path has or skips.
     """
-    at = 2 * np.arange(len(text) - 2) + 3
-    differ = text[:-2] != text[2:]
+    at = 2 * np.arange(characters.shape[1] - 2) + 3
+    differ = characters[:, :-2] != characters[:, 2:]
     without: np.ndarray = (
-        forward[:-1, at - 2] * (backward[1:, at + 1] + differ * backward[1:, at + 2])
+        forward[:-1, :, at - 2] * (backward[1:, :, at + 1] + differ * backward[1:, :, at + 2])
     ).sum(0)
     if len(at):
-        without[0] += backward[0, 4] + backward[0, 5]
-        without[-1] += forward[-1, at[-1] - 2]
+        without[:, 0] += backward[0, :, 4] + backward[0, :, 5]
+        every = np.flatnonzero(last > 0)
+        final = last[every] // 2 - 1
+        without[every, final] += forward[-1, every, at[final] - 2]
     return without
 
 
-def align(probabilities: Probabilities, digits: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """First and last step of each digit in the likeliest path of a text (Viterbi).
+def _forward(
+    lattice: _Lattice,
+) -> tuple[Float64[np.ndarray, "time lines states"], Float64[np.ndarray, "time lines"]]:
+    """Probability of all paths to a state, scaled to a sum of 1 at each step; and these sums."""
+    time, lines, states = lattice.enter.shape
+    forward, scales = np.zeros((time, lines, states)), np.ones((time, lines))
+    padded = np.zeros((lines, states + 2))
+    row, one_before, two_before = padded[:, 2:], padded[:, 1:-1], padded[:, :-2]
+    row[:, :2] = lattice.enter[0, :, :2]
+    for t, (enter, stay) in enumerate(zip(lattice.enter, lattice.stay, strict=True)):
+        if t:
+            entering = two_before * lattice.skip
+            entering += one_before
+            entering *= enter
+            row *= stay
+            row += entering
+        scale = row.sum(1)
+        scales[t] = np.where(scale == 0, 1, scale)
+        row /= scales[t][:, None]
+        forward[t] = row
+    return forward, scales
+
+
+def _backward(
+    lattice: _Lattice, scales: Float64[np.ndarray, "time lines"]
+) -> Float64[np.ndarray, "time lines states"]:
+    """Probability of all paths on from a state, its own step included, in the same scale.
+
+    Only for plain lattices, in which entering a state and staying in it emit the same.
+    """
+    time, lines, states = lattice.enter.shape
+    backward = np.zeros((time, lines, states))
+    padded = np.zeros((lines, states + 2))
+    row, one_after, two_after = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
+    skip = np.pad(lattice.skip[:, 2:], ((0, 0), (0, min(2, states))))[:, :states]
+    every = np.arange(lines)
+    row[every, lattice.last] = 1
+    row[every, np.maximum(lattice.last - 1, 0)] = 1
+    for t in range(len(backward) - 1, -1, -1):
+        if t < len(backward) - 1:
+            leaving = two_after * skip
+            leaving += one_after
+            row += leaving
+        row *= lattice.enter[t] / scales[t][:, None]
+        backward[t] = row
+    return backward
+
+
+def align(probabilities: Probabilities, text: Text, gap: int | None = None) -> Spans:
+    """First and last step of each character in the likeliest path of a text (Viterbi).
 
     The text must fit into the steps.
     """
+    lattice = _lattice(np.asarray(probabilities, np.float64)[None], [text], gap)
     with np.errstate(divide="ignore"):
-        log_p = np.log(np.asarray(probabilities, np.float64)[:, _classes(digits)])
-    steps, states = log_p.shape
-    skip = np.where(_may_skip(digits), 0.0, -np.inf)
+        enter, stay = np.log(lattice.enter[:, 0]), np.log(lattice.stay[:, 0])
+    steps, states = enter.shape
+    skip = np.where(lattice.skip[0, 2:], 0.0, -np.inf)
     score = np.full(states, -np.inf)
-    score[:2] = log_p[0, :2]
+    score[:2] = enter[0, :2]
     came_from = np.zeros((steps, states), np.int64)  # states back: 0, 1 or 2
     for t in range(1, steps):
         entering = np.full((3, states), -np.inf)
-        entering[0] = score
-        entering[1, 1:] = score[:-1]
-        entering[2, 2:] = score[:-2] + skip
+        entering[0] = score + stay[t]
+        entering[1, 1:] = score[:-1] + enter[t, 1:]
+        entering[2, 2:] = score[:-2] + skip + enter[t, 2:]
         came_from[t] = entering.argmax(0)
-        score = entering.max(0) + log_p[t]
+        score = entering.max(0)
     state = states - 1 if states == 1 or score[-1] >= score[-2] else states - 2
-    spans = [(steps, -1)] * len(digits)
+    spans = [(steps, -1)] * len(text)
     for t in range(steps - 1, -1, -1):
         if state % 2:
             first, last = spans[state // 2]
             spans[state // 2] = min(first, t), max(last, t)
         state -= int(came_from[t, state])
     return tuple(spans)
-
-
-def _forward(
-    emitted: Lattice, skip: Bool[np.ndarray, " rest"]
-) -> tuple[Lattice, Float[np.ndarray, " time"]]:
-    """Probability of all paths to a state, scaled to a sum of 1 at each step; and these sums."""
-    forward, scales = np.zeros(emitted.shape), np.zeros(len(emitted))
-    row = np.zeros(emitted.shape[1])
-    row[:2] = emitted[0, :2]
-    for t, step in enumerate(emitted):
-        if t:
-            before = row.copy()
-            row[1:] += before[:-1]
-            row[2:] += before[:-2] * skip
-            row *= step
-        scales[t] = row.sum()
-        if scales[t] == 0:
-            break
-        row /= scales[t]
-        forward[t] = row
-    return forward, scales
-
-
-def _backward(
-    emitted: Lattice, skip: Bool[np.ndarray, " rest"], scales: Float[np.ndarray, " time"]
-) -> Lattice:
-    """Probability of all paths on from a state, its own step included, in the same scale."""
-    backward = np.zeros(emitted.shape)
-    row = np.zeros(emitted.shape[1])
-    row[-2:] = 1.0
-    for t in range(len(emitted) - 1, -1, -1):
-        if t < len(emitted) - 1:
-            after = row.copy()
-            row[:-1] += after[1:]
-            row[:-2] += after[2:] * skip
-        row *= emitted[t] / scales[t]
-        backward[t] = row
-    return backward
-
-
-def _classes(digits: tuple[int, ...]) -> list[int]:
-    """The class of each state: the digits with blanks before, between and after them."""
-    return [BLANK, *(c for digit in digits for c in (digit + 1, BLANK))]
-
-
-def _may_skip(digits: tuple[int, ...]) -> Bool[np.ndarray, " states"]:
-    """For each state from the third on: whether a path may come to it from two states before.
-
-    A digit after a different digit; the blank between two equal digits is what keeps them apart.
-    """
-    skip = np.zeros(max(2 * len(digits) - 1, 0), bool)
-    skip[1::2] = [a != b for a, b in itertools.pairwise(digits)]
-    return skip
-
-
-def _beam_search(p: Float[np.ndarray, "time classes"]) -> list[tuple[int, ...]]:
-    """The likeliest texts that a beam keeps, the likeliest first."""
-    beam: Beam = {(): (1.0, 0.0)}
-    for step, is_likely in zip(p.tolist(), (p[:, 1:] >= _UNLIKELY).tolist(), strict=True):
-        likely = [c for c in range(len(is_likely)) if is_likely[c]]
-        new: Beam = {}
-        for text, (blank, digit) in beam.items():
-            again = digit * step[text[-1] + 1] if text else 0.0
-            _add(new, text, (blank + digit) * step[BLANK], again)
-            for c in likely:
-                start = blank if text and text[-1] == c else blank + digit
-                if start > 0:
-                    _add(new, (*text, c), 0.0, start * step[c + 1])
-        if len(new) > _BEAM:
-            new = dict(sorted(new.items(), key=_probability, reverse=True)[:_BEAM])
-        total = sum(blank + digit for blank, digit in new.values()) or 1.0
-        beam = {text: (blank / total, digit / total) for text, (blank, digit) in new.items()}
-    return [text for text, _ in sorted(beam.items(), key=_probability, reverse=True)]
-
-
-def _probability(entry: tuple[tuple[int, ...], tuple[float, float]]) -> float:
-    return entry[1][0] + entry[1][1]
-
-
-def _add(beam: Beam, text: tuple[int, ...], blank: float, digit: float) -> None:
-    before = beam.get(text, (0.0, 0.0))
-    beam[text] = before[0] + blank, before[1] + digit

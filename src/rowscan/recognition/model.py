@@ -22,6 +22,9 @@ from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 BATCH = 250
 """Images of one run: it bounds memory and fits the cache; with 1,000 a run took longer."""
 
+_PADDED = 16  # columns: the width of a line in a batch is a multiple
+_BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
+
 Images = UInt8[np.ndarray, "n 28 28"]
 Json = Mapping[str, object]
 """A JSON object."""
@@ -195,6 +198,27 @@ class LineModel(Model):
     ) -> Float32[np.ndarray, "n time classes"]:
         """Probabilities of blank and of each character at each step of some lines."""
         return self.run("probabilities", np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH))))
+
+    def read_lines(
+        self, lines: Sequence[UInt8[np.ndarray, "32 _"]]
+    ) -> list[Float32[np.ndarray, "_ classes"]]:
+        """Probabilities of blank and of each character at each step, line by line.
+
+        Lines of about the same width go through the graph together. Each is padded to the same
+        width whether others are beside it or not, so its probabilities do not depend on them.
+        """
+        groups: dict[int, list[int]] = {}
+        for i, line in enumerate(lines):
+            groups.setdefault(-(-line.shape[1] // _PADDED) * _PADDED, []).append(i)
+        found: dict[int, Float32[np.ndarray, "time classes"]] = {}
+        for width, group in groups.items():
+            most = max(1, _BATCH_COLUMNS // width)
+            for part in (group[start : start + most] for start in range(0, len(group), most)):
+                batch = np.zeros((len(part), LINE_HEIGHT, width), np.uint8)
+                for row, i in zip(batch, part, strict=True):
+                    row[:, : lines[i].shape[1]] = lines[i]
+                found |= zip(part, self.run("probabilities", batch), strict=True)
+        return [found[i] for i in range(len(lines))]
 
 
 class PageAnswer(NamedTuple):

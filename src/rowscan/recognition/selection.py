@@ -5,10 +5,24 @@ digit, most often a 1. A candidate is a line's plausibility (see `LineImage`) an
 """
 
 import math
+from dataclasses import dataclass
 
 from rowscan.reading import Line, Rejected
 
-Candidate = tuple[float, Line]
+
+@dataclass(frozen=True)
+class Candidate:
+    """A line that was found."""
+
+    plausibility: float
+    """As in `LineImage`."""
+    line: Line
+    """What is read in it."""
+    others: int = 0
+    """How many of its characters are outside of the alphabet."""
+    possible: float = 1.0
+    """The probability that it matches the pattern that was asked for."""
+
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,
 _MIN_CONFIDENCE_SINGLE = 0.5  # or for a single digit
@@ -24,8 +38,8 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
     """
     possible = [
         (plausibility, line)
-        for plausibility, line in candidates
-        if line.characters and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
+        for plausibility, line in ((c.plausibility, c.line) for c in candidates)
+        if line.digits_only and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
         if digit_confidence(line)
         >= (_MIN_CONFIDENCE if len(line.characters) > 1 else _MIN_CONFIDENCE_SINGLE)
     ]
@@ -46,7 +60,7 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
     )
 
 
-def _evidence(candidate: Candidate) -> float:
+def _evidence(candidate: tuple[float, Line]) -> float:
     plausibility, line = candidate
     weight = 0.3 if _is_strokes_only(line) else 1.0
     return float(plausibility * line.confidence * weight * line.box[3] ** 0.5)
@@ -82,7 +96,7 @@ def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[R
             confidence=plausibility * digit_confidence(line) if line.characters else 0.0,
             reason=_reason(line),
         )
-        for plausibility, line in candidates
+        for plausibility, line in ((c.plausibility, c.line) for c in candidates)
         if line not in selected
     )
 
@@ -97,11 +111,9 @@ def _reason(line: Line) -> str:
 
 def blank_confidences(candidates: list[Candidate]) -> list[float]:
     """For candidates of which none was selected: the probabilities that there is no number."""
-    empty = [line.confidence for _, line in candidates if not line.characters][:1]
+    empty = [c.line.confidence for c in candidates if not c.line.characters][:1]
     return empty + [
-        1 - plausibility * digit_confidence(line)
-        for plausibility, line in candidates
-        if line.characters
+        1 - c.plausibility * digit_confidence(c.line) for c in candidates if c.line.characters
     ]
 
 

@@ -10,8 +10,17 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from rowscan.arrays import Float32, UInt8
-from rowscan.recognition.ctc import Decoding, align, best_path, decode, text_probabilities
+from rowscan.arrays import Float, Float32, UInt8
+from rowscan.recognition.beam import possible_probability
+from rowscan.recognition.constraint import Constraint
+from rowscan.recognition.ctc import (
+    Decoding,
+    align,
+    best_path,
+    compressed,
+    stacked,
+    text_probabilities,
+)
 
 DIGIT_THRESHOLD = 0.9
 """A digit of lower confidence is augmented,"""
@@ -25,7 +34,6 @@ _IMPOSSIBLE = 1e-9
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
-Steps = Float32[np.ndarray, "time 11"]
 
 
 def predict_proba(predict: Callable[[Images], Probabilities], images: Images) -> Probabilities:
@@ -55,34 +63,43 @@ def shift(images: Images, down: int, right: int) -> Images:
     )
 
 
-def decode_line(
-    predict: Callable[[UInt8[np.ndarray, "n 32 width"]], Float32[np.ndarray, "n time 11"]],
+def decode_again(
+    predict: Callable[[UInt8[np.ndarray, "n 32 width"]], Float[np.ndarray, "n time classes"]],
     ink: UInt8[np.ndarray, "32 width"],
-) -> tuple[Steps, Decoding]:
-    """The model's probabilities at each step of a line, and the likeliest text, perhaps with TTA.
+    steps: Float[np.ndarray, "time classes"],
+    decoding: Decoding,
+    constraint: Constraint,
+) -> Decoding:
+    """The likeliest text of a line by the line and its eight variants, those of `augment_line`.
 
-    Where the model is unsure it also predicts the eight lines of `augment_line`. Of the texts that
-    any of the nine proposes, the one with the highest mean probability is taken, and that mean is
-    its probability. Steps and spans are those of the line as it is.
+    Of the texts that any of the nine proposes, the one with the highest mean probability is taken,
+    and that mean is its probability. Spans are those of the line as it is.
 
     Args:
         predict: the probabilities at each step of some lines, by the model alone.
         ink: the line.
+        steps: its own probabilities.
+        decoding: what was read by them.
+        constraint: what may be read.
     """
-    steps = predict(ink[None])[0]
-    decoding = decode(steps)
-    if decoding.probability >= LINE_THRESHOLD:
-        return steps, decoding
     lines = augment_line(ink)
     batch = max(1, _BATCH_COLUMNS // lines.shape[2])
-    augmented = [predict(lines[i : i + batch]) for i in range(0, len(lines), batch)]
-    proposed = map(best_path, itertools.chain(*augmented))
-    texts = list(dict.fromkeys([decoding.digits, *proposed]))
-    odds = np.concatenate([text_probabilities(some, texts) for some in (steps[None], *augmented)])
+    parts = [predict(lines[i : i + batch]) for i in range(0, len(lines), batch)]
+    rows = [compressed(line)[0] for line in itertools.chain(*parts)]
+    gap = constraint.gap
+    proposed = (best_path(line, gap) for line in rows)
+    texts = list(dict.fromkeys([decoding.text, *filter(constraint.accepts, proposed)]))
+    if not constraint.accepts(decoding.text):
+        texts = texts[1:] or [()]
+    odds = text_probabilities(stacked([steps, *rows]), texts, gap)
     possible = odds[0] > _IMPOSSIBLE  # in the line as it is, to which texts are aligned
     mean = np.where(possible, odds.mean(0), 0.0)
     best = int(mean.argmax())
-    return steps, Decoding(texts[best], float(mean[best]), align(steps, texts[best]))
+    if not constraint.accepts(texts[best]) or mean[best] == 0:
+        return decoding
+    of_variants = [possible_probability(line, constraint) for line in rows]
+    total = (decoding.possible + sum(of_variants)) / (len(rows) + 1)
+    return Decoding(texts[best], float(mean[best]), align(steps, texts[best], gap), total)
 
 
 def augment_line(ink: UInt8[np.ndarray, "32 width"]) -> UInt8[np.ndarray, "8 32 wider"]:

@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import rowscan
-from rowscan.errors import DataError
+from rowscan.errors import DataError, UsageError
 from rowscan.explanation import Explanation, explain
 from rowscan.io.cores import available_cores
 from rowscan.io.pictures import identify, open_image
 from rowscan.reader import Reader
 from rowscan.reading import Reading
 from rowscan.server import schemas
-from rowscan.server.errors import on_data, on_http, on_parameter
+from rowscan.server.errors import on_data, on_http, on_parameter, on_usage
 from rowscan.server.executor import BoundedExecutor
 from rowscan.server.guard import Guard
 from rowscan.server.intake import Intake
@@ -102,6 +102,7 @@ def create_app(
             HTTPException: on_http,
             RequestValidationError: on_parameter,
             DataError: on_data,
+            UsageError: on_usage,
         },
     )
     if allow_origins:
@@ -110,9 +111,13 @@ def create_app(
         )
     app.add_middleware(Guard, metrics=metrics)
 
-    def read_picture(content: bytes, min_confidence: float) -> Reading:
+    def read_picture(
+        content: bytes, min_confidence: float, alphabet: str | None, pattern: str | None
+    ) -> Reading:
         with identify(content, formats=FORMATS, max_pixels=limits.pixels) as image:
-            reading = numbers.read(image, min_confidence=min_confidence)
+            reading = numbers.read(
+                image, min_confidence=min_confidence, alphabet=alphabet, pattern=pattern
+            )
         if len(reading.lines) > limits.lines:
             raise HTTPException(413, f"the picture has more than {limits.lines} lines of writing")
         return reading
@@ -132,13 +137,28 @@ def create_app(
         min_confidence: Annotated[
             float, Query(ge=0, le=1, description="characters below this confidence are written ?")
         ] = 0.0,
+        alphabet: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                description="the characters to read, or digits, amount, date, time, phone",
+            ),
+        ] = None,
+        pattern: Annotated[
+            str | None,
+            Query(max_length=100, description="a regular expression that each line must match"),
+        ] = None,
     ) -> Response:
         """Send the picture as the body itself, or as the part `file` of a form.
 
         PNG, JPEG, TIFF, WebP, BMP or GIF; only the first of several frames is read.
         """
-        async with intake.picture(request) as content:
-            reading = await executor.run(read_picture, content, min_confidence)
+        async with intake.picture(request) as upload:
+            alphabet = upload.fields.get("alphabet", alphabet)
+            pattern = upload.fields.get("pattern", pattern)
+            reading = await executor.run(
+                read_picture, upload.content, min_confidence, alphabet or None, pattern or None
+            )
         # As `rowscan read --format jsonl` writes it for standard input.
         return JSONResponse({"path": "-"} | reading.to_dict())
 
@@ -153,8 +173,8 @@ def create_app(
 
         Send a picture of one digit, as for `/v1/read`.
         """
-        async with intake.picture(request) as content:
-            explanation = await executor.run(explain_picture, content)
+        async with intake.picture(request) as upload:
+            explanation = await executor.run(explain_picture, upload.content)
         return JSONResponse(_explanation(explanation))
 
     @app.get("/healthz", summary="Check that the service runs", response_model=schemas.Health)

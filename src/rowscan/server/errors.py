@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError
+from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError, UsageError
 
 RETRY = {"Retry-After": "1"}
 """Seconds: reading takes some milliseconds, so a queue is short-lived."""
@@ -40,6 +40,12 @@ async def on_data(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(error, UnsupportedFormatError):
         status = 415
     return answer(status, error.reason)
+
+
+async def on_usage(request: Request, error: Exception) -> JSONResponse:
+    """An alphabet or a pattern that cannot be read."""
+    assert isinstance(error, UsageError)
+    return answer(422, str(error))
 
 
 async def on_parameter(request: Request, error: Exception) -> JSONResponse:

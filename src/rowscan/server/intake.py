@@ -1,8 +1,9 @@
 """Intake: from a request to the bytes of one picture, within the limits. It decodes nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -11,6 +12,15 @@ from starlette.requests import Request
 
 from rowscan.server.errors import Busy
 from rowscan.server.limits import Limits
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture that was sent."""
+
+    content: bytes
+    fields: Mapping[str, str]
+    """The other fields of the form, if it was one."""
 
 
 class Intake:
@@ -25,8 +35,8 @@ class Intake:
         self._limits = limits
 
     @asynccontextmanager
-    async def picture(self, request: Request) -> AsyncIterator[bytes]:
-        """The picture in a request: its body, or the part `file` of a form.
+    async def picture(self, request: Request) -> AsyncIterator[Upload]:
+        """The picture in a request: its body, or the part `file` of a form, with its other fields.
 
         Its bytes count as held until the context ends.
 
@@ -56,7 +66,7 @@ class Intake:
         finally:
             self.held -= size
 
-    async def _in_time(self, receiving: Awaitable[bytes]) -> bytes:
+    async def _in_time(self, receiving: Awaitable[Upload]) -> Upload:
         seconds = self._limits.body_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -68,7 +78,8 @@ class Intake:
             raise HTTPException(408, detail, close) from None
 
 
-async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: Limits) -> bytes:
+async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: Limits) -> Upload:
+    fields: dict[str, str] = {}
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         content = b"".join([chunk async for chunk in body])
@@ -84,8 +95,9 @@ async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: 
             if not isinstance(file, UploadFile):
                 raise HTTPException(400, "the form has no file named 'file'")
             content = await file.read()
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
         finally:
             await form.close()
     if not content:
         raise HTTPException(400, "no picture: the body is empty")
-    return content
+    return Upload(content, fields)

@@ -17,7 +17,8 @@ from rowscan.evaluation import score_pictures
 from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
 from rowscan.recipes import LineRecipe, Recipe
-from rowscan.recognition.ctc import decode, text_probability
+from rowscan.recognition.beam import decode
+from rowscan.recognition.ctc import text_probability
 from rowscan.scans import STEPS_A_PATCH
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.interface import Arrays
@@ -283,7 +284,7 @@ def _read(engine: LineEngine, batches: list[LineBatch]) -> list[LineAnswer]:
                 LineAnswer(
                     ink=pictures[i, :, :width],
                     truth=_text(label),
-                    answer=_text(found.digits),
+                    answer=_text(found.text),
                     confidence=found.probability,
                 )
             )
