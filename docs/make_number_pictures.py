@@ -26,10 +26,10 @@ from rowscan.segmentation.binarize import (
     measure_contrast,
 )
 from rowscan.segmentation.ruled_lines import remove_ruled_lines
-from rowscan.training.synthesis.shapes import Style, draw
 from rowscan.training.synthesis.inks import with_handwriting
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
+from rowscan.training.synthesis.shapes import Style, draw
 
 NUMBERS = Path(__file__).parent.parent / "examples" / "numbers"
 MARKS = "–0123456789"

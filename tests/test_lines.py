@@ -15,10 +15,10 @@ from rowscan.io.pictures import open_image
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.engines.sweep import SweepLineRecognizer
-from rowscan.training.synthesis.shapes import CAP
 from rowscan.training.synthesis.hands import Hand
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch, _Setting, compose
+from rowscan.training.synthesis.shapes import CAP
 from rowscan.training.synthesis.texts import GAP, KINDS, Role, Token, label, random_text
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.alphabet import SIGNS
-from rowscan.training.synthesis.shapes import CAP, Style, draw
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import curve, draw_sign, draw_symbol
+from rowscan.training.synthesis.shapes import CAP, Style, draw
 
 SAMPLES = 8
 PATHS = [path for shapes in BY_DIGIT.values() for shape in shapes for path in shape]

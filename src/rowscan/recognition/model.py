@@ -7,7 +7,7 @@ ONNX graphs, node by node, in `training/tasks/digit/graph.py` and `training/task
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from rowscan.arrays import Float32, UInt8
 from rowscan.errors import DataError, ModelError, UsageError, reason_of
 from rowscan.recognition import tta
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
+from rowscan.segmentation.bands import PageAnswer
 
 BATCH = 250
 """Images of one run: it bounds memory and fits the cache; with 1,000 a run took longer."""
@@ -219,18 +220,6 @@ class LineModel(Model):
                     row[:, : lines[i].shape[1]] = lines[i]
                 found |= zip(part, self.run("probabilities", batch), strict=True)
         return [found[i] for i in range(len(lines))]
-
-
-class PageAnswer(NamedTuple):
-    """What a page model says of one picture."""
-
-    probabilities: Float32[np.ndarray, "height width 3"]
-    """Of paper, ink and other marks, of each pixel."""
-    bands: Float32[np.ndarray, "rows2 columns2"]
-    """Of being in the band of a line of writing, of each 2 × 2 pixels."""
-    geometry: Float32[np.ndarray, "rows4 columns4 3"]
-    """Of each 4 × 4 pixels: log2 of the height of the digits over 32 pixels, cosine and sine of the
-    direction of the line; they mean something in a band."""
 
 
 class PageModel(Model):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from rowscan.arrays import Float64, Shaped, UInt8
+from rowscan.arrays import Float64, Int64, Shaped, UInt8
 from rowscan.errors import DataError
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.binarize import (
@@ -68,6 +68,8 @@ class LineImage:
     box: tuple[int, int, int, int]
     to_image: Affine
     plausibility: float
+    columns: Int64[np.ndarray, " width"] | None = None
+    """Where wide gaps were closed: of each column of `ink`, which one it was before."""
 
     def box_of(self, start: float | int, stop: float | int) -> tuple[int, int, int, int]:
         """X, y, width and height, in pixels of the picture, of the ink between two columns."""
@@ -76,6 +78,8 @@ class LineImage:
         rows = np.flatnonzero((part > 127).any(1))
         top, bottom = (rows[0], rows[-1] + 1) if rows.size else (0, LINE_HEIGHT)
         x, y, width, height = self.box
+        if self.columns is not None:
+            start, stop = np.interp([start, stop], np.arange(len(self.columns)), self.columns)
         corners = np.array([start, top, stop, bottom], float)
         return _map_box(self.to_image, corners, (x, y, x + width, y + height))
 

@@ -17,17 +17,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.training.synthesis.glyphs import (
-    LETTERS,
-    SIGNS,
     DigitMaps,
     Glyph,
     Hand,
     Number,
     draw_character,
     draw_strokes,
-    pen_width,
     smooth,
 )
+from rowscan.training.synthesis.pen_letters import LETTERS
 
 Layer = Literal["ink", "other"]
 """Writing that may be a number, or anything else that is dark."""
@@ -161,10 +159,9 @@ class Canvas:
             if character == " ":
                 x += 0.45 * height
                 continue
-            glyph, up = self._glyph(character, height, style)
+            glyph = self._glyph(character, height, style)
             left, top, right, bottom = glyph.box
-            if up is None:  # a digit stands on the baseline
-                up = bottom
+            up = bottom if glyph.baseline is None else glyph.baseline
             corner_x = x - left
             corner_y = y - up + rng.normal(0, style.hop * height)
             self.put(glyph.coverage, corner_x, corner_y, self._pressed(style), layer)
@@ -174,19 +171,14 @@ class Canvas:
             x += (right - left) + height * gap * rng.uniform(0.65, 1.35)
         return boxes, x
 
-    def _glyph(self, character: str, height: Number, style: Style) -> tuple[Glyph, Number | None]:
-        """A character, and how far below its corner the baseline is if that is known."""
+    def _glyph(self, character: str, height: Number, style: Style) -> Glyph:
         rng, hand = self.rng, style.hand
+        if not character.isdigit():
+            return draw_character(character, height, hand, rng)
         high = max(height * (1 + rng.uniform(-style.vary, style.vary)), 7.0)
-        if character.isdigit():
-            if rng.random() < hand.drawn:
-                return draw_character(character, high, hand, rng), None
-            return self.digits.draw(int(character), high, hand, rng), None
-        glyph = draw_character(character, height, hand, rng)
-        shape = SIGNS[character] if character in SIGNS else LETTERS[character]
-        low = max(y for stroke in shape for _, y in stroke)
-        # `low` heights below its top is the lowest point; the baseline is at 1.
-        return glyph, glyph.box[3] - (low - 1) * height - pen_width(hand, height) / 2
+        if rng.random() < hand.drawn:
+            return draw_character(character, high, hand, rng)
+        return self.digits.draw(int(character), high, hand, rng)
 
     def _pressed(self, style: Style) -> Colour:
         pressed: Colour = style.colour * np.float32(self.rng.uniform(0.92, 1))

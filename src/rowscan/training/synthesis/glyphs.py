@@ -6,17 +6,19 @@ outline: the first draws them with a pen of any width, the second with their own
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from random import Random
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from rowscan.alphabet import SIGNS
 from rowscan.arrays import Bool, Float64, Int64, UInt8
-from rowscan.training.synthesis.pen_digits import _ALLOGRAPHS, Allograph
-from rowscan.training.synthesis.pen_letters import LETTERS as _LETTERS
+from rowscan.training.synthesis.pen_digits import BY_DIGIT, Allograph
+from rowscan.training.synthesis.pen_letters import LETTERS
+from rowscan.training.synthesis.pen_signs import draw_sign
 
 Number = float | int
 """Of pixels or shares: for type checkers an int is a float, for the tests' checks it is not."""
@@ -29,35 +31,6 @@ _FRAME = 64  # side of a distance map, in its own pixels
 _PER_PIXEL = 32  # levels of a distance for one pixel of MNIST; the sign's zero is 128
 _THINNINGS = 6  # strokes of MNIST are up to 6 pixels wide, 12 in a distance map
 _SMALLEST_PEN, _LARGEST_PEN = 0.9, 9.0  # pixels
-
-# fmt: off
-SIGNS: Mapping[str, Allograph] = {
-    # (x, y) in digit heights: y is 0 at the top of a digit and 1 at the baseline.
-    ".": (((.05, .95), (.06, .97)),),
-    ",": (((.1, .94), (.08, 1.04), (0., 1.16)),),
-    ":": (((.05, .35), (.06, .37)), ((.05, .85), (.06, .87))),
-    "-": (((0., .54), (.38, .52)),),
-    "=": (((0., .42), (.4, .4)), ((0., .62), (.4, .6))),
-    "+": (((0., .53), (.42, .51)), ((.21, .3), (.2, .76))),
-    "×": (((.02, .35), (.36, .75)), ((.36, .35), (.02, .75))),
-    "/": (((.45, -.1), (0., 1.08)),),
-    "(": (((.28, -.1), (.08, .25), (.06, .7), (.26, 1.12)),),
-    ")": (((.02, -.1), (.22, .25), (.24, .7), (.02, 1.12)),),
-    "%": (((.12, .1), (0., .22), (.12, .38), (.24, .24), (.12, .1)),
-          ((.48, .64), (.36, .8), (.48, .98), (.6, .82), (.48, .64)), ((.56, .02), (.06, 1.02))),
-    "$": (((.5, .18), (.28, .05), (.06, .24), (.28, .5), (.5, .72), (.28, .98), (.02, .84)),
-          ((.3, -.12), (.24, 1.14))),
-    "€": (((.56, .15), (.3, .04), (.08, .5), (.3, .98), (.56, .86)), ((-.04, .42), (.38, .4)),
-          ((-.04, .6), (.34, .58))),
-    "£": (((.52, .18), (.36, .02), (.2, .25), (.22, .7), (.02, .98), (.02, .98), (.3, .92),
-           (.55, .98)), ((.02, .54), (.4, .52))),
-    "#": (((.16, .05), (.1, 1.)), ((.38, .05), (.32, 1.)), ((0., .38), (.5, .35)),
-          ((0., .68), (.48, .65))),
-}
-"""Signs among digits, as a pen draws them."""
-# fmt: on
-
-LETTERS: Mapping[str, Allograph] = _LETTERS
 
 
 @dataclass(frozen=True)
@@ -85,6 +58,8 @@ class Glyph(NamedTuple):
 
     coverage: Coverage
     box: tuple[int, int, int, int]
+    baseline: Number | None = None
+    """The row that stands on the baseline; None for a digit, which ends there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,18 +137,25 @@ def pen_width(hand: Hand, height: Number) -> float:
 
 def draw_character(name: str, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
     """A digit, sign or letter, drawn along splines; `height` is that of a digit or capital."""
-    shapes = _shapes(name)
-    chosen = hand.shapes.setdefault(name, int(rng.integers(len(shapes))))
+    if name in SIGNS:
+        strokes = draw_sign(name, Random(int(rng.integers(2**32))))
+    else:
+        shapes = _shapes(name)
+        chosen = hand.shapes.setdefault(name, int(rng.integers(len(shapes))))
+        strokes = [_jittered(stroke, rng) for stroke in shapes[chosen]]
     wide = (0.8 if name.isdigit() else 1.0) * hand.aspect * height
-    return draw_strokes(
-        [
-            np.column_stack(
-                [points[:, 0] * wide - hand.slant * points[:, 1] * height, points[:, 1] * height]
-            )
-            for points in (_jittered(stroke, rng) for stroke in shapes[chosen])
-        ],
-        pen_width(hand, height),
-    )
+    pen = pen_width(hand, height)
+    paths = [
+        np.column_stack(
+            [points[:, 0] * wide - hand.slant * points[:, 1] * height, points[:, 1] * height]
+        )
+        for points in strokes
+    ]
+    glyph = draw_strokes(paths, pen)
+    if name.isdigit():
+        return glyph
+    first = min(path[:, 1].min() for path in paths) - math.ceil(pen) - 2
+    return glyph._replace(baseline=height - first)
 
 
 def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> Glyph:
@@ -242,10 +224,8 @@ def _thinning_tables() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
 
 @cache
-def _shapes(name: str) -> list[Allograph]:
-    if name.isdigit():
-        return [shape for digit, shape in _ALLOGRAPHS if digit == int(name)]
-    return [SIGNS[name] if name in SIGNS else LETTERS[name]]
+def _shapes(name: str) -> tuple[Allograph, ...]:
+    return BY_DIGIT[int(name)] if name.isdigit() else (LETTERS[name],)
 
 
 def _jittered(

@@ -7,11 +7,11 @@ from random import Random
 import cv2
 import numpy as np
 
-from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, warp
 from rowscan.training.synthesis.inks import Inks, pen_strokes
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import Strokes, draw_sign, draw_symbol, line
+from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, warp
 
 _SOURCES = {"images": 42.0, "pens": 20.0, "fonts": 18.0, "strokes": 6.0, "allographs": 14.0}
 """What the digits of a line are drawn from, in parts of their sum."""

@@ -17,8 +17,8 @@ from rowscan.arrays import Float64, UInt8
 from rowscan.datasets.downloads import obtain
 from rowscan.datasets.handwriting import FONTS, PEN_DIGITS, STROKE_FONTS
 from rowscan.errors import DataError
-from rowscan.training.synthesis.shapes import Shape
 from rowscan.training.synthesis.pen_signs import Strokes, curve
+from rowscan.training.synthesis.shapes import Shape
 
 _SIZE = 48  # rows of a digit in the image of a font's character
 _PEN_WRITERS = 7494  # rows of the first 30 people, UCI's training part; 14 others follow

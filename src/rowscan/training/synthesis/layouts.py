@@ -91,12 +91,17 @@ def number(rng: np.random.Generator) -> str:
         lambda: _one_of(rng, "+-") + digits(rng, 1, 4),
         lambda: "(" + digits(rng, 2, 3) + ")" + digits(rng, 2, 3) + "-" + digits(rng, 3, 4),
         lambda: digits(rng, 1, 3) + "/" + digits(rng, 1, 3),
-        lambda: _one_of(rng, "$€£#") + digits(rng, 1, 4),
+        lambda: _one_of(rng, "$€£¥") + digits(rng, 1, 4),
         lambda: digits(rng, 1, 3) + _one_of(rng, "%€£"),
         lambda: (
             digits(rng, 1, 2) + _one_of(rng, "+-×/") + digits(rng, 1, 2) + "=" + digits(rng, 1, 3)
         ),
         lambda: " ".join((digits(rng, 2, 3), digits(rng, 2, 3), digits(rng, 2, 4))),
+        lambda: digits(rng, 1, 2) + _one_of(rng, (" - ", " + ", " × ")) + digits(rng, 1, 2),
+        lambda: (
+            f"({digits(rng, 1, 2)}{_one_of(rng, '+-×')}{digits(rng, 1, 2)})×{digits(rng, 1, 2)}"
+        ),
+        lambda: digits(rng, 1, 2) + " " + digits(rng, 1, 1) + "/" + digits(rng, 1, 1),
     )
     return forms[rng.integers(len(forms))]()
 
@@ -504,8 +509,43 @@ def one(canvas: Canvas) -> None:
     x = rng.uniform(0.02, 0.6) * max(canvas.width - 0.75 * h * len(text), 10)
     y = h + rng.uniform(0.05, 0.95) * max(canvas.height - 1.2 * h, 1)
     _, end = _line(canvas, text, x, y, h, s, rng.uniform(-0.03, 0.35))
-    if _chance(canvas, 0.15):
-        _underline(canvas, x, y + 0.1 * h, end, colour(rng), dotted=_chance(canvas, 0.4))
+    if _chance(canvas, 0.25):
+        _underline(
+            canvas, x, y + rng.uniform(0, 0.25) * h, end, colour(rng), dotted=_chance(canvas, 0.4)
+        )
+
+
+def amounts(canvas: Canvas) -> None:
+    """Fields of cheques: an amount each, on patterned paper, often on a rule or in a frame."""
+    rng, s = canvas.rng, style(canvas.rng)
+    h = min(math.exp(rng.uniform(math.log(16), math.log(64))), 0.6 * canvas.height)
+    patterned_paper(canvas)
+    rule, width, kind = colour(rng), rng.uniform(0.7, 3), rng.random()
+    y = h * rng.uniform(1.2, 1.8)
+    while y < canvas.height + 0.3 * h:
+        text = amount(rng)
+        x = rng.uniform(0.1, 0.8) * h
+        low, high = y + rng.uniform(-0.1, 0.3) * h, y - h * rng.uniform(1.1, 1.5)
+        if kind < 0.7:
+            canvas.rules([(0, low, canvas.width, low + rng.normal(0, 2))], width, rule)
+        if kind < 0.3:
+            canvas.rules(
+                [(0, high, canvas.width, high), (0.3 * x, high, 0.3 * x, low)], width, rule
+            )
+        s.hand.shapes.clear()
+        _line(canvas, text, x, y, h, s, rng.uniform(-0.1, 0.2), rng.normal(0, 0.03))
+        y += h * rng.uniform(1.6, 2.3)
+
+
+def amount(rng: np.random.Generator) -> str:
+    """An amount of money: groups of three digits, and what people write around them."""
+    whole = digits(rng, 1, 3) + "".join(
+        _one_of(rng, (".", ".", ",", " ", "")) + digits(rng, 3, 3)
+        for _ in range(rng.integers(0, 3))
+    )
+    before = _one_of(rng, ("", "", "", "", "$", "=", "£", "-", "€"))
+    after = _one_of(rng, ("", "", "", ".", "=", ",-", ".-", "-", ",00", ".00"))
+    return before + whole + after
 
 
 def empty(canvas: Canvas) -> None:
@@ -545,6 +585,7 @@ LAYOUTS: tuple[tuple[Layout, float], ...] = (
     (letters, 0.07),
     (register, 0.05),
     (one, 0.08),
+    (amounts, 0.13),
     (empty, 0.05),
 )
 """The kinds of pages, and how often each is composed."""
@@ -569,11 +610,11 @@ def patterned_paper(canvas: Canvas) -> None:
     """Fine curved lines printed under everything, as on cheques."""
     rng = canvas.rng
     x = np.arange(0, canvas.width + 8, 6.0)
-    step, kinds = rng.uniform(4, 14), int(rng.integers(1, 4))
-    ink, pen = colour(rng, faintest=0.06) * np.float32(0.5), rng.uniform(0.6, 1.4)
+    step, kinds = rng.uniform(2.5, 12), int(rng.integers(1, 4))
+    ink, pen = colour(rng, faintest=0.06) * np.float32(0.6), rng.uniform(0.7, 1.8)
     for _ in range(kinds):
-        high, fast, phase = rng.uniform(2, 20), rng.uniform(0.01, 0.08), rng.uniform(0, 6)
-        lean = rng.uniform(-0.6, 0.6)
+        high, fast, phase = rng.uniform(0, 14), rng.uniform(0.01, 0.12), rng.uniform(0, 6)
+        lean = rng.uniform(-0.8, 0.8) if _chance(canvas, 0.6) else 0.0
         wave = high * np.sin(fast * x + phase) + lean * x
         starts = np.arange(-0.5 * canvas.height, 1.5 * canvas.height, step * kinds)
         canvas.strokes([np.column_stack([x, start + wave]) for start in starts], pen, ink)

@@ -21,9 +21,9 @@ from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.page import DIGIT_HEIGHT
 from rowscan.training.synthesis.degradation import degrade
 from rowscan.training.synthesis.distractors import add_residue, frame_remains, polylines, strike
-from rowscan.training.synthesis.shapes import CAP, FAR, Contour, Glyph
 from rowscan.training.synthesis.hands import Hand
 from rowscan.training.synthesis.inks import Inks
+from rowscan.training.synthesis.shapes import CAP, FAR, Contour, Glyph
 from rowscan.training.synthesis.texts import Token, label, random_text
 
 _ABOVE, _BELOW = 54, 66  # rows of the sheet above a digit and below the base line

@@ -105,13 +105,14 @@ def compose(
 ) -> tuple[np.ndarray, ...]:
     """One page, as the arrays of a `PageBatch` without their first side."""
     turn = _turn(rng)
+    layout = layout or _layout(rng)
     canvas = _canvas(rng, _size_before(shape, turn), digits, layout)
     sheet = _Sheet(canvas.picture, canvas.ink, canvas.other, canvas.lines)
     if turn:
         sheet = sheet.warped(_homography(rng, canvas, shape, turn), shape)
     framed = _Sheet.blank(shape)
     absorbed = np.zeros((*shape, 3), np.uint8)
-    if rng.random() < _CUT_SHARE:
+    if rng.random() < (_CUT_SHARE if layout is not layouts.amounts else 0.85):
         y = 0
         for _ in range(_MOST_CUTS):
             part = sheet.cut(_cut(rng, sheet.lines, canvas.geometry))
@@ -208,17 +209,19 @@ def _size_before(shape: tuple[int, int], turn: float) -> tuple[int, int]:
     return int(sides[0] / 2) * 2, int(sides[1] / 2) * 2
 
 
+def _layout(rng: np.random.Generator) -> layouts.Layout:
+    weights = np.cumsum([weight for _, weight in layouts.LAYOUTS])
+    return layouts.LAYOUTS[int(np.searchsorted(weights, rng.random() * weights[-1]))][0]
+
+
 def _canvas(
     rng: np.random.Generator,
     size: tuple[int, int],
     digits: DigitMaps,
-    layout: layouts.Layout | None,
+    layout: layouts.Layout,
 ) -> Canvas:
     canvas = Canvas(rng, *size, digits)
-    if layout is None:
-        weights = np.cumsum([weight for _, weight in layouts.LAYOUTS])
-        layout = layouts.LAYOUTS[int(np.searchsorted(weights, rng.random() * weights[-1]))][0]
-    plain = layout not in (layouts.cells, layouts.boxes, layouts.register)
+    plain = layout not in (layouts.cells, layouts.boxes, layouts.register, layouts.amounts)
     if rng.random() < (0.3 if plain else 0.06):
         layouts.ruled_paper(canvas)
     if plain and rng.random() < 0.12:

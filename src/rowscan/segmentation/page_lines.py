@@ -1,0 +1,239 @@
+"""Page lines: from a photo or scan of numbers to line images, by the page model's answers.
+
+It sees no model but asks a function, `Segment`. The picture is brought to a scale at which the
+digits are about 32 pixels high, then `bands` finds the lines, and each is cut out here.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from rowscan.arrays import UInt8
+from rowscan.errors import DataError
+from rowscan.scans import LINE_HEIGHT
+from rowscan.segmentation.bands import BandLine, PageAnswer, digit_heights, find_lines
+from rowscan.segmentation.binarize import (
+    Picture,
+    downscale,
+    normalise_polarity,
+    resize,
+    weighted_median,
+)
+from rowscan.segmentation.light import Absorption, absorption, darkest_channel
+from rowscan.segmentation.page import (
+    DIGIT_HEIGHT,
+    MAX_WIDTH,
+    Affine,
+    LineImage,
+    _compose,
+    _map_box,
+    _to_centres,
+)
+
+Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
+"""Asks the page model; sides are multiples of 8."""
+
+_FIRST_PIXELS = 300_000
+"""A larger picture is first seen at this size, to learn how high its digits are."""
+_HEIGHT = 32.0  # pixels of digits at the scale at which lines are cut out,
+_LOWEST, _HIGHEST = 20.0, 52.0  # and the heights with which the first look is enough
+_MAX_ZOOM = 2.0
+_PAD = 8  # pixels of paper around the picture
+_SIDES = 8  # the model takes multiples of this
+_MARGIN = 4  # columns without ink before and after a line
+_GAP = 16  # columns without ink: a wider gap is closed to this
+_MIN_STROKE_WIDTH = 1.8  # pixels of a line image
+_LEVEL = 1.0  # degrees: a line that is turned less is cut out as it stands
+
+
+@dataclass(frozen=True, eq=False)
+class SeenPage:
+    """A picture at the scale at which its lines were found.
+
+    Attributes:
+        absorbed: with paper around it.
+        answer: the model's.
+        scale: pixels of `absorbed` for one of the original.
+    """
+
+    absorbed: Absorption
+    answer: PageAnswer
+    scale: float
+
+
+def extract_lines(
+    picture: Picture, size: tuple[int, int] | None, segment: Segment
+) -> list[LineImage]:
+    """The lines of writing in a picture, from top to bottom and from left to right.
+
+    Args:
+        picture: (height, width) of grey or (height, width, 3) of red, green and blue, upright; the
+            ink may be darker or lighter than the paper.
+        size: width and height of the original that `picture` is a reduced copy of; boxes are in its
+            pixels.
+        segment: asks the page model.
+
+    Raises:
+        DataError: a picture without pixels.
+    """
+    if picture.size == 0:
+        raise DataError("image", "it has no pixels")
+    size = size or (picture.shape[1], picture.shape[0])
+    page = see(picture, size, segment)
+    dark = darkest_channel(page.absorbed)
+    to_image = np.array(
+        [[1 / page.scale, 0, -_PAD / page.scale], [0, 1 / page.scale, -_PAD / page.scale]]
+    )
+    cut = (cut_out(line, dark, to_image, size) for line in find_lines(page.answer))
+    return in_reading_order([line for line in cut if line is not None])
+
+
+def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
+    """The page at the scale that suits its digits."""
+    sheet = normalise_polarity(downscale(picture))
+    first = min(1.0, math.sqrt(_FIRST_PIXELS / (sheet.shape[0] * sheet.shape[1])))
+    page = _look(sheet, first, size, segment)
+    heights, sizes = digit_heights(page.answer)
+    if not len(heights):
+        return page if first == 1 else _look(sheet, min(2 * first, 1.0), size, segment)
+    usual = weighted_median(heights, sizes)
+    if _LOWEST <= usual <= _HIGHEST:
+        return page
+    zoom = min(first * _HEIGHT / usual, _MAX_ZOOM if first == 1 else 1.0)
+    return page if abs(zoom / first - 1) < 0.1 else _look(sheet, zoom, size, segment)
+
+
+def _look(sheet: Picture, zoom: float, size: tuple[int, int], segment: Segment) -> SeenPage:
+    small = resize(sheet, zoom) if zoom != 1 else sheet
+    absorbed = absorption(small)
+    height, width = absorbed.shape[:2]
+    below, beside = (_PAD + -(side + 2 * _PAD) % _SIDES for side in (height, width))
+    framed = np.pad(absorbed, ((_PAD, below), (_PAD, beside), (0, 0)))
+    return SeenPage(framed, segment(framed), width / size[0])
+
+
+def cut_out(
+    line: BandLine, dark: UInt8[np.ndarray, "height width"], to_image: Affine, size: tuple[int, int]
+) -> LineImage | None:
+    """The image of a line: its own ink, level, at a fixed height; None where no ink is left.
+
+    Thin strokes would fade when the line is reduced, so they are dilated first. Strokes keep their
+    grey edges, as MNIST's do: ink is clipped a little above the paper and a little below the usual
+    darkness of the strokes, so that lines of different pens are equally dark.
+    """
+    grey, mask, to_page = _level(line, dark)
+    if not mask.any():
+        return None
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    strokes = boxes[1:]
+    tall = strokes[strokes[:, cv2.CC_STAT_HEIGHT] > 0.5 * line.height]
+    tall = tall if len(tall) else strokes
+    high = weighted_median(
+        tall[:, cv2.CC_STAT_HEIGHT].astype(float), tall[:, cv2.CC_STAT_AREA].astype(float)
+    )
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    scale = min(
+        DIGIT_HEIGHT / high,
+        (LINE_HEIGHT - 2) / (bottom - top),
+        (MAX_WIDTH - 2 * _MARGIN) / (right - left),
+    )
+    pen = max(4 * float(cv2.distanceTransform(mask, cv2.DIST_L2, 5)[mask > 0].mean()) - 2, 1.0)
+    thicker = max(0, round((_MIN_STROKE_WIDTH / scale - pen) / 2))
+    if thicker:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * thicker + 1, 2 * thicker + 1))
+        grey = cv2.dilate(grey, disc)
+    # Resizing averages, and gives whole pixels; the rest of the way interpolates.
+    small = resize(grey, min(scale, 1.0))
+    zoom_y, zoom_x = np.divide(small.shape, grey.shape)
+    width = math.ceil((right - left) * scale) + 2 * _MARGIN
+    from_crop = np.array(
+        [
+            [scale, 0, _MARGIN - left * scale],
+            [0, scale, LINE_HEIGHT / 2 - (top + bottom) / 2 * scale],
+        ]
+    )
+    transform = _to_centres(
+        _compose(from_crop, np.array([[1 / zoom_x, 0, 0], [0, 1 / zoom_y, 0.0]]))
+    )
+    levels: np.ndarray = cv2.warpAffine(small, transform, (width, LINE_HEIGHT)).astype(np.float32)
+    if levels.max() <= 0:
+        return None
+    core = float(np.percentile(levels[levels >= 0.4 * levels.max()], 60))
+    ink = np.rint(255 * np.clip((levels - 0.15 * core) / max(0.75 * core, 1), 0, 1)).astype(
+        np.uint8
+    )
+    kept = _without_wide_gaps(ink)
+    crop_to_image = _compose(to_image, to_page)
+    limits = (0, 0, *size)
+    corners = np.array([left, top, right, bottom], float)
+    return LineImage(
+        ink=np.ascontiguousarray(ink[:, kept]),
+        box=_map_box(crop_to_image, corners, limits),
+        to_image=_compose(crop_to_image, cv2.invertAffineTransform(from_crop)),
+        plausibility=line.certainty,
+        columns=kept,
+    )
+
+
+def _level(
+    line: BandLine, dark: UInt8[np.ndarray, "height width"]
+) -> tuple[UInt8[np.ndarray, "rows columns"], UInt8[np.ndarray, "rows columns"], Affine]:
+    """Grey and mask of a line's ink, turned level, and the way back to the page."""
+    rim = max(1, round(line.height / 32))  # the soft edge of a stroke belongs to it
+    pad = 3 * rim + 2
+    top, left = int(line.rows.min()) - pad, int(line.columns.min()) - pad
+    bottom, right = int(line.rows.max()) + pad + 1, int(line.columns.max()) + pad + 1
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    mask[line.rows - top, line.columns - left] = 1
+    around = dark[max(top, 0) : bottom, max(left, 0) : right]
+    beyond = (
+        [max(-top, 0), max(bottom - len(dark), 0)],
+        [max(-left, 0), max(right - dark.shape[1], 0)],
+    )
+    grey = np.pad(around, beyond) * cv2.dilate(mask, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))
+    to_page = np.array([[1.0, 0, left], [0, 1, top]])
+    if abs(line.angle) < _LEVEL:
+        return grey, mask, to_page
+    turn, shape = _rotation(grey.shape, line.angle)
+    transform = _to_centres(turn)
+    grey = cv2.warpAffine(grey, transform, shape[::-1])
+    turned = cv2.warpAffine(255 * mask, transform, shape[::-1])
+    return grey, (turned > 100).astype(np.uint8), _compose(to_page, cv2.invertAffineTransform(turn))
+
+
+def _rotation(shape: tuple[int, ...], angle: float) -> tuple[Affine, tuple[int, int]]:
+    """The rotation that levels what falls by an angle in degrees, and the shape that it needs."""
+    height, width = shape
+    rotation = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    cos, sin = np.abs(rotation[0, :2])
+    rows, columns = math.ceil(height * cos + width * sin), math.ceil(height * sin + width * cos)
+    rotation[:, 2] += (columns - width) / 2, (rows - height) / 2
+    return rotation, (rows, columns)
+
+
+def _without_wide_gaps(ink: UInt8[np.ndarray, "32 width"]) -> np.ndarray:
+    """The columns that are left when gaps wider than the line model knows are closed."""
+    blank = np.asarray((ink <= 40).all(0))
+    run, kept = 0, []
+    for column, empty in enumerate(blank):
+        run = run + 1 if empty else 0
+        if run <= _GAP:
+            kept.append(column)
+    return np.array(kept)
+
+
+def in_reading_order(lines: list[LineImage]) -> list[LineImage]:
+    """From top to bottom; those whose middles are at one height from left to right."""
+    rows: list[list[LineImage]] = []
+    for line in sorted(lines, key=lambda line: line.box[1] + line.box[3] / 2):
+        middle = line.box[1] + line.box[3] / 2
+        first = rows[-1][0] if rows else None
+        if first is not None and middle < first.box[1] + first.box[3]:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: line.box[0])]
