@@ -15,7 +15,7 @@ LineInk = Float32[np.ndarray, "32 width"]
 def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
     """Dry pens, low resolution, patterns and stains that show through, pale or full ink."""
     width = ink.shape[1]
-    dry = r.uniform(0.2, 0.8) if r.random() < 0.1 else 0.0
+    dry = r.uniform(0.2, 0.65) if r.random() < 0.1 else 0.0
     pattern = r.uniform(0.02, 0.3) if r.random() < 0.18 else 0.0
     blotch = None
     if dry or pattern:

@@ -51,7 +51,7 @@ class Hand:
         narrow = r.random() < 0.14  # steep and thin, as in registers
         stretch = r.uniform(0.55, 0.85) if narrow else math.exp(r.gauss(0, 0.15))
         slant = 0.08 + 0.26 * r.gauss(0, 1) if not narrow else r.uniform(0.1, 0.55)
-        pen = r.uniform(0.05, 0.15) if r.random() < 0.9 else r.uniform(0.15, 0.21)
+        pen = r.uniform(0.05, 0.15) if r.random() < 0.93 else r.uniform(0.15, 0.19)
         pen *= 0.8 if narrow else 1.0
         return Hand(
             inks=inks,
@@ -138,9 +138,11 @@ class Hand:
             if shape is not None:
                 return warp(shape, replace(style, slant=0.4 * style.slant))
         pen = style.pen * (self.r.uniform(1.0, 1.5) if character in ".:," else 1.0)
-        lean = 0.4 * style.slant if character in "/()" else style.slant
+        # A slash leans at least as far as the digits beside it; brackets lean less.
+        lean = {"/": max(0.0, style.slant), "(": 0.4 * style.slant, ")": 0.4 * style.slant}
         return draw(
-            self._jittered(draw_sign(character, self.r)), replace(style, pen=pen, slant=lean)
+            self._jittered(draw_sign(character, self.r)),
+            replace(style, pen=pen, slant=lean.get(character, style.slant)),
         )
 
     def _font_of(self, character: str) -> int:

@@ -122,10 +122,10 @@ class _Setting:
             )
         elif token.role == "word":
             self._set(self.hand.word(token.text), tall=not self._heights)
-        elif token.role == "stacked":
-            self._stack(token.text)
-        elif token.role == "small":
-            self._small(token.text)
+        elif token.role in ("stacked", "small"):
+            if self._space:  # small figures are apart from the whole number by their size
+                self._space = self.r.uniform(0.0, 0.6)
+            (self._stack if token.role == "stacked" else self._small)(token.text)
         else:
             first = len(self._placed)
             for character in token.text:
