@@ -7,10 +7,12 @@ import onnxruntime
 import pytest
 import torch
 
+from rowscan.alphabet import ALPHABET
 from rowscan.io.pictures import open_image
 from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import text_probability
 from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.export import LABELS as NAMES
 from rowscan.training.export import _model
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch
@@ -97,7 +99,13 @@ def test_it_overfits_one_batch() -> None:
 def test_the_graph_takes_lines_of_any_width(width: int) -> None:
     made = engine()
     content = _model(
-        small(), line_graph(small(), made.weights()), "line", {}, {}
+        small(),
+        line_graph(small(), made.weights()),
+        "line",
+        {},
+        {},
+        alphabet=ALPHABET,
+        labels=NAMES,
     ).SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     images = np.random.default_rng(1).integers(0, 256, (2, 32, width), dtype=np.uint8)
