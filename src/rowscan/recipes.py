@@ -19,10 +19,15 @@ import msgspec
 from rowscan.errors import UsageError, reason_of
 from rowscan.scans import SCANS
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(gt=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+# The upper bounds are far above any sensible training, and far below what breaks a machine.
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Depth = Annotated[int, msgspec.Meta(ge=1, le=64)]
+BatchSize = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 Optimizer = Literal["adam", "adamw", "muon", "adadelta", "sgd"]
 
 
@@ -59,7 +64,7 @@ class Recipe(
     """Model file or run whose weights the training starts from; `shipped` for the model in the
     package, empty for new weights."""
 
-    hidden: Positive = 64
+    hidden: Width = 64
     """Width of each hidden layer."""
 
     optimizer: Optimizer = "adam"
@@ -74,14 +79,14 @@ class Recipe(
     """Step size; its peak where there is a schedule."""
     schedule: Literal["constant", "one-cycle"] = "constant"
     """Learning rate over time; one-cycle rises over the first fifth, then falls to zero."""
-    batch_size: Positive = 64
+    batch_size: BatchSize = 64
     """Examples in a step."""
     epochs: Positive = 1
     """Passes over the training images, or rounds of `steps_per_epoch` steps."""
     steps_per_epoch: NotNegative = 0
     """Steps in an epoch; 0 is one pass. With a number, shuffled passes follow each other without a
     gap: a batch may hold the end of one pass and the beginning of the next."""
-    seed: NotNegative = 0
+    seed: Seed = 0
     """Seed of the first weights, the order of the data and the augmentation."""
 
     calibrate: bool = False
@@ -157,12 +162,12 @@ class DigitRecipe(Recipe, frozen=True, kw_only=True):
 class LSTMRecipe(DigitRecipe, frozen=True, kw_only=True, tag="lstm"):
     """An LSTM (Hochreiter and Schmidhuber, 1997) whose last output is classified."""
 
-    layers: Positive = 1
+    layers: Depth = 1
     """Recurrent layers on top of each other."""
     init: Literal["uniform", "normal", "glorot"] = "uniform"
     """First weights: U(-1/sqrt(fan), 1/sqrt(fan)) as torch draws them; 0.01 N(0,1) with zero
     biases; or Glorot's uniform for the kernel, zero biases, and N(0,1) for the head."""
-    forget_bias: float = 0.0
+    forget_bias: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0
     """Added to the bias of the forget gate at the start."""
     compiled: bool = True
     """On the CPU engine=torch takes each step in one piece of C++ (`engines.compiled`), if the
@@ -199,7 +204,7 @@ class SweepRecipe(DigitRecipe, frozen=True, kw_only=True, tag="sweep"):
 
     engine: Literal["torch"] = "torch"
     scan: Literal["patches", "pixels"] = "patches"
-    layers: Positive = 4
+    layers: Depth = 4
     """Layers of four sweeps each."""
 
 
@@ -209,7 +214,7 @@ class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
     `data` may also be a folder of pictures with a `labels.csv`: then half of each batch is from it.
     """
 
-    layers: Positive = 3
+    layers: Depth = 3
     """Layers of four sweeps each, before the one that runs along the line."""
     steps_per_epoch: Positive = 1000
     handwriting: bool = True
@@ -511,7 +516,7 @@ def decode(stored: bytes | Mapping[str, Any]) -> Recipe:
             values.pop(key, None)
         recipe: Recipe = msgspec.convert(values, AnyRecipe)
         return recipe
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(f"not a recipe: {error}") from None
 
 

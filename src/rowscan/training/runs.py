@@ -149,7 +149,7 @@ class Run:
             return results.decode(path.read_bytes(), kind)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise OutputError(path, f"not a result: {error}") from None
 
     @property
@@ -206,7 +206,13 @@ class Run:
                     text = stored.get("state") or stored["place"]  # as Rowscan 0.1 called it
                     state = msgspec.json.decode(text, type=TrainState)
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (OSError, SafetensorError, msgspec.DecodeError, KeyError) as error:
+            except (
+                OSError,
+                SafetensorError,
+                msgspec.DecodeError,
+                UnicodeDecodeError,
+                KeyError,
+            ) as error:
                 raise OutputError(path, f"not a checkpoint, or a damaged one: {error}") from None
         with self._open_metrics("ab") as metrics:
             metrics.truncate(state.metrics_bytes)
