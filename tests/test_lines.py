@@ -93,16 +93,15 @@ def test_longer_numbers_make_wider_lines() -> None:
     assert means[-1] > 90
 
 
-@settings(max_examples=60, deadline=None)
-@given(SEEDS)
-def test_a_number_that_is_struck_out_has_more_ink(seed: int) -> None:
-    def ink(role: Role) -> float:
+def test_a_number_that_is_struck_out_has_more_ink() -> None:
+    def ink(role: Role, seed: int) -> float:
         r = Random(seed)
         setting = _Setting(Hand.random(INKS, r), r, wide=False)
         setting.add(Token("264", role))
         return float(setting.sheet().sum())
 
-    assert ink("struck") > 1.02 * ink("number")
+    more = [ink("struck", seed) > 1.1 * ink("number", seed) for seed in range(60)]
+    assert sum(more) > 50
 
 
 @pytest.mark.parametrize("columns", [1, 5, 40])

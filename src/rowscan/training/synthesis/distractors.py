@@ -84,6 +84,43 @@ def frame_remains(
     return paths
 
 
+def boxes(columns: list[tuple[int, int]], r: Random) -> list[np.ndarray]:
+    """Straight strokes of the boxes or the comb that characters were written into.
+
+    Args:
+        columns: first and last column of each character.
+        r: source of all random numbers.
+    """
+    middles = [(a + b) / 2 for a, b in columns]
+    pitch = float(np.median(np.diff(middles)))
+    half = pitch / 2 * (1.0 if r.random() < 0.6 else r.uniform(0.7, 0.92))
+    top, bottom = CAP * r.uniform(-0.35, 0.12), CAP * r.uniform(0.88, 1.35)
+    edges = {round(m + side * half) for m in middles for side in (-1, 1)}
+    kept = [e for e in sorted(edges) if r.random() < 0.9]
+    if half == pitch / 2:  # boxes side by side share an edge
+        kept = [e for i, e in enumerate(kept) if not i or e - kept[i - 1] > 0.2 * pitch]
+    paths = [np.array([(e, top), (e, bottom)], float) for e in kept]
+    level = r.random()
+    if level < 0.7:
+        paths += [
+            np.array([(middles[0] - half, y), (middles[-1] + half, y)]) for y in (top, bottom)
+        ]
+    elif level < 0.9:  # a comb
+        paths.append(np.array([(middles[0] - half, bottom), (middles[-1] + half, bottom)]))
+    return paths
+
+
+def circle(box: tuple[int, int, int, int], r: Random) -> np.ndarray:
+    """A ring that someone drew around what is in the box."""
+    left, top, right, bottom = box
+    t = np.linspace(0, 2 * math.pi * r.uniform(0.94, 1.06), 60) + r.uniform(0, 6)
+    across = (right - left) / 2 + CAP * r.uniform(0.15, 0.5)
+    up = (bottom - top) / 2 + CAP * r.uniform(0.12, 0.35)
+    wobble = 1 + 0.05 * np.sin(2 * t + r.uniform(0, 6))
+    x, y = (left + right) / 2 + across * wobble * np.cos(t), (top + bottom) / 2 + up * np.sin(t)
+    return np.stack([x, y], 1)
+
+
 def add_residue(
     ink: Float32[np.ndarray, "32 width"], r: Random, noise: np.random.Generator
 ) -> None:

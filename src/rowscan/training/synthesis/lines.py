@@ -20,7 +20,14 @@ from rowscan.arrays import Float32, UInt8
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.page import DIGIT_HEIGHT
 from rowscan.training.synthesis.degradation import degrade
-from rowscan.training.synthesis.distractors import add_residue, frame_remains, polylines, strike
+from rowscan.training.synthesis.distractors import (
+    add_residue,
+    boxes,
+    circle,
+    frame_remains,
+    polylines,
+    strike,
+)
 from rowscan.training.synthesis.hands import Hand
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.shapes import CAP, FAR, Contour, Glyph
@@ -86,11 +93,22 @@ def compose_line(inks: Inks, seed: int) -> tuple[Float32[np.ndarray, "32 width"]
     for token in tokens:
         setting.add(token)
     sheet = setting.sheet()
-    framed = r.random() < (0.6 if kind == "empty" else 0.1)
-    frame = frame_remains(setting.box(), r, both=r.random() < 0.3) if framed else []
-    ink = _scaled(sheet, frame, setting.tall(), r, noise)
+    frame = _frame(setting, kind, r)
+    tall = setting.tall()
+    if frame and kind == "empty":
+        tall = float(np.ptp(np.concatenate(frame)[:, 1]))
+    ink = _scaled(sheet, frame, tall, r, noise)
     add_residue(ink, r, noise)
     return degrade(ink, r, noise), label(tokens), kind
+
+
+def _frame(setting: "_Setting", kind: str, r: Random) -> list[np.ndarray]:
+    """Straight printed strokes around what was written."""
+    columns = setting.columns()
+    if setting.gap > 0.25 and len(columns) > 2 and kind == "digits" and r.random() < 0.45:
+        return [path + np.array((0, _ABOVE)) for path in boxes(columns, r)]
+    framed = r.random() < (0.65 if kind == "empty" else 0.1)
+    return frame_remains(setting.box(), r, both=r.random() < 0.3) if framed else []
 
 
 class _Setting:
@@ -220,7 +238,16 @@ class _Setting:
         for left, top, right, bottom in self._strikes:
             box = (left + self._offset, top, right + self._offset, bottom)
             strike(paper, box, self.hand.style.pen, self.r)
+        if 0 < len(self._placed) < 4 and not self._strikes and self.r.random() < 0.05:
+            polylines(paper, [circle(self.box(), self.r)], self.hand.style.pen)
         return paper
+
+    def columns(self) -> list[tuple[int, int]]:
+        """First and last column of each glyph on the sheet."""
+        return [
+            (x + self._offset, x + self._offset + glyph.ink.shape[1])
+            for glyph, x, _ in self._placed
+        ]
 
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of all glyphs on the sheet."""
@@ -302,7 +329,7 @@ def _scaled(
     map_y = down + (y_at[:, None] + (tilt + np.float32((top + bottom) / 2)))
     moved = cv2.remap(sheet, map_x, map_y, cv2.INTER_LINEAR)
     if frame:
-        pen, level = r.uniform(0.8, 4.0), r.choice((255, 255, r.randint(120, 240)))
+        pen, level = r.uniform(0.8, 3.2), r.choice((255, 255, r.randint(120, 240)))
         origin = (left - 2 * before * unit, (top + bottom) / 2 - middle * unit)
         drawn = np.zeros_like(moved)
         polylines(drawn, [(path - origin) / unit for path in frame], pen, level)

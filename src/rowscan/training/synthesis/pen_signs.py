@@ -364,6 +364,19 @@ def _character(r: Random) -> Strokes:
     return strokes
 
 
+def _blot(r: Random) -> Strokes:
+    """A stain, a thick bar, the corner of a dark edge: filled with strokes."""
+    w, h = r.uniform(0.3, 1.2), r.uniform(0.5, 1.1)
+    rows = np.linspace(0, h, max(3, round(12 * h)))
+    left = np.cumsum([r.gauss(0, 0.03) for _ in rows]) if r.random() < 0.6 else 0 * rows
+    right = w + np.cumsum([r.gauss(0, 0.04) for _ in rows])
+    if r.random() < 0.3:  # a corner
+        right = np.where(rows < h * r.uniform(0.2, 0.5), right, left + 0.3 * w)
+    ends = np.stack([left, right], 1)
+    ends[1::2] = ends[1::2, ::-1]
+    return [np.stack([ends.ravel(), np.repeat(rows, 2)], 1)]
+
+
 def _hash(r: Random) -> Strokes:
     lean = r.uniform(0, 0.15)
     rows = [line(0.0, y, 0.8, y - r.uniform(0, 0.05)) for y in (0.35, 0.68)]
@@ -372,5 +385,5 @@ def _hash(r: Random) -> Strokes:
 
 _SYMBOLS = (
     _star, _heart, _tick, _arrow, _polygon, _face, _spiral, _scrawl, _scrawl, _zigzag, _zigzag,
-    _character, _character, _hash,
+    _character, _character, _hash, _blot, _blot,
 )  # fmt: skip

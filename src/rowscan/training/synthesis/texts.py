@@ -256,9 +256,8 @@ def _word(r: Random) -> Tokens:
         return (Token(r.choice(_LETTERS + _LETTERS.upper()), "word"),)
     if draw < 0.55:
         return (Token("", "word"),)  # a symbol, a scrawl, or a character that means nothing
-    if draw < 0.9:
-        return (Token(_random_word(r), "word"),)
-    return (Token(_random_word(r), "word"), GAP, Token(_random_word(r), "word"))
+    words = [Token(_random_word(r), "word") for _ in range(1 if draw < 0.85 else r.randint(2, 5))]
+    return tuple(token for word in words for token in (GAP, word))[1:]
 
 
 def _struck(r: Random) -> Tokens:
