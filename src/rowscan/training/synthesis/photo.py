@@ -103,4 +103,4 @@ def _noise(
 
 @cache
 def _noise_bank() -> Float32[np.ndarray, "rows columns 3"]:
-    return np.random.default_rng(0).standard_normal((1024, 1024, 3), np.float32)
+    return np.random.default_rng(0).standard_normal((1152, 1152, 3), np.float32)
