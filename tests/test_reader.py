@@ -223,7 +223,7 @@ def test_an_empty_run_directory_is_refused(tmp_path: Path) -> None:
     ("entries", "reason"),
     [
         ({"kind": None}, "not a model file of Rowscan: its metadata has no 'kind'"),
-        ({"kind": "word"}, "expected a model of kind digit or line, got 'word'"),
+        ({"kind": "word"}, "expected a model of kind digit or line or page, got 'word'"),
         ({"kind": "line"}, "its inputs or outputs are not those of a line model"),
         ({"report": None}, "damaged model file: it lacks 'report'"),
         ({"labels": "0123456789"}, "damaged model file: labels: "),

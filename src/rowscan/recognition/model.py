@@ -16,7 +16,7 @@ import onnxruntime
 from rowscan.alphabet import DIGITS
 from rowscan.arrays import Float32, UInt8
 from rowscan.errors import DataError, ModelError, UsageError, reason_of
-from rowscan.recognition import tta
+from rowscan.recognition import onnx_file, tta
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 from rowscan.segmentation.bands import PageAnswer
 
@@ -66,13 +66,15 @@ class Model:
     _label_count: ClassVar[int] = 10
     _recipe_keys: ClassVar[tuple[str, ...]] = ("name",)
 
-    def __init__(self, name: str, session: onnxruntime.InferenceSession) -> None:
+    def __init__(
+        self, name: str, session: onnxruntime.InferenceSession, entries: Mapping[str, str]
+    ) -> None:
         """Wrap an open session; `open` and `open_model` make models from files.
 
         Raises:
             ModelError: damaged metadata, or inputs or outputs of another kind of model.
         """
-        metadata = _decode(name, session.get_modelmeta().custom_metadata_map, self._label_count)
+        metadata = _decode(name, entries, self._label_count)
         for key in self._recipe_keys:
             if not isinstance(metadata.recipe.get(key), str):
                 raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
@@ -122,8 +124,24 @@ class Model:
         self, output: str, images: UInt8[np.ndarray, "n height width"]
     ) -> Float32[np.ndarray, "..."]:
         """One output of the graph, for images that the caller has checked."""
-        result: np.ndarray = self._session.run([output], {"images": images}, self._run_options)[0]
-        return result
+        return self._run([output], images)[0]
+
+    def _run(
+        self, outputs: list[str], images: UInt8[np.ndarray, "n height width *colour"]
+    ) -> list[np.ndarray]:
+        """Some outputs of the graph.
+
+        Raises:
+            ModelError: ONNX Runtime fails, or an answer is not one for each image, or not finite.
+        """
+        try:
+            answers = self._session.run(outputs, {"images": images}, self._run_options)
+        except Exception as error:  # as above
+            raise ModelError(self.name, f"cannot be run: {reason_of(error)}") from None
+        for answer in answers:
+            if answer.shape[:1] != images.shape[:1] or not np.isfinite(answer).all():
+                raise ModelError(self.name, "its answers are not one for each image, and finite")
+        return answers  # type: ignore[no-any-return]
 
 
 class DigitModel(Model):
@@ -236,7 +254,7 @@ class PageModel(Model):
         Its sides are multiples of 8.
         """
         names = list(PageAnswer._fields)
-        answers = self._session.run(names, {"images": picture[None]}, self._run_options)
+        answers = self._run(names, picture[None])
         return PageAnswer(*(answer[0] for answer in answers))
 
 
@@ -296,6 +314,7 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
         raise UsageError(
             f"unknown ONNX Runtime provider {min(unknown)!r}; available: {', '.join(available)}"
         )
+    entries = onnx_file.check(name, content)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads
@@ -306,12 +325,12 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
         session = onnxruntime.InferenceSession(content, options, list(providers or _CPU))
     except Exception:  # ONNX Runtime's exceptions have no public base class
         raise ModelError(name, "not a model file, or a damaged one") from None
-    kind = session.get_modelmeta().custom_metadata_map.get("kind")
+    kind = entries.get("kind")
     if kind is None:
         raise ModelError(name, "not a model file of Rowscan: its metadata has no 'kind'")
     if kind not in MODELS:
         raise ModelError(name, f"expected a model of kind {' or '.join(MODELS)}, got {kind!r}")
-    return MODELS[kind](name, session)
+    return MODELS[kind](name, session, entries)
 
 
 def _decode(name: str, entries: Mapping[str, str], label_count: int) -> _Metadata:
