@@ -283,7 +283,7 @@ def turned(degrees: float, spread: float = 0.0) -> Kind:
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), -angle, 1)
         cos, sin = np.abs(turn[0, :2])
         size = int(width * cos + height * sin), int(height * cos + width * sin)
-        turn[:, 2] += np.subtract(size, (width, height)) / 2
+        turn[:, 2] += (np.subtract(size, (width, height)) / 2).astype(turn.dtype)
         canvas.picture = cv2.warpAffine(canvas.picture, turn, size, borderValue=(1, 1, 1))
         return truth
 

@@ -16,6 +16,7 @@ from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import Engine, predict_proba
 from rowscan.training.export import export
 from rowscan.training.loop import resume, train
+from rowscan.training.results import DigitRunResult
 from rowscan.training.runs import Run, TrainState
 from rowscan.training.tasks.digit.graph import digit_graph
 
@@ -348,7 +349,7 @@ def test_the_command_trains_without_torch_and_quietly(tiny: Path, tmp_path: Path
     assert all(line.startswith("epoch ") for line in lines), done.stderr
     assert "step   120/120" in done.stderr
     run = Run.open(tmp_path / "run")
-    assert run.result is not None
+    assert isinstance(run.result, DigitRunResult)
     assert run.result.accuracy > 0.9
     assert f"accuracy   {run.result.accuracy:.2%}" in done.stdout
     assert run.model.exists()

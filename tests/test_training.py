@@ -22,7 +22,7 @@ from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import predict_proba
 from rowscan.training.export import export, read_weights
 from rowscan.training.loop import learning_rate, resume, train
-from rowscan.training.results import encode
+from rowscan.training.results import DigitRunResult, encode
 from rowscan.training.runs import Run, TrainState
 from rowscan.training.tasks.digit.graph import digit_graph
 
@@ -55,7 +55,7 @@ def test_a_run_holds_what_the_design_says_and_its_figures_agree(
     digits = load_digits(tiny)
     labels, _ = rowscan.Reader(run.directory).classify(digits.test.images)
     right = int((labels == digits.test.labels).sum())
-    assert run.result is not None
+    assert isinstance(run.result, DigitRunResult)
     assert run.result.correct == right
     assert run.result.accuracy == right / len(digits.test)
     kinds = [record["kind"] for record in run.records]

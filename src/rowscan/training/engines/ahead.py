@@ -145,7 +145,7 @@ class Ahead(Generic[Item, Batch]):
         """Wait for at least one batch."""
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection)):
-            number, batch = by_connection[connection].receive()  # type: ignore[index]
+            number, batch = by_connection[connection].receive()
             self._composed[number] = batch
 
 
