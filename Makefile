@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test format bench docs clean
+.PHONY: demo test types tests format bench docs clean
 
 demo: $(INSTALLED)
 	@rm -rf runs/demo
@@ -15,7 +15,12 @@ test: $(INSTALLED)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -yqq chromium; }
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+types: $(INSTALLED)
 	$(BIN)/mypy
+
+tests: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 format: $(INSTALLED)
