@@ -70,8 +70,14 @@ class Graph:
         """The last side of x times a matrix, and a bias added."""
         weight = self.constant(f"{name}.weight", weights[f"{name}.weight"].T.copy())
         bias = self.constant(f"{name}.bias", weights[f"{name}.bias"])
-        product = self.node("MatMul", [x, weight], f"{name}.product")
-        return self.node("Add", [product, bias], f"{name}.affine")
+        inputs, outputs = weights[f"{name}.weight"].T.shape
+        # Gemm adds the bias on its way; MatMul and Add would pass over memory once more.
+        sides = self.node("Shape", [x], f"{name}.sides", end=-1)
+        width = self.constant(f"{name}.width", np.array([outputs]))
+        shape = self.node("Concat", [sides, width], f"{name}.shape", axis=0)
+        flat = self.reshaped(x, [-1, inputs], f"{name}.flat")
+        product = self.node("Gemm", [flat, weight, bias], f"{name}.product")
+        return self.node("Reshape", [product, shape], f"{name}.affine")
 
     def lstm_layer(self, x: str, weights: Arrays, layer: int, hidden: int) -> str:
         """One layer of `torch.nn.LSTM` on a sequence (time, n, feature)."""
