@@ -36,7 +36,7 @@ from rowscan.segmentation.page import (
 Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
 """Asks the page model; sides are multiples of 8."""
 
-_FIRST_PIXELS = 300_000
+_FIRST_PIXELS = 200_000
 """A larger picture is first seen at this size, to learn how high its digits are."""
 _HEIGHT = 32.0  # pixels of digits at the scale at which lines are cut out,
 _LOWEST, _HIGHEST = 20.0, 52.0  # and the heights with which the first look is enough

@@ -6,13 +6,14 @@ cells of a grid or table are each their own, and so are numbers far apart in a r
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from rowscan.arrays import Float32
 from rowscan.training.synthesis.canvas import Box, Canvas, Style
-from rowscan.training.synthesis.glyphs import Hand, Number
+from rowscan.training.synthesis.glyphs import Hand, Number, pen_width
 
 Layout = Callable[[Canvas], None]
 T = TypeVar("T")
@@ -468,38 +469,39 @@ def letters(canvas: Canvas) -> None:
 
 
 def register(canvas: Canvas) -> None:
-    """A cell of an old book: cursive all around, long rules, and a small number somewhere."""
+    """A cell of an old book: cursive and rules, and a small number, underlined or ticked off."""
     rng, s = canvas.rng, style(canvas.rng)
-    h = float(rng.uniform(10, 40))
-    rule, y = colour(rng, _INKS, 0.2), rng.uniform(0.5, 2.5) * h
-    canvas.rules(
-        [
-            (x, 0, x + rng.normal(0, 4), canvas.height)
-            for x in rng.uniform(0, canvas.width, rng.integers(1, 5))
-        ],
-        rng.uniform(0.7, 2.5),
-        rule,
-    )
-    lines = np.arange(y, canvas.height, h * rng.uniform(1.3, 2.5))
-    canvas.rules([(0, a, canvas.width, a) for a in lines], rng.uniform(0.7, 2), rule)
+    s.hand = replace(s.hand, pen=min(s.hand.pen, 0.1), slant=s.hand.slant + 0.15)
+    h, rule = float(rng.uniform(10, 44)), colour(rng, _INKS, 0.15)
+    upright = [
+        (x, 0, x + rng.normal(0, 4), canvas.height)
+        for x in rng.uniform(0, canvas.width, rng.integers(1, 5))
+    ]
+    canvas.rules(upright, rng.uniform(0.7, 2.5), rule)
+    lines = np.arange(rng.uniform(0.8, 2.5) * h, canvas.height, h * rng.uniform(1.3, 3.5))
+    if _chance(canvas, 0.6):
+        canvas.rules([(0, a, canvas.width, a) for a in lines], rng.uniform(0.7, 2), rule)
     for base in lines:
-        if _chance(canvas, 0.6):
-            _line(
-                canvas,
-                digits(rng, 1, 4),
-                rng.uniform(-0.05, 0.9) * canvas.width,
-                base - 0.1 * h,
-                h,
-                s,
-                rng.uniform(0.02, 0.2),
+        x = rng.uniform(-0.05, 0.9) * canvas.width
+        if _chance(canvas, 0.55):
+            slope = rng.normal(0, 0.06)
+            found, end = _line(
+                canvas, digits(rng, 1, 4), x, base - 0.1 * h, h, s, rng.uniform(-0.02, 0.2), slope
             )
-        elif _chance(canvas, 0.5):
-            canvas.scrawl(
-                rng.uniform(-0.1, 0.6) * canvas.width,
-                base - 0.4 * h,
-                h * rng.uniform(0.5, 0.9),
-                s.colour,
-            )
+            if found and _chance(canvas, 0.4):
+                low = base + rng.uniform(0.02, 0.25) * h
+                ends = np.array([[x - 0.1 * h, low], [end, low + rng.normal(0, 0.1) * h]])
+                canvas.strokes([ends], pen_width(s.hand, h), s.colour)
+            if found and _chance(canvas, 0.25):
+                cross = np.array([[-1, -1], [1, 1], [-1, 1], [1, -1]]) * 0.2 * h
+                cross += [*rng.normal(0, 0.05 * h, cross.shape), (x + end) / 2, base + 0.55 * h]
+                canvas.strokes([cross[:2], cross[2:]], pen_width(s.hand, h), s.colour)
+        elif _chance(canvas, 0.3):
+            canvas.write_word(int(rng.integers(2, 8)), x - 2 * h, base, 0.8 * h, s)
+        elif _chance(canvas, 0.6):
+            canvas.scrawl(x - 2 * h, base - 0.4 * h, h * rng.uniform(0.5, 1.2), s.colour)
+    if _chance(canvas, 0.5):
+        surroundings(canvas, book=True)
 
 
 def one(canvas: Canvas) -> None:
@@ -583,7 +585,7 @@ LAYOUTS: tuple[tuple[Layout, float], ...] = (
     (struck, 0.06),
     (circled, 0.05),
     (letters, 0.07),
-    (register, 0.05),
+    (register, 0.08),
     (one, 0.08),
     (amounts, 0.13),
     (empty, 0.05),
@@ -679,11 +681,11 @@ def see_through(canvas: Canvas) -> None:
     )
 
 
-def surroundings(canvas: Canvas) -> None:
+def surroundings(canvas: Canvas, *, book: bool = False) -> None:
     """What lies around the sheet: a table, or the black of a scanner beside a book."""
     rng = canvas.rng
     y, x = np.ogrid[0 : canvas.height, 0 : canvas.width]
-    if _chance(canvas, 0.5):  # straight along one side
+    if book or _chance(canvas, 0.5):  # straight along one side
         side, size = int(rng.integers(4)), (canvas.height, canvas.width)
         away = (y, x, canvas.height - 1 - y, canvas.width - 1 - x)[side] + rng.normal(0, 0.02) * (
             x if side % 2 == 0 else y
