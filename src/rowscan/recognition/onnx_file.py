@@ -26,6 +26,7 @@ OPERATORS = frozenset(
         "Relu",
         "Reshape",
         "Scan",
+        "Shape",
         "Sigmoid",
         "Slice",
         "Softmax",

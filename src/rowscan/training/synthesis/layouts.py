@@ -494,7 +494,8 @@ def register(canvas: Canvas) -> None:
                 canvas.strokes([ends], pen_width(s.hand, h), s.colour)
             if found and _chance(canvas, 0.25):
                 cross = np.array([[-1, -1], [1, 1], [-1, 1], [1, -1]]) * 0.2 * h
-                cross += [*rng.normal(0, 0.05 * h, cross.shape), (x + end) / 2, base + 0.55 * h]
+                cross += rng.normal(0, 0.05 * h, cross.shape)
+                cross += np.array([(x + end) / 2, base + 0.55 * h])
                 canvas.strokes([cross[:2], cross[2:]], pen_width(s.hand, h), s.colour)
         elif _chance(canvas, 0.3):
             canvas.write_word(int(rng.integers(2, 8)), x - 2 * h, base, 0.8 * h, s)
