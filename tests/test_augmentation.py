@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from rowscan.io.pictures import open_image
 from rowscan.segmentation.digit import normalise_digit
@@ -153,3 +154,43 @@ def test_a_partial_digit_has_about_half_of_the_ink() -> None:
     assert bool((half <= ink).all())
     left = half.sum((1, 2)) / ink.sum((1, 2))
     assert ((left > 0.15) & (left < 0.85)).all()
+
+
+def test_static_drawing_never_waits_for_a_number() -> None:
+    """Fake tensors have no values: what depends on one raises an error, as a CUDA graph would."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        images = torch.zeros(64, 28, 28, dtype=torch.uint8)
+        labels = torch.zeros(64, dtype=torch.int64)
+        generator = torch.Generator()
+        assert augment(images, labels, generator, static=True).shape == (64, 28, 28)
+        assert negatives.draw_negatives(8, images, labels, generator, static=True).shape == (
+            8,
+            28,
+            28,
+        )
+        with pytest.raises(DynamicOutputShapeException):
+            augment(images, labels, generator)
+
+
+def test_static_drawing_draws_what_other_drawing_does() -> None:
+    """By means over many images: of ink, of its spread, and of how much it was altered."""
+    rng = torch.Generator().manual_seed(1)
+    n = 3000
+    labels = torch.arange(n) % 10
+    images = torch.zeros(n, 28, 28, dtype=torch.uint8)
+    images[:, 5:23, 12:16] = 200
+    found = []
+    for static in (False, True):
+        ink = augment(images, labels, rng, static=static)
+        others = negatives.draw_negatives(n, images, labels, rng, static=static)
+        found.append(
+            [
+                ink.mean(),
+                ink.std(0).mean(),
+                (ink - as_ink(images)).abs().mean(),
+                others.mean(),
+                others.std(0).mean(),
+                others.mean((1, 2)).std(),
+            ]
+        )
+    np.testing.assert_allclose(found[1], found[0], rtol=0.06)

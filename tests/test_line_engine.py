@@ -1,22 +1,34 @@
 """The engine of the line model: batches, learning, and the model file of its network."""
 
+import contextlib
+import itertools
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rowscan.alphabet import ALPHABET
 from rowscan.io.pictures import open_image
 from rowscan.recipes import LineRecipe, change, find
-from rowscan.recognition.ctc import text_probability
+from rowscan.recognition.ctc import best_path, text_probability
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import LABELS as NAMES
 from rowscan.training.export import _model
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch
-from rowscan.training.tasks.line.engine import LineEngine, ctc_loss, exact, held_out, steps
+from rowscan.training.tasks.line.engine import (
+    LineEngine,
+    Lines,
+    count_exact,
+    ctc_loss,
+    exact,
+    held_out,
+    steps,
+)
 from rowscan.training.tasks.line.graph import line_graph
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
@@ -76,6 +88,43 @@ def test_exact_lines_are_counted_up_to_their_width() -> None:
     rows = np.eye(11, dtype=np.float32)[path][:, None].repeat(3, 1)
     lines = LineBatch(torch.zeros(3, 32, 20), (20, 8, 20), ((4, 4, 0, 2), (4,), (4,)))
     assert exact(rows, lines) == 2
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 12))
+def test_lines_are_counted_on_a_device_as_greedy_decoding_reads_them(
+    seed: int, n: int, columns: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    widths = tuple(rng.integers(1, 4 * columns + 1, n).tolist())
+    logits = 3 * rng.standard_normal((2 * columns, n, 4)).astype(np.float32)
+    read = [best_path(logits[: steps(width), i]) for i, width in enumerate(widths)]
+    labels = tuple(text if rng.random() < 0.7 else (*text, 1) for text in read)
+    lines = Lines(np.zeros((n, 32, 4 * columns), np.uint8), widths, labels)
+    found = count_exact(torch.from_numpy(logits), lines.truth(torch.device("cpu")))
+    assert int(found) == sum(text == label for text, label in zip(read, labels, strict=True))
+
+
+@pytest.mark.parametrize("first", [0, 3, 9])
+def test_lines_composed_ahead_are_those_of_a_step_alone(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten steps: the second pool of batches begins after the eighth."""
+    ahead, alone = engine(), engine()
+    batches = [batch for epoch in range(2) for batch in ahead.order(epoch)][first:]
+    monkeypatch.setattr("rowscan.training.engines.ahead.available_cores", lambda: 3)
+    with contextlib.closing(ahead.feed(iter(batches))) as fed:
+        losses = [ahead.step(lines, 0.01) for lines in fed]
+    assert losses == [alone.step(batch, 0.01) for batch in batches]
+
+
+def test_a_pool_s_batches_hold_lines_of_like_widths() -> None:
+    made = engine()
+    with contextlib.closing(made.feed(itertools.chain(made.order(0), made.order(1)))) as fed:
+        pool = [batch.widths for batch in itertools.islice(fed, 8)]
+    assert len(pool) == 8
+    assert sorted(width for widths in pool for width in widths) == [
+        width for widths in sorted(pool) for width in widths
+    ]
 
 
 def test_it_overfits_one_batch() -> None:

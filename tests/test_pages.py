@@ -182,7 +182,7 @@ def test_training_learns_the_pages_it_sees() -> None:
     images[:, 6:22, 12:16] = 255
     engine.load_images(images, np.arange(10, dtype=np.uint8))
     batch = np.arange(1)
-    losses = [engine.step(batch, 0.01)[0] for _ in range(12)]
+    losses = [float(engine.step(batch, 0.01)[0]) for _ in range(12)]
     assert losses[-1] < 0.7 * losses[0]
 
 

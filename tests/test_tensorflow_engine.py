@@ -122,7 +122,7 @@ def trained(mnist: Digits) -> tuple[Engine, list[float]]:
     engine = create(find("lstm-rows-tf", LSTMRecipe))
     engine.load_images(mnist.train.images, mnist.train.labels)
     batches = zip(range(200), engine.order(0), strict=False)
-    return engine, [engine.step(batch, 0.001)[0] for _, batch in batches]
+    return engine, [float(engine.step(batch, 0.001)[0]) for _, batch in batches]
 
 
 def test_losses_match_the_torch_engine_for_200_steps(
@@ -132,7 +132,8 @@ def test_losses_match_the_torch_engine_for_200_steps(
     engine = create(change(find("lstm-rows-tf", LSTMRecipe), {"engine": "torch"}))
     engine.load_images(mnist.train.images, mnist.train.labels)
     losses = [
-        engine.step(batch, 0.001)[0] for _, batch in zip(range(200), engine.order(0), strict=False)
+        float(engine.step(batch, 0.001)[0])
+        for _, batch in zip(range(200), engine.order(0), strict=False)
     ]
     np.testing.assert_allclose(losses, trained[1], atol=1e-3)
     assert losses[0] > 2
@@ -189,7 +190,7 @@ def test_training_matches_the_other_engines(changes: dict[str, Any]) -> None:
             loss, correct = ours.step(batch, 0.003)
             expected_loss, expected_correct = theirs.step(batch, 0.003)
             assert loss == pytest.approx(expected_loss, rel=1e-3)
-            assert abs(correct - expected_correct) <= 1
+            assert abs(float(correct) - float(expected_correct)) <= 1
         ours.load_state(start)
 
 

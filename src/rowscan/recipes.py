@@ -115,8 +115,11 @@ class DigitRecipe(Recipe, frozen=True, kw_only=True):
     """The reading order, a name from `rowscan.scans`."""
     sampling: Literal["shuffle", "replacement"] = "shuffle"
     """Batches from a new shuffle each epoch, or drawn with replacement."""
-    augmentation: Literal["none", "handwriting"] = "none"
-    """Training images as they are, or varied as other writers, pens and scanners would do."""
+    augmentation: Literal["none", "shift", "handwriting"] = "none"
+    """Training images as they are, shifted by up to two pixels, or varied as other writers, pens
+    and scanners would do."""
+    label_smoothing: Amount = 0.0
+    """Share of the probability that the loss asks for all classes alike (Szegedy et al., 2016)."""
     negatives: Amount = 0.0
     """Pictures without a digit for each image of a batch. With any, the network has an eleventh
     class, "no digit"; the model file shares its probability equally among the ten."""
@@ -152,6 +155,7 @@ class DigitRecipe(Recipe, frozen=True, kw_only=True):
                 f"optimizer={self.optimizer}": self.optimizer in ("adamw", "muon"),
                 "clip": self.clip > 0,
                 f"augmentation={self.augmentation}": self.augmentation != "none",
+                "label_smoothing": self.label_smoothing > 0,
                 "negatives": self.negatives > 0,
             }
             for what, wanted in only_torch.items():
@@ -383,19 +387,35 @@ RECIPES: Mapping[str, Recipe] = {
             calibrate=True,
             tta=True,
         ),
+        SweepRecipe(
+            name="sprint",
+            summary="99% of MNIST as soon as possible on a GPU",
+            train_on="all",
+            monitor="test",
+            hidden=64,
+            layers=2,
+            optimizer="adamw",
+            learning_rate=0.006,
+            weight_decay=0.05,
+            schedule="one-cycle",
+            batch_size=500,
+            epochs=3,
+            augmentation="shift",
+            label_smoothing=0.05,
+        ),
         LineRecipe(
             name="line",
             summary="the number reader: recurrences over a line of writing, composed of digits",
             hidden=80,
             layers=3,
             optimizer="muon",
-            learning_rate=0.004,
+            learning_rate=0.006,
             weight_decay=0.05,
             clip=1.0,
             schedule="one-cycle",
-            batch_size=32,
+            batch_size=128,
             epochs=25,
-            steps_per_epoch=1000,
+            steps_per_epoch=250,
             calibrate=True,
         ),
         PageRecipe(

@@ -3,10 +3,12 @@
 It knows no framework (engines do) and no kind of model (tasks do), and prints nothing itself.
 """
 
+import contextlib
+import itertools
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from rowscan.datasets.digits import load_digits
 from rowscan.errors import UsageError
@@ -164,23 +166,35 @@ def _run_epochs(
         head = {"kind": kind, "epoch": epoch, "step": state.step}
         run.record(head | values | {"seconds": round(state.seconds, 3)})
 
-    for epoch in range(state.step // per_epoch, recipe.epochs):
-        for position, batch in enumerate(task.engine.order(epoch)):
-            if epoch * per_epoch + position < state.step:
-                continue  # done before the interruption
-            rate = learning_rate(recipe, state.step, steps)
-            loss, correct = task.engine.step(batch, rate)
-            state.add(len(batch), loss, correct)
+    def count() -> None:
+        """Read what the last steps found; a GPU works until then without a pause."""
+        for figures in found:
+            state.add(*figures)
+        found.clear()
+
+    found: list[tuple[int, SupportsFloat, SupportsFloat]] = []
+    orders = itertools.chain.from_iterable(map(task.engine.order, range(recipe.epochs)))
+    with contextlib.closing(
+        task.engine.feed(itertools.islice(orders, state.step, None))
+    ) as batches:
+        for number, batch in enumerate(batches, start=state.step):
+            epoch, position = divmod(number, per_epoch)
+            rate = learning_rate(recipe, number, steps)
+            found.append((len(batch), *task.engine.step(batch, rate)))
             progress.step()
-            if not writes:
-                continue
             last = position == per_epoch - 1
             # As the published scripts count: after steps 1, 51, 101, ... of an epoch.
-            if last or position % recipe.record_every == 0:
+            records = last or position % recipe.record_every == 0
+            if records:
+                count()
+            if not writes:
+                continue
+            if records:
                 n, mean, accuracy = state.means()
                 record(epoch, "step", images=n, loss=mean, accuracy=accuracy, learning_rate=rate)
                 progress.record(mean, accuracy)
             if last or (recipe.monitor_every and position % recipe.monitor_every == 0):
+                count()
                 n, accuracy, loss = task.monitor()
                 on = recipe.monitor if isinstance(recipe, DigitRecipe) else "validation"
                 record(epoch, "monitor", on=on, images=n, accuracy=accuracy, loss=loss)
@@ -188,6 +202,7 @@ def _run_epochs(
             if last:
                 progress.epoch(epoch, **_summary(run.records, epoch))
             if last or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                count()
                 state.seconds = time.perf_counter() - started
                 run.save_checkpoint(task.engine.state(), state)
                 saved = time.perf_counter()

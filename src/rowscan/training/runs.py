@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, SupportsFloat
 
 import msgspec
 import numpy as np
@@ -57,11 +57,11 @@ class TrainState(msgspec.Struct, forbid_unknown_fields=True):
     metrics_bytes: int = 0
     """Length of metrics.jsonl when this was written."""
 
-    def add(self, examples: int, loss: float, correct: int) -> None:
+    def add(self, examples: int, loss: SupportsFloat, correct: SupportsFloat) -> None:
         """Count one more step with its mean loss and right answers."""
         self.step += 1
-        self.loss_sum += loss * examples
-        self.correct += correct
+        self.loss_sum += float(loss) * examples
+        self.correct += round(float(correct))
         self.seen += examples
 
     def means(self) -> tuple[int, float, float]:

@@ -4,8 +4,8 @@ An engine owns a network, its optimiser and the order in which it draws images. 
 runs, files, progress bars or accuracy; see `training.loop` for those.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Generator, Iterator, Mapping, Sized
+from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,12 @@ Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 (hidden, 784) and `hidden.bias` of the MLP; `head.weight` (10, hidden) and `head.bias` (10,).
 Those of the sweep networks are in `engines.sweep`. Trained with negatives, the head has 11 rows.
 All float32."""
+
+
+Figures = tuple[SupportsFloat, SupportsFloat]
+"""Mean loss (nats) and number of correct answers of a batch, before its step. Numbers; or on a GPU
+tensors, which may not be computed yet, so they are read only when they are needed."""
+Indices = Int64[np.ndarray, " batch"]
 
 
 @runtime_checkable
@@ -37,8 +43,14 @@ class Trainer(Protocol):
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
 
-    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
-        """One optimiser step; mean loss (nats) and number of correct answers before it."""
+    def feed(self, batches: Iterator[Indices]) -> Generator[Sized, None, None]:
+        """What `step` takes, for each of the batches: composed ahead, where that takes long.
+
+        Not all of the batches may be wanted: close it at the end.
+        """
+
+    def step(self, batch: Any, learning_rate: float) -> Figures:
+        """One optimiser step on a batch as `feed` gives it, or as `order` does."""
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""

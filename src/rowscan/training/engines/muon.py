@@ -6,7 +6,7 @@ matrices are often close to low rank; an orthogonalised step has the same size i
 diverge. This one works in the weights' own dtype, on all matrices of a shape at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,32 +27,35 @@ class Muon(torch.optim.Optimizer):
     O orthogonalises. `size` is 0.2 sqrt(longer side), which gives an update the RMS of Adam's.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float | Tensor, weight_decay: float
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Update the matrices."""
+        """Update the matrices. The rate may be a tensor of the device, as a CUDA graph needs it."""
         for group in self.param_groups:
             rate = group["lr"]
-            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, alike in by_shape.items():
-                steps = nearly_orthogonal(torch.stack([self._direction(p) for p in alike]))
                 size = _ADAM_RMS * max(shape) ** 0.5
-                for parameter, step in zip(alike, steps, strict=True):
-                    parameter.mul_(1 - rate * group["weight_decay"]).sub_(step, alpha=rate * size)
+                steps = nearly_orthogonal(torch.stack(self._directions(alike))) * (rate * size)
+                torch._foreach_mul_(alike, 1 - rate * group["weight_decay"])
+                torch._foreach_sub_(alike, steps.unbind())
 
-    def _direction(self, parameter: nn.Parameter) -> Tensor:
-        """Nesterov momentum: the running mean of the gradients, moved towards the newest one."""
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
-        if not state:
-            state["momentum"] = torch.zeros_like(gradient)
-        mean = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-        return gradient.lerp(mean, _MOMENTUM)
+    def _directions(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Nesterov momentum: the running means of gradients, moved towards the newest ones."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(gradient)
+        means = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - _MOMENTUM)
+        return list(torch._foreach_lerp(gradients, means, _MOMENTUM))
 
 
 def nearly_orthogonal(

@@ -3,7 +3,7 @@
 Forward and backward passes are in `by_hand`, update rules in `optimizers`, draws in `seeding`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from rowscan.arrays import Float32, Int64, Shaped, UInt8
 from rowscan.recipes import LSTMRecipe, MLPRecipe
 from rowscan.scans import scan
 from rowscan.training.engines import by_hand
-from rowscan.training.engines.interface import Arrays, check_fit
+from rowscan.training.engines.interface import Arrays, Indices, check_fit
 from rowscan.training.engines.optimizers import OPTIMIZERS, Optimizer
 from rowscan.training.engines.seeding import draw_batches, initial_weights, is_trainable
 
@@ -47,6 +47,10 @@ class NumpyEngine:
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
         return draw_batches(self._recipe, len(self._labels), epoch)
+
+    def feed(self, batches: Iterator[Indices]) -> Generator[Indices, None, None]:
+        """The batches as they are."""
+        yield from batches
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""

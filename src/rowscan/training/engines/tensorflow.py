@@ -6,7 +6,7 @@ Weights are converted on loading and saving. Random draws are in `seeding`.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.recipes import LSTMRecipe
 from rowscan.scans import scan
 from rowscan.training.engines.by_hand import lstm_layers
-from rowscan.training.engines.interface import Arrays, check_fit
+from rowscan.training.engines.interface import Arrays, Indices, check_fit
 from rowscan.training.engines.seeding import draw_batches, initial_weights
 
 
@@ -103,6 +103,10 @@ class TensorflowEngine:
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0) as indices into the training images."""
         return draw_batches(self._recipe, len(self._labels), epoch)
+
+    def feed(self, batches: Iterator[Indices]) -> Generator[Indices, None, None]:
+        """The batches as they are."""
+        yield from batches
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of Adam; mean loss (nats) and number of correct answers before it."""

@@ -7,7 +7,8 @@ lack, Glorot initialisation and epochs of a fixed number of steps, comes from `s
 recipe key `compiled` the step of an LSTM is that of `compiled`, on the same weights and state.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -16,16 +17,18 @@ from torch import Tensor, nn
 
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import ModelError, UsageError
-from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
+from rowscan.recipes import DigitRecipe, LineRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.engines import seeding
+from rowscan.training.engines.ahead import Ahead
+from rowscan.training.engines.capture import Captured
 from rowscan.training.engines.compiled import STATE, CompiledStep, find_library
 from rowscan.training.engines.distributed import current_group
-from rowscan.training.engines.interface import Arrays
+from rowscan.training.engines.interface import Arrays, Figures, Indices
 from rowscan.training.engines.muon import Muon
 from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
 from rowscan.training.engines.sweep import SweepClassifier
-from rowscan.training.synthesis.augmentation import as_ink, augment
+from rowscan.training.synthesis.augmentation import as_ink, augment, shift
 from rowscan.training.synthesis.negatives import draw_negatives
 
 R = TypeVar("R", bound=Recipe)
@@ -34,6 +37,8 @@ NEGATIVE = DIGITS
 """The class of negatives, in a network trained with them."""
 _NOT_FOR_MUON = ("embed", "head")
 """The first and the last layer, which AdamW updates."""
+_IMAGES_A_PART = 32
+"""Of a sweep network on a CPU: a layer's largest array has 5 MB then."""
 _IMAGES_A_THREAD = 8
 """Images of a batch for each thread, at the least: with fewer, threads wait more than they work."""
 
@@ -55,17 +60,36 @@ class TorchTrainer(Generic[R]):
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(seeding.is_trainable(recipe, name))
         trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
+        self._captures = self.device.type == "cuda" and self.group.world_size == 1
+        self._rate = torch.tensor(recipe.learning_rate, device=self.device)
         self._optimizers = self._make_optimizers(trained)
+        self._update = Captured(self._clip_and_update, self.device)
 
     def _make_optimizers(
         self, trained: Mapping[str, nn.Parameter]
     ) -> tuple[torch.optim.Optimizer, ...]:
-        return _optimizers(self.recipe, trained)
+        return _optimizers(self.recipe, trained, self._rate if self._captures else None)
+
+    def composer(self) -> Callable[[Indices], Sized] | None:
+        """What makes `step`'s input of the indices of a batch, where processes do it ahead.
+
+        It must suit `ahead.Ahead`. None by default: `step` takes the indices.
+        """
+        return None
+
+    def feed(self, batches: Iterator[Indices]) -> Generator[Sized, None, None]:
+        """As in `interface.Trainer`."""
+        composer = self.composer()
+        if composer is None:
+            yield from batches
+            return
+        with Ahead(composer, batches) as composed:
+            yield from composed
 
     def backward_and_step(
         self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
-    ) -> tuple[float, int]:
-        """Backpropagate, sum gradients over all ranks, clip, and take one optimiser step.
+    ) -> Figures:
+        """One step on a batch as one part.
 
         Args:
             loss: mean loss over this rank's shard of the batch.
@@ -76,27 +100,73 @@ class TorchTrainer(Generic[R]):
         Returns:
             Loss and correct answers of the whole batch.
         """
-        for optimizer in self._optimizers:
+        part = loss * share if share < 1 else loss
+        return self.step_by_parts([(part, correct)] if share > 0 else [], learning_rate)
+
+    def step_by_parts(
+        self, parts: Iterable[tuple[Tensor, Tensor]], learning_rate: float
+    ) -> Figures:
+        """Backpropagate part by part, sum over all ranks, clip, and take one optimiser step.
+
+        A part that fits a processor's cache takes half the time there. On one GPU clipping and
+        step are captured, and nothing waits for the GPU.
+
+        Args:
+            parts: of this rank's shard of the batch, each computed when it is asked for: its share
+                of the batch's mean loss, and the number of its correct answers.
+            learning_rate: step size.
+
+        Returns:
+            Loss and correct answers of the whole batch.
+        """
+        if self._captures:
+            self._rate.fill_(learning_rate)
+            self._zero_gradients()
+        for optimizer in () if self._captures else self._optimizers:
             optimizer.zero_grad()
-        if share < 1:
-            loss = loss * share
-        if share > 0:
-            loss.backward()  # type: ignore[no-untyped-call]
+        loss = correct = torch.zeros((), device=self.device)
+        for part, (its_loss, its_correct) in enumerate(parts):
+            its_loss.backward()  # type: ignore[no-untyped-call]
+            loss = loss + its_loss.detach() if part else its_loss.detach()
+            correct = correct + its_correct if part else its_correct
+        if self._captures:
+            self._update()
+            return loss, correct
         if self.group.world_size > 1:
-            figures = torch.stack([loss.detach(), correct.detach().float()])
-            trained = [p for p in self._parameters.values() if p.requires_grad]
-            for parameter in trained:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-            self.group.all_reduce([figures, *(p.grad for p in trained if p.grad is not None)])
-            loss, correct = figures.unbind()
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
+            loss, correct = self._sum_over_ranks(loss, correct)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            optimizer.step()
+        self._clip_and_update()
         return loss.item(), round(correct.item())
+
+    def _sum_over_ranks(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, ...]:
+        """Sum the gradients in place, and the figures."""
+        figures = torch.stack([loss, correct.float()])
+        trained = [p for p in self._parameters.values() if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.group.all_reduce([figures, *(p.grad for p in trained if p.grad is not None)])
+        return figures.unbind()
+
+    def _zero_gradients(self) -> None:
+        """In place: a captured update reads them where they were."""
+        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        if gradients:
+            torch._foreach_zero_(gradients)
+
+    def _clip_and_update(self) -> tuple[Tensor, ...]:
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return ()
+
+    def autocast(self) -> torch.autocast:
+        """Around a network of sweeps: its matrix products in bfloat16 on a GPU."""
+        enabled = self._captures and isinstance(self.recipe, (SweepRecipe, LineRecipe))
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights, by name, as copies."""
@@ -136,11 +206,64 @@ class TorchTrainer(Generic[R]):
         for optimizer in self._optimizers:
             for parameter in (p for group in optimizer.param_groups for p in group["params"]):
                 prefix = f"optimizer.{names[parameter]}."
-                optimizer.state[parameter] = {
-                    key.removeprefix(prefix): torch.from_numpy(np.array(value)).to(self.device)
+                given = {
+                    key.removeprefix(prefix): torch.from_numpy(np.array(value))
                     for key, value in state.items()
                     if key.startswith(prefix)
                 }
+                ours = optimizer.state[parameter]
+                for key, value in ours.items():  # in place: a CUDA graph reads them where they are
+                    value.copy_(given.pop(key)) if given else value.zero_()
+                for key, value in given.items():
+                    ours[key] = value.to(self.device)
+
+
+@dataclass(frozen=True)
+class ComposedDigits:
+    """A batch of augmented digits, and negatives behind them."""
+
+    ink: Float32[np.ndarray, "n height width"]
+    labels: Int64[np.ndarray, " n"]
+    digits: int
+
+    def __len__(self) -> int:
+        """The digits, without the negatives."""
+        return self.digits
+
+
+@dataclass(frozen=True)
+class DigitComposer:
+    """Augments digits and draws negatives: a function of the recipe's seed and the batch alone."""
+
+    recipe: DigitRecipe
+    images: UInt8[Tensor, "n height width"]
+    labels: Int64[Tensor, " n"]
+
+    def __call__(self, batch: Indices) -> ComposedDigits:
+        """The batch of these images."""
+        generator = seeded_generator(self.recipe.seed, *batch.tolist())
+        index = torch.from_numpy(batch)
+        ink, labels = composed(self.recipe, self.images[index], self.labels[index], generator)
+        return ComposedDigits(ink.numpy(), labels.numpy(), len(batch))
+
+
+def composed(
+    recipe: DigitRecipe,
+    images: UInt8[Tensor, "n height width"],
+    labels: Int64[Tensor, " n"],
+    generator: torch.Generator,
+    *,
+    static: bool = False,
+) -> tuple[Float32[Tensor, "m height width"], Int64[Tensor, " m"]]:
+    """The ink and labels of augmented digits, followed by negatives."""
+    ink = as_ink(images)
+    if recipe.augmentation == "handwriting":
+        ink = augment(images, labels, generator, static=static)
+    elif recipe.augmentation == "shift":
+        ink = shift(ink, generator)
+    n = round(recipe.negatives * len(images))
+    negatives = draw_negatives(n, images, labels, generator, static=static)
+    return torch.cat([ink, negatives]), torch.cat([labels, torch.full((n,), NEGATIVE)])
 
 
 class TorchEngine(TorchTrainer[DigitRecipe]):
@@ -167,9 +290,13 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             self.network = network() if network else _network(recipe, *self._scan.shape)
             self._generator_state = torch.get_rng_state()
         super().__init__(recipe, self.network, device)
+        self._scan = self._scan.to(self.device)
         self._images = torch.empty((0, SIDE, SIDE), dtype=torch.uint8)
         self._sequences = torch.empty((0, self._scan.numel()), dtype=torch.uint8)
         self._labels = torch.empty(0, dtype=torch.int64)
+        self._generator = torch.Generator(self.device if self._captures else "cpu")
+        self._in_parts = self.device.type == "cpu" and isinstance(recipe, SweepRecipe)
+        self._whole_steps: dict[int, tuple[Tensor, Captured]] = {}
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -180,6 +307,9 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         if not self._augments:
             self._sequences = self._in_reading_order(self._images)
             self._labels = self._labels.to(self.device)
+        elif self._captures:
+            self._images, self._labels = (x.to(self.device) for x in (self._images, self._labels))
+        self._whole_steps.clear()
         if self._compiled:
             self._compiled.load_images(self._sequences.numpy(), self._labels.numpy())
 
@@ -202,38 +332,81 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             for _ in range(n // size):
                 yield torch.randint(n, (size,), generator=generator).numpy()
 
-    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+    def composer(self) -> Callable[[Indices], Sized] | None:
+        """Augments on the CPU; a GPU does it itself."""
+        if not self._augments or self._captures:
+            return None
+        return DigitComposer(self.recipe, self._images, self._labels)
+
+    def step(self, batch: Indices | ComposedDigits, learning_rate: float) -> Figures:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""
         if self._compiled:
+            assert isinstance(batch, np.ndarray)
             return self._compiled.step(batch, learning_rate)
-        x, labels = self._augmented(batch) if self._augments else self._stored(batch)
+        if self._captures:
+            assert isinstance(batch, np.ndarray)
+            return self._captured_step(batch, learning_rate)
+        if isinstance(batch, np.ndarray) and self._augments:
+            batch = DigitComposer(self.recipe, self._images, self._labels)(batch)
+        x, labels = self._stored(batch) if isinstance(batch, np.ndarray) else self._composed(batch)
         shard = self.group.shard(len(labels))
-        share = (shard.stop - shard.start) / len(labels)
-        loss = correct = torch.zeros((), device=self.device)
-        if share:
-            x, labels = x[:, shard], labels[shard]
-            logits = self.network(x)
-            loss = nn.functional.cross_entropy(logits, labels)
-            digits = slice(max(0, len(batch) - shard.start))
-            correct = (logits[digits].detach().argmax(1) == labels[digits]).sum()
-        return self.backward_and_step(loss, correct, share, learning_rate)
+        return self.step_by_parts(self._parts(x, labels, shard, len(batch)), learning_rate)
 
-    def _stored(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
+    def _parts(
+        self, x: Tensor, labels: Tensor, shard: slice, digits: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        size = _IMAGES_A_PART if self._in_parts else len(labels)
+        for start in range(shard.start, shard.stop, size):
+            part = slice(start, min(start + size, shard.stop))
+            loss, correct = self._loss(x[:, part], labels[part], max(0, digits - start))
+            share = (part.stop - start) / len(labels)
+            yield loss * share if share < 1 else loss, correct
+
+    def _loss(self, x: Tensor, labels: Tensor, digits: int) -> tuple[Tensor, Tensor]:
+        """The mean loss, and how many of the first ones, which are `digits`, are answered right."""
+        with self.autocast():
+            logits = self.network(x).float()
+        loss = nn.functional.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.label_smoothing
+        )
+        return loss, (logits[:digits].detach().argmax(1) == labels[:digits]).sum()
+
+    def _captured_step(self, batch: Indices, learning_rate: float) -> Figures:
+        """The whole step, images included, as one graph for each size of a batch."""
+        n = len(batch)
+        if n not in self._whole_steps:
+            index = torch.zeros(n, dtype=torch.int64, device=self.device)
+            step = Captured(lambda: self._whole_step(index), self.device, [self._generator])
+            self._whole_steps[n] = index, step
+        index, step = self._whole_steps[n]
+        index.copy_(torch.from_numpy(batch), non_blocking=True)
+        self._rate.fill_(learning_rate)
+        if self._augments:
+            self._generator.manual_seed(_seed(self.recipe.seed, *batch.tolist()))
+        loss, correct = step()
+        return loss, correct
+
+    def _whole_step(self, index: Int64[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
+        with torch.device(self.device):
+            if self._augments:
+                images, labels = self._images[index], self._labels[index]
+                ink, labels = composed(self.recipe, images, labels, self._generator, static=True)
+                x = self._inputs(255 * self._in_reading_order(ink))
+            else:
+                x, labels = self._inputs(self._sequences[index]), self._labels[index]
+        self._zero_gradients()
+        loss, correct = self._loss(x, labels, len(index))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._clip_and_update()
+        return loss.detach(), correct
+
+    def _stored(self, batch: Indices) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
         return self._inputs(self._sequences[index]), self._labels[index]
 
-    def _augmented(self, batch: Int64[np.ndarray, " batch"]) -> tuple[Tensor, Tensor]:
-        """The augmented batch, followed by negatives; a function of seed and batch alone."""
-        generator = seeded_generator(self.recipe.seed, *batch.tolist())
-        index = torch.from_numpy(batch)
-        images, labels = self._images[index], self._labels[index]
-        handwriting = self.recipe.augmentation == "handwriting"
-        ink = augment(images, labels, generator) if handwriting else as_ink(images)
-        n = round(self.recipe.negatives * len(batch))
-        ink = torch.cat([ink, draw_negatives(n, images, labels, generator)])
-        labels = torch.cat([labels, torch.full((n,), NEGATIVE)])
-        x = self._inputs(255 * self._in_reading_order(ink))
-        return x, labels.to(self.device)
+    def _composed(self, batch: ComposedDigits) -> tuple[Tensor, Tensor]:
+        x = self._inputs(255 * self._in_reading_order(torch.from_numpy(batch.ink)))
+        return x, torch.from_numpy(batch.labels).to(self.device)
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, and the optimiser state as `optimizer.NAME.KEY`."""
@@ -294,7 +467,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         return belief
 
     def _in_reading_order(self, images: Tensor) -> Tensor:
-        return images.flatten(1)[:, self._scan.flatten()].to(self.device)
+        return images.to(self.device).flatten(1)[:, self._scan.flatten()]
 
     def _inputs(self, sequences: Tensor) -> Tensor:
         """The network's input, float32 (time, batch, feature), from grey levels 0 to 255."""
@@ -325,28 +498,33 @@ def _network(recipe: DigitRecipe, steps: int, features: int) -> Classifier:
 
 
 def _optimizers(
-    recipe: Recipe, named: Mapping[str, nn.Parameter]
+    recipe: Recipe, named: Mapping[str, nn.Parameter], on_device: Tensor | None
 ) -> tuple[torch.optim.Optimizer, ...]:
-    rate, parameters = recipe.learning_rate, list(named.values())
+    """The optimisers; with a learning rate `on_device` as a CUDA graph needs them."""
+    rate = recipe.learning_rate if on_device is None else on_device
+    parameters, captured = list(named.values()), on_device is not None
     if recipe.optimizer == "muon":
         hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_NOT_FOR_MUON)}
         muon = Muon(hidden.values(), rate, recipe.weight_decay)
-        return muon, _adamw(recipe, [p for name, p in named.items() if name not in hidden])
+        others = [p for name, p in named.items() if name not in hidden]
+        return muon, _adamw(recipe, others, rate, captured)
     if recipe.optimizer == "adamw":
-        return (_adamw(recipe, parameters),)
+        return (_adamw(recipe, parameters, rate, captured),)
     if recipe.optimizer == "adam":
-        return (torch.optim.Adam(parameters, lr=rate, fused=True),)
+        return (torch.optim.Adam(parameters, lr=rate, fused=True, capturable=captured),)
     if recipe.optimizer == "adadelta":
-        return (torch.optim.Adadelta(parameters, lr=rate),)
-    return (torch.optim.SGD(parameters, lr=rate),)
+        return (torch.optim.Adadelta(parameters, lr=rate, capturable=captured),)
+    return (torch.optim.SGD(parameters, lr=rate, fused=captured),)
 
 
-def _adamw(recipe: Recipe, parameters: Collection[nn.Parameter]) -> torch.optim.Optimizer:
+def _adamw(
+    recipe: Recipe, parameters: Collection[nn.Parameter], rate: float | Tensor, captured: bool
+) -> torch.optim.Optimizer:
     groups = [
         {"params": [p for p in parameters if p.ndim == 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim != 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True, capturable=captured)
 
 
 def _device(name: str) -> torch.device:
@@ -365,8 +543,12 @@ def _device(name: str) -> torch.device:
 
 def seeded_generator(*numbers: int) -> torch.Generator:
     """A torch generator seeded with a sequence of numbers, by NumPy's `SeedSequence`."""
+    return torch.Generator().manual_seed(_seed(*numbers))
+
+
+def _seed(*numbers: int) -> int:
     seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+    return int(seed >> np.uint64(1))
 
 
 def _draw_seed(generator: torch.Generator) -> int:

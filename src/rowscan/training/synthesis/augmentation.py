@@ -1,8 +1,12 @@
-"""Augmentation of digit images: deformation, stroke width, resolution and contrast. CPU only.
+"""Augmentation of digit images: deformation, stroke width, resolution and contrast.
 
 Every function takes and returns ink: float32 (n, 28, 28), 0 for paper to 1 for ink. All random
 numbers come from the given generator, so a batch and a seed determine the result. Glyphs, lines and
 negatives are drawn in the other modules of this package, with the helpers here.
+
+`static` functions have the same shapes whatever they draw, and never wait for a number: so a GPU
+can replay them as one graph (`with torch.device("cuda")`, a generator of that device). They alter
+all images and keep what was chosen, which would take a CPU longer.
 """
 
 from dataclasses import dataclass
@@ -18,6 +22,8 @@ Ink = Float32[Tensor, "n height width"]
 Value = Float32[Tensor, " n"]
 
 _CENTRE = (SIZE - 1) / 2
+_REDUCED = 10, 25  # rows of a digit at low resolution, the last one not included
+_SIZES = _REDUCED[1] - _REDUCED[0]
 _DRAFT_SCALE = 0.75  # the first pass renders smaller, so that no deformed digit leaves the image
 
 
@@ -27,7 +33,11 @@ def as_ink(images: UInt8[Tensor, "n height width"]) -> Ink:
 
 
 def augment(
-    images: UInt8[Tensor, "n 28 28"], labels: Int64[Tensor, " n"], generator: Generator
+    images: UInt8[Tensor, "n 28 28"],
+    labels: Int64[Tensor, " n"],
+    generator: Generator,
+    *,
+    static: bool = False,
 ) -> Ink:
     """One random augmentation of each digit, in MNIST's frame.
 
@@ -38,15 +48,26 @@ def augment(
     original = as_ink(images)
     strength = uniform(n, 0.0, 1.0, generator)
     chosen = uniform(n, 0.0, 1.0, generator) < 0.3
-    ink = _cut_one_side(add_regional_strokes(original, labels, chosen, generator), generator)
+    ink = add_regional_strokes(original, labels, chosen, generator, static=static)
+    ink = _cut_one_side(ink, generator)
     ink = deform_and_normalise(ink, generator, strength=strength)
     felt_pen = uniform(n, 0.0, 1.0, generator) < 0.1
     width = uniform(n, 1.6, 4.0, generator) + felt_pen
     other_pen = uniform(n, 0.0, 1.0, generator) < 0.6
     changed = set_stroke_width(ink, torch.where(other_pen, width, stroke_width(ink)))
-    changed = jitter_contrast(reduce_resolution(changed, generator, share=0.3), generator)
+    reduce = _reduce_to_every_size if static else reduce_resolution
+    changed = jitter_contrast(reduce(changed, generator, share=0.3), generator)
     draw = pixelwise(uniform(n, 0.0, 1.0, generator))
     return torch.where(draw < 0.08, original, torch.where(draw < 0.22, ink, changed))
+
+
+def shift(ink: Ink, generator: Generator) -> Ink:
+    """Each image moved by up to two pixels up or down and left or right; static."""
+    n, side = len(ink), torch.arange(SIZE)
+    down, right = (torch.randint(0, 5, (n, 1), generator=generator) + side for _ in range(2))
+    padded = fn.pad(ink, (2, 2, 2, 2))
+    moved = padded.gather(1, down[:, :, None].expand(-1, -1, padded.shape[2]))
+    return moved.gather(2, right[:, None].expand(-1, SIZE, -1))
 
 
 def deform_and_normalise(ink: Ink, generator: Generator, *, strength: Value) -> Ink:
@@ -130,6 +151,8 @@ def add_regional_strokes(
     labels: Int64[Tensor, " n"],
     chosen: Bool[Tensor, " n"],
     generator: Generator,
+    *,
+    static: bool = False,
 ) -> Float32[Tensor, "n 28 28"]:
     """Where chosen: 7 with a bar, 0 with a slash, 1 with a flag or base, 9 with a hook.
 
@@ -138,6 +161,10 @@ def add_regional_strokes(
     ink = ink.clone()
     variants = ((0, _zero_slash), (1, _one_flag_and_base), (7, _seven_bar), (9, _nine_hook))
     for digit, strokes in variants:
+        if static:
+            drawn = torch.maximum(ink, strokes(ink, generator))
+            ink = torch.where(pixelwise(chosen & (labels == digit)), drawn, ink)
+            continue
         index = torch.nonzero(chosen & (labels == digit)).flatten()
         ink[index] = torch.maximum(ink[index], strokes(ink[index], generator))
     return ink
@@ -236,19 +263,33 @@ def _dilate(ink: Ink, axis: int) -> Ink:
 def reduce_resolution(ink: Ink, generator: Generator, *, share: float) -> Ink:
     """Downsample a share of the images to 36-86%, scale them up again and stretch the contrast."""
     ink = ink.clone()
-    height, width = ink.shape[1:]
     chosen = torch.randperm(len(ink), generator=generator)[: int(share * len(ink))]
     for part in chosen.chunk(2):
-        if not len(part):
-            continue
-        kept = int(torch.randint(10, 25, (), generator=generator)) / SIZE
-        few = (max(1, round(kept * height)), max(1, round(kept * width)))
-        small = fn.interpolate(ink[part][:, None], size=few, mode="bilinear", antialias=True)
-        soft = fn.interpolate(small, size=(height, width), mode="bicubic")[:, 0]
-        low = pixelwise(uniform(len(part), 0.05, 0.35, generator))
-        high = pixelwise(uniform(len(part), 0.5, 0.95, generator))
-        ink[part] = ((soft - low) / (high - low)).clamp(0, 1)
+        if len(part):
+            size = int(torch.randint(*_REDUCED, (), generator=generator))
+            ink[part] = _reduced(ink[part], size, generator)
     return ink
+
+
+def _reduce_to_every_size(ink: Ink, generator: Generator, *, share: float) -> Ink:
+    """The same with as many images of each size; static."""
+    ink = ink.clone()
+    chosen = torch.rand(len(ink), generator=generator).argsort()[: int(share * len(ink))]
+    for size, part in zip(range(*_REDUCED), chosen.tensor_split(_SIZES), strict=True):
+        if len(part):
+            ink[part] = _reduced(ink[part], size, generator)
+    return ink
+
+
+def _reduced(ink: Ink, size: int, generator: Generator) -> Ink:
+    """As if the images had `size` rows where they have 28."""
+    height, width = ink.shape[1:]
+    few = (max(1, round(size / SIZE * height)), max(1, round(size / SIZE * width)))
+    small = fn.interpolate(ink[:, None], size=few, mode="bilinear", antialias=True)
+    soft = fn.interpolate(small, size=(height, width), mode="bicubic")[:, 0]
+    low = pixelwise(uniform(len(ink), 0.05, 0.35, generator))
+    high = pixelwise(uniform(len(ink), 0.5, 0.95, generator))
+    return ((soft - low) / (high - low)).clamp(0, 1)
 
 
 def jitter_contrast(ink: Ink, generator: Generator) -> Ink:

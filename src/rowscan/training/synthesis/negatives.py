@@ -4,13 +4,14 @@ They are not pictures of real objects: shapes, strokes, noise and damaged digits
 everything that may be put before a digit recognizer.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Generator
 from torch.nn import functional as fn
 
-from rowscan.arrays import Int64, UInt8
+from rowscan.arrays import Bool, Int64, UInt8
 from rowscan.segmentation.digit import SIZE
 from rowscan.training.synthesis.augmentation import (
     Ink,
@@ -29,7 +30,12 @@ _STILL_DIGITS_MIRRORED = (2, 5)
 
 
 def draw_negatives(
-    n: int, images: UInt8[torch.Tensor, "m 28 28"], labels: Int64[torch.Tensor, " m"], g: Generator
+    n: int,
+    images: UInt8[torch.Tensor, "m 28 28"],
+    labels: Int64[torch.Tensor, " m"],
+    g: Generator,
+    *,
+    static: bool = False,
 ) -> Ink:
     """Random negatives, (n, 28, 28), some of them made from digits.
 
@@ -38,11 +44,14 @@ def draw_negatives(
         images: digits to make them from, at least one.
         labels: the classes of `images`, 0 to 9.
         g: source of all random numbers.
+        static: as in `augmentation`: draws all kinds for each.
     """
     if n == 0:
         return torch.zeros(0, SIZE, SIZE)
     index = torch.randint(0, len(images), (n,), generator=g)
     ink, digits = as_ink(images[index]), labels[index]
+    if static:
+        return _drawn_statically(ink, digits, g)
     weights = torch.tensor([weight for weight, _, _ in _KINDS])
     kind = torch.multinomial(weights, n, replacement=True, generator=g)
     negatives = torch.zeros(n, SIZE, SIZE)
@@ -57,6 +66,20 @@ def draw_negatives(
             drawn[some] = deform_and_normalise(drawn[some], g, strength=torch.zeros(len(some)))
         negatives[here] = drawn
     return negatives
+
+
+def _drawn_statically(ink: Ink, digits: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+    n, all_weights = len(ink), sum(weight for weight, _, _ in _KINDS)
+    draw, draw_again = (pixelwise(uniform(n, 0.0, 1.0, g)) for _ in range(2))
+    negatives, normalise = torch.zeros(n, SIZE, SIZE), torch.zeros(n, 1, 1, dtype=torch.bool)
+    below = 0.0
+    for weight, normalised, paint in _KINDS:
+        here = draw >= below
+        below += weight / all_weights
+        negatives = torch.where(here, paint(ink, digits, g), negatives)
+        normalise = torch.where(here, draw_again < normalised, normalise)
+    framed = deform_and_normalise(negatives, g, strength=torch.zeros(n))
+    return torch.where(normalise, framed, negatives)
 
 
 def _blobs(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
@@ -78,9 +101,13 @@ def _blobs(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
 
 def _smooth_noise(n: int, g: Generator) -> Ink:
     """Low-frequency noise with zero mean."""
-    knots = int(torch.randint(2, 9, (), generator=g))
-    coarse = torch.randn(n, 1, knots, knots, generator=g)
-    return fn.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic", align_corners=True)[:, 0]
+    knots = pixelwise(torch.randint(2, 9, (n,), generator=g))
+    noise = torch.zeros(n, SIZE, SIZE)
+    for k in range(2, 9):
+        coarse = torch.randn(n, 1, k, k, generator=g)
+        fine = fn.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic", align_corners=True)
+        noise = torch.where(knots == k, fine[:, 0], noise)
+    return noise
 
 
 def _shapes(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
@@ -105,22 +132,21 @@ def _shapes(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
 def _scribble(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """Two to five curved strokes or three to five straight ones; some look like letters."""
     n = len(ink)
-    picture = torch.zeros(n, SIZE, SIZE)
     width = uniform(n, 1.2, 3.5, g)
     straight = uniform(n, 0.0, 1.0, g) < 0.4
     strokes = torch.maximum(torch.randint(1, 6, (n,), generator=g), torch.where(straight, 3, 2))
     t = torch.linspace(0, 1, 9)
     # A cubic Bézier curve between the first and the last of four points.
     curve = torch.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
-    for stroke in range(5):
-        ends = uniform(8 * n, 3.0, SIZE - 3.0, g).view(n, 2, 4)
-        line = torch.lerp(ends[:, :, :1], ends[:, :, 3:], torch.linspace(0, 1, 4))
-        x, y = (torch.where(straight[:, None, None], line, ends) @ curve).unbind(1)
-        pen = torch.where(stroke < strokes, width, -2)  # a negative width draws nothing
-        for i in range(len(t) - 1):
-            piece = draw_segments(x[:, i], y[:, i], x[:, i + 1], y[:, i + 1], pen)
-            picture = torch.maximum(picture, piece)
-    return picture
+    ends = uniform(40 * n, 3.0, SIZE - 3.0, g).view(n, 5, 2, 4)
+    line = torch.lerp(ends[..., :1], ends[..., 3:], torch.linspace(0, 1, 4))
+    points = torch.where(straight[:, None, None, None], line, ends) @ curve
+    pen = torch.where(torch.arange(5) < strokes[:, None], width[:, None], -2)  # -2 draws nothing
+    pen = pen[..., None].expand(n, 5, len(t) - 1)
+    x, y = points.unbind(2)
+    steps = x[..., :-1], y[..., :-1], x[..., 1:], y[..., 1:], pen
+    pieces = draw_segments(*(part.flatten() for part in steps))
+    return pieces.view(n, -1, SIZE, SIZE).amax(1)
 
 
 def _noise(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
@@ -190,18 +216,25 @@ def _partial(ink: Ink, labels: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
 
 def _rotated(ink: Ink, labels: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """Turned by 90 degrees or mirrored; tiles are shuffled where the result would be a digit."""
-    mirrored = bool(torch.rand((), generator=g) < 0.4)
-    turned = ink.flip(2) if mirrored else ink.rot90(1, (1, 2))
-    digits = _STILL_DIGITS + (_STILL_DIGITS_MIRRORED if mirrored else ())
-    still = torch.isin(labels, torch.tensor(digits))
+    mirrored = uniform(len(ink), 0.0, 1.0, g) < 0.4
+    turned = torch.where(pixelwise(mirrored), ink.flip(2), ink.rot90(1, (1, 2)))
+    still = _is_one_of(labels, _STILL_DIGITS)
+    still = still | mirrored & _is_one_of(labels, _STILL_DIGITS_MIRRORED)
     return torch.where(pixelwise(still), _shuffled_tiles(ink, labels, g), turned)
+
+
+def _is_one_of(
+    labels: Int64[torch.Tensor, " n"], digits: tuple[int, ...]
+) -> Bool[torch.Tensor, " n"]:
+    return functools.reduce(torch.logical_or, [labels == digit for digit in digits])
 
 
 def _shuffled_tiles(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     """A digit cut into 4 × 4 tiles in another order."""
     across, side = 4, SIZE // 4
     tiles = ink.view(-1, across, side, across, side).transpose(2, 3).flatten(1, 2)
-    mixed = tiles[:, torch.randperm(across * across, generator=g)]
+    order = torch.rand(len(ink), across * across, generator=g).argsort(1)
+    mixed = tiles.gather(1, order[:, :, None, None].expand_as(tiles))
     return mixed.view(-1, across, across, side, side).transpose(2, 3).reshape(-1, SIZE, SIZE)
 
 

@@ -4,11 +4,15 @@ The loss is connectionist temporal classification (CTC): minus the log of the pr
 text, summed over all its alignments with the steps of the network (see `recognition.ctc`).
 """
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from rowscan.alphabet import ALPHABET
@@ -16,6 +20,8 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
 from rowscan.recognition.ctc import best_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
+from rowscan.training.engines.ahead import Ahead
+from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch import TorchTrainer, seeded_generator
 from rowscan.training.synthesis.documents import Documents, concatenate
@@ -24,6 +30,109 @@ from rowscan.training.synthesis.lines import LineBatch, compose
 
 COMPOSED = 1
 """Stream of random numbers for training lines; `held_out` uses the next one."""
+POOLED = 3
+"""Stream of random numbers for the order of batches."""
+
+_CHUNK = 32
+"""Lines composed by one call."""
+_POOL = 8
+"""Batches cut from lines that are sorted by width: three quarters of what they compute is then
+line, not padding, on batches of 128."""
+_MULTIPLE = 16
+"""Columns that the width of a batch is a multiple of, so that a GPU meets few shapes."""
+_LINES_A_PART = 4
+"""On a CPU: a layer's largest array has about 8 MB then."""
+
+
+class Line(NamedTuple):
+    """One line, composed."""
+
+    ink: UInt8[np.ndarray, "32 width"]
+    label: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A batch of lines, padded with paper on the right."""
+
+    ink: UInt8[np.ndarray, "n 32 width"]
+    widths: tuple[int, ...]
+    labels: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(lines: Sequence[Line]) -> "Lines":
+        """One batch of all of the lines."""
+        widths = tuple(line.ink.shape[1] for line in lines)
+        wide = max(widths)
+        ink = np.zeros((len(lines), LINE_HEIGHT, wide + -wide % _MULTIPLE), np.uint8)
+        for row, line in zip(ink, lines, strict=True):
+            row[:, : line.ink.shape[1]] = line.ink
+        return Lines(ink, widths, tuple(line.label for line in lines))
+
+    def __len__(self) -> int:
+        """The number of lines."""
+        return len(self.widths)
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the network on each line."""
+        return [steps(width) for width in self.widths]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Characters of each text."""
+        return [len(label) for label in self.labels]
+
+    def part(self, some: slice) -> "Lines":
+        """Some of the lines, with as little padding."""
+        widths = self.widths[some]
+        wide = max(widths)
+        ink = self.ink[some, :, : wide + -wide % _MULTIPLE]
+        return Lines(ink, widths, self.labels[some])
+
+    def to(self, device: torch.device) -> Float32[Tensor, "n 32 width"]:
+        """The ink, 0 to 1, on a device."""
+        return _sent(torch.from_numpy(self.ink), device).float() / 255
+
+    def truth(self, device: torch.device) -> Int64[Tensor, "n longest_and_2"]:
+        """What `count_exact` compares with, on a device."""
+        rows = np.zeros((len(self), 2 + max(self.lengths)), np.int64)
+        rows[:, 0], rows[:, 1] = self.steps, self.lengths
+        for row, label in zip(rows, self.labels, strict=True):
+            row[2 : 2 + len(label)] = label
+            row[2 : 2 + len(label)] += 1
+        return _sent(torch.from_numpy(rows), device)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """On a device, without a wait: by way of memory that it can read itself."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class LineComposer:
+    """Composes a chunk of lines: a function of the recipe's seed and the chunk's number alone."""
+
+    seed: int
+    lines: int
+    inks: Inks
+    documents: Documents | None
+    """A user's own lines, half of each chunk."""
+
+    def __call__(self, chunk: int) -> list[Line]:
+        """The lines of a chunk."""
+        generator = seeded_generator(self.seed, COMPOSED, chunk)
+        own = self.lines // 2 if self.documents else 0
+        lines = compose(self.lines - own, self.inks, generator)
+        if self.documents and own:
+            lines = concatenate([lines, self.documents.sample(own, generator)])
+        levels = (255 * lines.ink).round().to(torch.uint8).numpy()
+        return [
+            Line(ink[:, :width].copy(), label)
+            for ink, width, label in zip(levels, lines.widths, lines.labels, strict=True)
+        ]
 
 
 class LineEngine(TorchTrainer[LineRecipe]):
@@ -60,31 +169,65 @@ class LineEngine(TorchTrainer[LineRecipe]):
         """Take half of each further batch from a user's own lines."""
         self._documents = documents
 
-    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+    def order(self, epoch: int) -> Iterator[Indices]:
         """The batches of one epoch (from 0): line numbers, each used once in a training."""
         size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
         for step in range(epoch * steps, (epoch + 1) * steps):
             yield np.arange(step * size, (step + 1) * size)
 
-    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+    def lines_composer(self) -> LineComposer:
+        """What composes the lines of a chunk, by its number."""
+        n = math.gcd(self.recipe.batch_size, _CHUNK)
+        own = self._documents if n > 1 else None
+        return LineComposer(self.recipe.seed, n, self._inks, own)
+
+    def feed(self, batches: Iterator[Indices]) -> Generator[Lines, None, None]:
+        """The batches, composed ahead."""
+        size = self.recipe.batch_size
+        batches = iter(batches)
+        for first in batches:
+            step = int(first[0]) // size
+            pool, skipped = divmod(step, _POOL)
+            chunks = itertools.count(pool * self._chunks)
+            with Ahead(self.lines_composer(), chunks) as composed:
+                lines = itertools.islice(self._pooled(composed, pool), skipped, None)
+                for _, batch in zip(itertools.chain([first], batches), lines, strict=False):
+                    yield batch
+
+    @property
+    def _chunks(self) -> int:
+        """In a pool."""
+        return _POOL * self.recipe.batch_size // math.gcd(self.recipe.batch_size, _CHUNK)
+
+    def _pooled(self, chunks: Iterator[list[Line]], pool: int) -> Iterator[Lines]:
+        """Batches of lines of like widths, from all of a pool's chunks."""
+        size = self.recipe.batch_size
+        while True:
+            parts = itertools.islice(chunks, self._chunks)
+            lines = sorted(itertools.chain.from_iterable(parts), key=lambda line: line.ink.shape[1])
+            order = np.random.default_rng([self.recipe.seed, POOLED, pool]).permutation(_POOL)
+            for place in order.tolist():
+                yield Lines.of(lines[place * size : (place + 1) * size])
+            pool += 1
+
+    def step(self, batch: Indices | Lines, learning_rate: float) -> Figures:
         """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
-        generator = seeded_generator(self.recipe.seed, COMPOSED, int(batch[0]))
-        own = len(batch) // 2 if self._documents else 0
-        lines = compose(len(batch) - own, self._inks, generator)
-        if self._documents and own:
-            lines = concatenate([lines, self._documents.sample(own, generator)])
-        losses, right = [torch.empty(0, device=self.device)], 0
-        for part in lines.width_buckets():
-            mine = part.subset(self.group.shard(len(part.widths)))
-            if not mine.widths:
-                continue
-            logits = self._logits(mine.ink)
-            losses.append(ctc_loss(logits, mine))
-            right += exact(logits.detach().softmax(-1).cpu().numpy(), mine)
-        each = torch.cat(losses)
-        loss = each.mean() if len(each) else torch.zeros((), device=self.device)
-        share = len(each) / len(batch)
-        return self.backward_and_step(loss, loss.new_tensor(right), share, learning_rate)
+        if isinstance(batch, np.ndarray):
+            pool, place = divmod(int(batch[0]) // self.recipe.batch_size, _POOL)
+            chunks = map(self.lines_composer(), itertools.count(pool * self._chunks))
+            batch = next(itertools.islice(self._pooled(chunks, pool), place, None))
+        return self.step_by_parts(self._parts(batch), learning_rate)
+
+    def _parts(self, batch: Lines) -> Iterator[tuple[Tensor, Tensor]]:
+        shard = self.group.shard(len(batch))
+        size = _LINES_A_PART if self.device.type == "cpu" else len(batch)
+        for start in range(shard.start, shard.stop, size):
+            part = batch.part(slice(start, min(start + size, shard.stop)))
+            with self.autocast():
+                logits = self._logits(part.to(self.device)).float()
+            truth = part.truth(self.device)
+            loss = _ctc(logits, truth[:, 2:], part.steps, part.lengths).sum() / len(batch)
+            yield loss, count_exact(logits.detach(), truth)
 
     @torch.inference_mode()
     def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n classes"], float]:
@@ -100,15 +243,47 @@ class LineEngine(TorchTrainer[LineRecipe]):
 
 def ctc_loss(logits: Float32[Tensor, "time n classes"], lines: LineBatch) -> Float32[Tensor, " n"]:
     """Minus the log-probability of each line's text (Graves et al. 2006), in nats."""
-    texts = [character + 1 for label in lines.labels for character in label]
+    texts = [torch.tensor(label, dtype=torch.int64) + 1 for label in lines.labels]
+    padded = nn.utils.rnn.pad_sequence(texts, batch_first=True).to(logits.device)
+    return _ctc(
+        logits, padded, [steps(width) for width in lines.widths], [len(text) for text in texts]
+    )
+
+
+def _ctc(
+    logits: Float32[Tensor, "time n classes"],
+    texts: Int64[Tensor, "n longest"],
+    times: Sequence[int],
+    lengths: Sequence[int],
+) -> Float32[Tensor, " n"]:
     return fn.ctc_loss(
         logits.log_softmax(-1),
-        torch.tensor(texts, dtype=torch.int64, device=logits.device),
-        torch.tensor([steps(width) for width in lines.widths]),
-        torch.tensor([len(label) for label in lines.labels]),
+        texts,
+        torch.tensor(times),  # on the CPU, where a GPU's kernels are chosen by them
+        torch.tensor(lengths),
         reduction="none",
         zero_infinity=True,  # a text that does not fit teaches nothing
     )
+
+
+def count_exact(
+    logits: Float32[Tensor, "time n classes"], truth: Int64[Tensor, "n longest_and_2"]
+) -> Int64[Tensor, ""]:
+    """How many of the lines greedy decoding reads exactly, without a word to the host.
+
+    Args:
+        logits: of the network.
+        truth: a row a line: its steps, the length of its text, and the text's classes, then zeros.
+    """
+    times, lengths, texts = truth[:, 0], truth[:, 1], truth[:, 2:].T
+    path, longest = logits.argmax(-1), len(texts)
+    inside = torch.arange(len(path), device=path.device)[:, None] < times
+    new = inside & (path > 0)
+    new[1:] &= path[1:] != path[:-1]
+    place = torch.where(new, new.cumsum(0).clamp(max=longest + 1), 0)
+    found = path.new_zeros(longest + 2, path.shape[1]).scatter_(0, place, path)
+    right = (found[1 : longest + 1] == texts).all(0) & (new.sum(0) == lengths)
+    return right.sum()
 
 
 def steps(width: int) -> int:

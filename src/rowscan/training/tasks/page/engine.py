@@ -12,6 +12,7 @@ from torch.nn import functional as fn
 from rowscan.arrays import Bool, Float32, Int64, UInt8
 from rowscan.recipes import PageRecipe
 from rowscan.training.engines.ahead import Ahead
+from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
 from rowscan.training.engines.torch import TorchTrainer
 from rowscan.training.synthesis.pages import HEIGHT_STEPS, INK, LOWEST, PageBatch, PageComposer
@@ -113,7 +114,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
         for step in range(epoch * steps, (epoch + 1) * steps):
             yield np.arange(step * size, (step + 1) * size)
 
-    def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
+    def step(self, batch: Indices, learning_rate: float) -> Figures:
         """One step of the optimiser; the batch's mean loss (nats) and pages right before it.
 
         A page is right where 95% of its dark pixels are.
