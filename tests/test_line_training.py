@@ -54,7 +54,11 @@ def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
     stored = json.loads((run.directory / "result.json").read_text())
     assert {"n", "exact", "accuracy", "cer", "ece", "interval", "seconds"} <= set(stored)
     assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [32, 32]
+    assert sum(kind.n for kind in run.result.kinds) == 32
+    right = sum(kind.exact * kind.n for kind in run.result.kinds)
+    assert right == pytest.approx(run.result.exact * 32)
     page = run.report.read_text(encoding="utf-8")
+    assert all(f"{kind.kind} ({kind.n})" in page for kind in run.result.kinds)
     assert page.count("<img") == 48
     assert "lines, composed of test images, read exactly" in page
 

@@ -22,6 +22,7 @@ from rowscan.io.atomic import write_atomically
 from rowscan.metrics import DigitResult, NumberResult, score_digits
 from rowscan.recipes import DigitRecipe, LineRecipe, Published, Recipe
 from rowscan.training import plots
+from rowscan.training.results import KindResult
 
 _MISTAKES = 24
 
@@ -51,6 +52,7 @@ class LineAnswer:
     truth: str
     answer: str
     confidence: float
+    kind: str = ""
 
     @property
     def right(self) -> bool:
@@ -172,6 +174,7 @@ def write_line_report(
     environment: Mapping[str, Any],
     result: NumberResult,
     lines: Sequence[LineAnswer],
+    kinds: Sequence[KindResult],
     seconds: float,
 ) -> None:
     """Write the report of a line model as one HTML file that loads nothing else.
@@ -183,6 +186,7 @@ def write_line_report(
         environment: versions, machine, revision.
         result: how well the test lines were read.
         lines: the test lines.
+        kinds: how well they were read, by what they show.
         seconds: how long the training took.
 
     Raises:
@@ -196,6 +200,7 @@ def write_line_report(
         environment=environment,
         share=result.exact,
         result=result,
+        kinds=kinds,
         first=lines[:_MISTAKES],
         worst=wrong[:_MISTAKES],
         seconds=seconds,

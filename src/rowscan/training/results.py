@@ -44,6 +44,16 @@ class DocumentsGain:
     """None where the training started from new weights."""
 
 
+@dataclass(frozen=True)
+class KindResult:
+    """How well the lines of one kind were read."""
+
+    kind: str
+    """As `synthesis.texts` calls it."""
+    n: int
+    exact: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineRunResult(NumberResult):
     """The test of a network that reads lines."""
@@ -53,6 +63,8 @@ class LineRunResult(NumberResult):
     accuracy: float = field(default=0.0)
     """The same as `exact`."""
     documents: DocumentsGain | None = None
+    kinds: tuple[KindResult, ...] = ()
+    """The same test lines by what they show."""
 
 
 @dataclass(frozen=True, kw_only=True)

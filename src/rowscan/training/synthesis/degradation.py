@@ -32,7 +32,7 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
         ink = np.maximum(ink, np.float32(pattern) * np.clip(grain, 0, 1.5))
     # As segmentation does: clipped above the paper and below the usual darkness of the strokes.
     strong = ink[ink >= 0.4 * max(0.05, float(ink.max()))]
-    core = float(np.median(strong)) if len(strong) else 1.0
+    core = float(np.sort(strong)[len(strong) // 2]) if len(strong) else 1.0
     low, high = r.uniform(-0.05, 0.2), r.uniform(0.65, 1.25)
     low = max(0.0, low) * core
     result: LineInk = np.clip((ink - low) / max(0.1, high * core - low), 0, 1).astype(np.float32)

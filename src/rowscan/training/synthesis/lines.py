@@ -5,6 +5,7 @@ photo, with distractors. It is set on a sheet where a digit has `CAP` rows, then
 scales lines. All random numbers come from the given generator.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ from rowscan.training.synthesis.texts import Token, label, random_text
 _ABOVE, _BELOW = 54, 66  # rows of the sheet above a digit and below the base line
 _TALLEST = LINE_HEIGHT - 2  # rows of a line's ink, as in segmentation
 _ROWS = _ABOVE + CAP + _BELOW
-_SHEET_ROWS = np.arange(_ROWS) - float(_ABOVE)
+_NEAR = 3  # rows within which glyphs touch
+_EDGE_ROWS = np.arange(-_NEAR, _ROWS + _NEAR) - float(_ABOVE)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ class _Setting:
         self._placed: list[tuple[Glyph, int, int]] = []
         self._strikes: list[tuple[int, int, int, int]] = []
         self._lines: list[np.ndarray] = []
-        self._edge = np.full(_ROWS, -FAR)  # in each row, the last column of ink
+        self._edge = np.full(_ROWS + 2 * _NEAR, -FAR)
+        """In each row of the sheet, and in some above and below, the last column of ink."""
         self._right, self._space = 0, 0.0
         self._heights: list[int] = []
 
@@ -196,10 +199,10 @@ class _Setting:
         x = 0
         if self._placed:
             # By the ink: the least distance in any row. By the boxes, in the slant of the line.
-            lean = self.hand.style.slant * _SHEET_ROWS
-            ahead = _nearby(self._edge)[rows]
+            lean = self.hand.style.slant * _EDGE_ROWS
+            ahead = _nearby(self._edge, rows)
             by_ink = float((ahead - first).max())
-            by_box = float((self._edge + lean).max() - (first + lean[rows]).min())
+            by_box = float((self._edge + lean).max() - (first + lean[_NEAR:-_NEAR][rows]).min())
             touch = by_ink if by_ink > -FAR / 2 else by_box
             x = round(self.kerning * touch + (1 - self.kerning) * max(touch, by_box) + space)
             if self._space:  # a gap is seen by its width
@@ -217,7 +220,8 @@ class _Setting:
 
     def _put(self, glyph: Glyph, x: int, down: int) -> None:
         _, last, rows = _on_sheet(glyph, down)
-        self._edge[rows] = np.maximum(self._edge[rows], last + x)
+        edge = self._edge[_NEAR:-_NEAR][rows]
+        np.maximum(edge, last + x, out=edge)
         self._placed.append((glyph, x, glyph.top + down + _ABOVE))
         self._right = max(self._right, x + glyph.ink.shape[1])
 
@@ -267,7 +271,9 @@ class _Setting:
 
     def tall(self) -> float:
         """The usual height of what stands on the line, in rows of the sheet."""
-        return float(np.median(self._heights)) if self._heights else float(CAP)
+        return (
+            float(sorted(self._heights)[len(self._heights) // 2]) if self._heights else float(CAP)
+        )
 
 
 def _on_sheet(glyph: Glyph, down: int) -> tuple[Contour, Contour, slice]:
@@ -278,10 +284,10 @@ def _on_sheet(glyph: Glyph, down: int) -> tuple[Contour, Contour, slice]:
     return first[a:b], last[a:b], slice(top + a, top + max(a, b))
 
 
-def _nearby(edge: Contour) -> Contour:
-    """The last column of ink within three rows of each row."""
-    padded = np.pad(edge, 3, constant_values=-FAR)
-    widest: Contour = np.maximum.reduce([padded[i : i + len(edge)] for i in range(7)])
+def _nearby(edge: Contour, rows: slice) -> Contour:
+    """The last column of ink within `_NEAR` rows of each of these rows of the sheet."""
+    windows = (edge[rows.start + i : rows.stop + i] for i in range(2 * _NEAR + 1))
+    widest: Contour = functools.reduce(np.maximum, windows)
     return widest
 
 

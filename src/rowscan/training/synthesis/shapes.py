@@ -25,7 +25,7 @@ _SOFT = 1.2  # rows that the soft edges of cv2.polylines add to a stroke
 _SHIFT = 3  # bits of a pixel's fraction, in cv2.polylines
 
 Ink = UInt8[np.ndarray, "rows columns"]
-Contour = Int64[np.ndarray, " rows"]
+Contour = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)

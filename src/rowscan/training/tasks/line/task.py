@@ -24,7 +24,7 @@ from rowscan.training.calibration import calibrate
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.export import export, named, read_weights
 from rowscan.training.report import LineAnswer, write_line_report
-from rowscan.training.results import DocumentsGain, LineRunResult
+from rowscan.training.results import DocumentsGain, KindResult, LineRunResult
 from rowscan.training.runs import Run, TrainState
 from rowscan.training.synthesis.documents import Documents, load_documents
 from rowscan.training.synthesis.inks import Inks, with_handwriting
@@ -115,7 +115,7 @@ class LineTask(Task):
         calibration = self._calibrate()
         batches = _lines(self._test, TEST_BATCHES, seed=2)
         answers = _read(engine, batches)
-        scored = score(answers)
+        scored, kinds = score(answers), by_kind(answers)
         few = batches[0]
         padded = np.pad(_levels(few), ((0, 0), (0, 0), (0, -few.ink.shape[2] % 4)))
         rounded = LineBatch(torch.from_numpy(padded).float() / 255, few.widths, few.labels)
@@ -137,12 +137,14 @@ class LineTask(Task):
             environment=run.environment,
             result=scored,
             lines=answers,
+            kinds=kinds,
             seconds=state.seconds,
         )
         return LineRunResult(
             **vars(scored),
             accuracy=scored.exact,
             documents=self._gain(run.model),
+            kinds=kinds,
             seconds=round(state.seconds, 3),
         )
 
@@ -251,6 +253,17 @@ def _text(label: tuple[int, ...]) -> str:
     return "".join(ALPHABET[character] for character in label)
 
 
+def by_kind(answers: list[LineAnswer]) -> tuple[KindResult, ...]:
+    """How well lines of each kind were read."""
+    kinds: dict[str, list[bool]] = {}
+    for answer in answers:
+        kinds.setdefault(answer.kind, []).append(answer.right)
+    return tuple(
+        KindResult(kind, len(right), sum(right) / len(right))
+        for kind, right in sorted(kinds.items())
+    )
+
+
 def _inks(recipe: LineRecipe, digits: Digits, *, offline: bool) -> tuple[Inks, Inks, Inks]:
     """What lines are composed of, for training, validation and test."""
     train, validation, test = digits.train, digits.validation, digits.test
@@ -286,6 +299,7 @@ def _read(engine: LineEngine, batches: list[LineBatch]) -> list[LineAnswer]:
                     truth=_text(label),
                     answer=_text(found.text),
                     confidence=found.probability,
+                    kind=lines.kinds[i] if lines.kinds else "",
                 )
             )
     return answers
