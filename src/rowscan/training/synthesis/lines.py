@@ -138,9 +138,8 @@ class _Setting:
         """Set a token."""
         if token.role == "space":
             # Between groups the gap is clearly wider than within them.
-            self._space = (
-                self.r.uniform(0.42, 1.1) if self.r.random() < 0.9 else self.r.uniform(1, 3)
-            )
+            space = self.r.uniform(0.42, 1.1) if self.r.random() < 0.9 else self.r.uniform(1.0, 3.0)
+            self._space = max(space, 0.62 - self.gap)
         elif token.role == "word":
             self._set(self.hand.word(token.text), tall=not self._heights)
         elif token.role in ("stacked", "small"):

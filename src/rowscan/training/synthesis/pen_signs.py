@@ -301,7 +301,7 @@ def _arrow(r: Random) -> Strokes:
 
 
 def _polygon(r: Random) -> Strokes:
-    n, start = r.choice((3, 3, 4, 6)), r.uniform(0, 2)
+    n, start = r.choice((3, 3, 4)), r.uniform(0, 2)
     t = start + np.linspace(0, 2 * math.pi, n + 1)
     return [np.stack([0.5 + 0.55 * np.cos(t), 0.5 + 0.5 * np.sin(t)], 1)]
 

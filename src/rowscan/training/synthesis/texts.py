@@ -29,18 +29,22 @@ class Token:
 Tokens = tuple[Token, ...]
 GAP = Token(SPACE, "space")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_ALONE = "aabcdeefghhijkkmnpqrstuuvwxyzAABCDEFGHJKKLMNNPQRRSTUVWXYZ&#?!@*"
+"""Letters and symbols that stand alone: not those that look the same as 0 or 1."""
 # fmt: off
 _UNITS = (
     "kg", "g", "cm", "mm", "m", "km", "l", "ml", "h", "min", "s", "st", "Stk", "pcs", "lbs",
-    "ft", "in", "oz", "EUR", "USD", "Fr", "kr", "A", "B", "C", "W", "V", "x", "th", "nd",
+    "ft", "in", "oz", "EUR", "USD", "Fr", "kr", "A", "B", "C", "W", "V", "x", "th", "nd", "#",
+    "*", "&", "!", "?", "°",
 )
 # fmt: on
 # fmt: off
 _WORDS = (
-    "No", "Nr", "Total", "Sum", "Tel", "Room", "Ref", "Date", "Page", "Year", "Name", "Item",
-    "Amount:", "Paid", "und", "and", "the", "of", "Juni", "Mai", "Sept", "Dec", "Jan", "Price",
-    "Anna", "Smith", "Peter", "Lopez", "Yes", "no", "a)", "b)", "c.", "ill", "Ooo", "so", "to",
-    "Sol", "loss", "boss", "pig", "big", "lob", "fly", "if", "it", "is", "go", "old", "zoo",
+    "No", "Nr", "No.", "Nr.", "Total", "Sum", "Tel", "Room", "Ref", "Date", "Page", "Year",
+    "Name", "Item", "Amount:", "Amount", "due:", "Paid", "und", "and", "the", "of", "Juni",
+    "Mai", "Sept", "Dec", "Jan", "Price", "Anna", "Smith", "Peter", "Lopez", "Yes", "no", "a)",
+    "b)", "c.", "#", "*", "**", "&", "§", "ill", "Ooo", "so", "to", "Sol", "loss", "boss",
+    "pig", "big", "lob", "fly", "if", "it", "is", "go", "old", "zoo",
 )
 # fmt: on
 
@@ -109,7 +113,9 @@ def _spaced(r: Random) -> Tokens:
     if r.random() < 0.4:
         groups = [digits(r, 1, 3), *(digits(r, 3, 3) for _ in range(r.randint(1, 2)))]
     else:
-        groups = [digits(r, 1, 5) for _ in range(r.randint(2, 4))]
+        # Digits that stand alone, all of them apart, could be a number with wide gaps.
+        groups = [digits(r, 2, 5), *(digits(r, 1, 5) for _ in range(r.randint(1, 3)))]
+        r.shuffle(groups)
     tokens: list[Token] = []
     for group in groups:
         tokens += [GAP, Token(group)] if tokens else [Token(group)]
@@ -252,9 +258,9 @@ def _random_word(r: Random) -> str:
 
 def _word(r: Random) -> Tokens:
     draw = r.random()
-    if draw < 0.35:
-        return (Token(r.choice(_LETTERS + _LETTERS.upper()), "word"),)
-    if draw < 0.55:
+    if draw < 0.42:
+        return (Token(r.choice(_ALONE), "word"),)
+    if draw < 0.6:
         return (Token("", "word"),)  # a symbol, a scrawl, or a character that means nothing
     words = [Token(_random_word(r), "word") for _ in range(1 if draw < 0.85 else r.randint(2, 5))]
     return tuple(token for word in words for token in (GAP, word))[1:]
@@ -293,7 +299,7 @@ KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
     "sum": (4, _sum),
     "list": (3, _listed),
     "mixed": (6, _mixed),
-    "word": (6, _word),
+    "word": (7, _word),
     "struck": (5, _struck),
     "empty": (3, _nothing),
 }
