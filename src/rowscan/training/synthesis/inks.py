@@ -239,5 +239,9 @@ def _path(places: UInt8[np.ndarray, "8 2"]) -> Float64[np.ndarray, "8 2"]:
 
 def _is_closed(places: UInt8[np.ndarray, "8 2"], digit: int) -> bool:
     """Whether an 8 ends where it began and a 9 closes its ring, so that eight places show it."""
-    away = np.hypot(*(_path(places) - _path(places)[0]).T)
-    return bool({8: away[7] < 0.4, 9: away[3:6].min() < 0.28}.get(digit, True))
+    path = _path(places)
+    away = np.hypot(*(path - path[0]).T)
+    if digit == 8:
+        return bool(away[7] < 0.25)
+    ring = away[3:6].min() < 0.15 and path[0, 0] > 0.45 and path[1:5, 0].min() < 0.25
+    return digit != 9 or bool(ring and path[7, 1] > 0.75)
