@@ -1,7 +1,7 @@
 """Page lines: from a photo or scan of numbers to line images, by the page model's answers.
 
 It sees no model but asks a function, `Segment`. The picture is brought to a scale at which the
-digits are about 32 pixels high, then `bands` finds the lines, and each is cut out here.
+digits are about 28 pixels high, then `bands` finds the lines, and each is cut out here.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError
 from rowscan.scans import LINE_HEIGHT
-from rowscan.segmentation.bands import BandLine, PageAnswer, digit_heights, find_lines
+from rowscan.segmentation.bands import CELL, BandLine, PageAnswer, digit_heights, find_lines
 from rowscan.segmentation.binarize import (
     Picture,
     downscale,
@@ -38,9 +38,10 @@ Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
 
 _FIRST_PIXELS = 200_000
 """A larger picture is first seen at this size, to learn how high its digits are."""
-_HEIGHT = 32.0  # pixels of digits at the scale at which lines are cut out,
-_LOWEST, _HIGHEST = 20.0, 52.0  # and the heights with which the first look is enough
+_HEIGHT = 28.0  # pixels of digits at the scale at which lines are cut out,
+_LOWEST, _HIGHEST = 18.0, 56.0  # and the heights with which the first look is enough
 _MAX_ZOOM = 2.0
+_AROUND = 2.0  # heights of digits: what is seen again around the writing
 _PAD = 8  # pixels of paper around the picture
 _SIDES = 8  # the model takes multiples of this
 _MARGIN = 4  # columns without ink before and after a line
@@ -56,12 +57,12 @@ class SeenPage:
     Attributes:
         absorbed: with paper around it.
         answer: the model's.
-        scale: pixels of `absorbed` for one of the original.
+        to_image: maps its pixels to those of the original.
     """
 
     absorbed: Absorption
     answer: PageAnswer
-    scale: float
+    to_image: Affine
 
 
 def extract_lines(
@@ -84,10 +85,7 @@ def extract_lines(
     size = size or (picture.shape[1], picture.shape[0])
     page = see(picture, size, segment)
     dark = darkest_channel(page.absorbed)
-    to_image = np.array(
-        [[1 / page.scale, 0, -_PAD / page.scale], [0, 1 / page.scale, -_PAD / page.scale]]
-    )
-    cut = (cut_out(line, dark, to_image, size) for line in find_lines(page.answer))
+    cut = (cut_out(line, dark, page.to_image, size) for line in find_lines(page.answer))
     return in_reading_order([line for line in cut if line is not None])
 
 
@@ -95,24 +93,52 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     """The page at the scale that suits its digits."""
     sheet = normalise_polarity(downscale(picture))
     first = min(1.0, math.sqrt(_FIRST_PIXELS / (sheet.shape[0] * sheet.shape[1])))
-    page = _look(sheet, first, size, segment)
+    whole = (0, 0, sheet.shape[1], sheet.shape[0])
+    page = _look(sheet, whole, first, size, segment)
     heights, sizes = digit_heights(page.answer)
     if not len(heights):
-        return page if first == 1 else _look(sheet, min(2 * first, 1.0), size, segment)
+        return page if first == 1 else _look(sheet, whole, min(2 * first, 1.0), size, segment)
     usual = weighted_median(heights, sizes)
     if _LOWEST <= usual <= _HIGHEST:
         return page
     zoom = min(first * _HEIGHT / usual, _MAX_ZOOM if first == 1 else 1.0)
-    return page if abs(zoom / first - 1) < 0.1 else _look(sheet, zoom, size, segment)
+    if abs(zoom / first - 1) < 0.1:
+        return page
+    return _look(sheet, _written(page.answer, usual, first, sheet.shape), zoom, size, segment)
 
 
-def _look(sheet: Picture, zoom: float, size: tuple[int, int], segment: Segment) -> SeenPage:
-    small = resize(sheet, zoom) if zoom != 1 else sheet
+def _written(
+    answer: PageAnswer, height: float, zoom: float, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """The part of the sheet with bands in it and some paper around: left, top, right, bottom."""
+    rows, columns = np.nonzero(answer.bands > 0.25)
+    reach = _AROUND * height
+    low = np.array([columns.min(), rows.min()]) * CELL - _PAD - reach
+    high = np.array([columns.max() + 1, rows.max() + 1]) * CELL - _PAD + reach
+    left, top = np.maximum(np.floor(low / zoom), 0).astype(int).tolist()
+    right, bottom = np.ceil(high / zoom).astype(int).tolist()
+    return left, top, min(right, shape[1]), min(bottom, shape[0])
+
+
+def _look(
+    sheet: Picture,
+    box: tuple[int, int, int, int],
+    zoom: float,
+    size: tuple[int, int],
+    segment: Segment,
+) -> SeenPage:
+    left, top, right, bottom = box
+    part = sheet[top:bottom, left:right]
+    small = resize(part, zoom) if zoom != 1 else part
     absorbed = absorption(small)
     height, width = absorbed.shape[:2]
     below, beside = (_PAD + -(side + 2 * _PAD) % _SIDES for side in (height, width))
     framed = np.pad(absorbed, ((_PAD, below), (_PAD, beside), (0, 0)))
-    return SeenPage(framed, segment(framed), width / size[0])
+    to_part = np.divide((right - left, bottom - top), (width, height))
+    to_size = np.divide(size, (sheet.shape[1], sheet.shape[0]))
+    offset = (np.array([left, top]) - _PAD * to_part) * to_size
+    to_image = np.column_stack([np.diag(to_part * to_size), offset])
+    return SeenPage(framed, segment(framed), to_image)
 
 
 def cut_out(

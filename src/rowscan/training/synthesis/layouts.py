@@ -18,7 +18,7 @@ from rowscan.training.synthesis.glyphs import Hand, Number, pen_width
 Layout = Callable[[Canvas], None]
 T = TypeVar("T")
 
-_SMALLEST, _LARGEST = 9.0, 88.0  # pixels: heights of digits
+_SMALLEST, _LARGEST = 7.0, 84.0  # pixels: heights of digits
 # fmt: off
 _WORDS = (
     "Amount", "Total", "Date", "Name", "No.", "Ref", "Sum", "Nr", "Page", "Room", "kg", "EUR",
@@ -109,7 +109,7 @@ def number(rng: np.random.Generator) -> str:
 
 def height(canvas: Canvas, most: Number = 0.7) -> float:
     """A height of digits, small ones as often as large ones, that fits."""
-    chosen = math.exp(canvas.rng.uniform(math.log(_SMALLEST + 2), math.log(_LARGEST)))
+    chosen = math.exp(canvas.rng.uniform(math.log(_SMALLEST + 1), math.log(_LARGEST)))
     return float(np.clip(chosen, _SMALLEST, most * min(canvas.height, canvas.width)))
 
 
