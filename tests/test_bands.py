@@ -127,7 +127,7 @@ def test_a_line_image_has_the_digits_level_and_knows_where_they_were(angle: floa
         assert ((darkest_channel(absorbed) > 128) == (padded.ink > 0)).mean() > 0.99
         return padded.answer()
 
-    (line,) = extract_lines(picture, None, segment)
+    (line,) = extract_lines(picture, None, segment).lines
     assert line.ink.shape[0] == 32
     solid = (line.ink > 127).astype(np.uint8)
     count, _, boxes, _ = cv2.connectedComponentsWithStats(solid)
@@ -157,7 +157,7 @@ def test_wide_gaps_are_closed_and_boxes_stay_true() -> None:
     answer.probabilities[..., 0] = 1 - answer.probabilities[..., 1:].sum(-1)
     assert padded.shape == answer.probabilities.shape[:2]
     picture = np.where(page.ink, 40, 230).astype(np.uint8)
-    (line,) = extract_lines(picture, None, lambda _: answer)
+    (line,) = extract_lines(picture, None, lambda _: answer).lines
     assert line.ink.shape[1] < 100
     last = line.box_of(line.ink.shape[1] - 8, line.ink.shape[1] - 4)
     assert last[0] + last[2] / 2 == pytest.approx(440, abs=5)
@@ -175,7 +175,7 @@ def test_lines_beside_each_other_are_read_from_left_to_right() -> None:
         np.pad(answer.geometry, ((2, 2), (2, 2), (0, 0))),
     )
     answer.probabilities[..., 0] = 1 - answer.probabilities[..., 1:].sum(-1)
-    lines = extract_lines(picture, None, lambda _: answer)
+    lines = extract_lines(picture, None, lambda _: answer).lines
     order = [(line.box[0] // 50, line.box[1] // 100) for line in lines]
     assert order == [(0, 0), (6, 0), (0, 1), (4, 1), (7, 1)]
     assert in_reading_order(lines[::-1]) == lines

@@ -124,6 +124,20 @@ class Reading:
     page: int = 1
     rejected: tuple[Rejected, ...] = ()
     """Lines that were found and are not among `lines`."""
+    shape: tuple[int, int] = (0, 0)
+    """Rows and columns of the grid or table on the page; (0, 0) where there is none. Several tables
+    follow each other downwards."""
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The text of each cell of the grid or table, row by row; empty where nothing is read."""
+        rows, columns = self.shape
+        cells = [[""] * columns for _ in range(rows)]
+        for line in self.lines:
+            if line.row is not None and line.column is not None:
+                before = cells[line.row - 1][line.column - 1]
+                cells[line.row - 1][line.column - 1] = f"{before} {line.text}".strip()
+        return cells
 
     @property
     def status(self) -> Status:

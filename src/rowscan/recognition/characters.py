@@ -104,7 +104,7 @@ def _line(
         )
         for index, row in zip(decoding.text, odds, strict=True)
     )
-    return reading.Line(characters, decoding.probability, line.box)
+    return reading.Line(characters, decoding.probability, line.box, *(line.cell or (None, None)))
 
 
 def _with_gaps(

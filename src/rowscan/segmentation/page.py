@@ -70,6 +70,8 @@ class LineImage:
     plausibility: float
     columns: Int64[np.ndarray, " width"] | None = None
     """Where wide gaps were closed: of each column of `ink`, which one it was before."""
+    cell: tuple[int, int] | None = None
+    """Row and column, from 1, in a grid or table."""
 
     def box_of(self, start: float | int, stop: float | int) -> tuple[int, int, int, int]:
         """X, y, width and height, in pixels of the picture, of the ink between two columns."""

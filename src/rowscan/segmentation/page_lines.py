@@ -6,7 +6,7 @@ digits are about 28 pixels high, then `bands` finds the lines, and each is cut o
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from rowscan.segmentation.binarize import (
     resize,
     weighted_median,
 )
+from rowscan.segmentation.grids import Grid, find_grids
 from rowscan.segmentation.light import Absorption, absorption, darkest_channel
 from rowscan.segmentation.page import (
     DIGIT_HEIGHT,
@@ -65,10 +66,22 @@ class SeenPage:
     to_image: Affine
 
 
-def extract_lines(
-    picture: Picture, size: tuple[int, int] | None, segment: Segment
-) -> list[LineImage]:
-    """The lines of writing in a picture, from top to bottom and from left to right.
+@dataclass(frozen=True, eq=False)
+class PageLines:
+    """The lines of writing on a page.
+
+    Attributes:
+        lines: from top to bottom and from left to right.
+        shape: rows and columns of the grid or table on the page, (0, 0) where there is none; those
+            of several follow each other downwards.
+    """
+
+    lines: list[LineImage]
+    shape: tuple[int, int]
+
+
+def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segment) -> PageLines:
+    """The lines of writing in a picture, with their cells in grids and tables.
 
     Args:
         picture: (height, width) of grey or (height, width, 3) of red, green and blue, upright; the
@@ -85,8 +98,28 @@ def extract_lines(
     size = size or (picture.shape[1], picture.shape[0])
     page = see(picture, size, segment)
     dark = darkest_channel(page.absorbed)
-    cut = (cut_out(line, dark, page.to_image, size) for line in find_lines(page.answer))
-    return in_reading_order([line for line in cut if line is not None])
+    found = find_lines(page.answer)
+    usual = float(np.median([line.height for line in found])) if found else _HEIGHT
+    grids = find_grids(page.answer, usual)
+    cut = [
+        replace(image, cell=_cell(line, grids))
+        for line in found
+        if (image := cut_out(line, dark, page.to_image, size)) is not None
+    ]
+    shape = sum(grid.shape[0] for grid in grids), max((grid.shape[1] for grid in grids), default=0)
+    return PageLines(in_reading_order(cut), shape)
+
+
+def _cell(line: BandLine, grids: list[Grid]) -> tuple[int, int] | None:
+    """Row and column of a line, from 1."""
+    x = (int(line.columns.min()) + int(line.columns.max())) / 2
+    y = (int(line.rows.min()) + int(line.rows.max())) / 2
+    above = 0
+    for grid in grids:
+        if place := grid.place(x, y):
+            return above + place[0] + 1, place[1] + 1
+        above += grid.shape[0]
+    return None
 
 
 def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
