@@ -69,7 +69,8 @@ def _cells(dark: Bool[np.ndarray, "height width"], height: float) -> Int64[np.nd
     within = (x > 0) & (y > 0) & (x + width < dark.shape[1]) & (y + high < dark.shape[0])
     large = np.minimum(width, high) > _CELL * height
     kept = within & large & (area > _FILLED * width * high)
-    return np.stack([x, y, x + width, y + high], 1)[kept]
+    cells: np.ndarray = np.stack([x, y, x + width, y + high], 1)[kept]
+    return cells
 
 
 def _groups(cells: Int64[np.ndarray, "cells 4"], apart: float) -> list[Int64[np.ndarray, " some"]]:
@@ -84,7 +85,8 @@ def _groups(cells: Int64[np.ndarray, "cells 4"], apart: float) -> list[Int64[np.
 
     def close(first: np.ndarray, last: np.ndarray) -> np.ndarray:
         close: np.ndarray = np.abs(first[:, None] - last) < apart
-        return close | close.T
+        both: np.ndarray = close | close.T
+        return both
 
     linked = (facing(top, bottom) & close(left, right)) | (facing(left, right) & close(top, bottom))
     groups, todo = [], set(range(len(cells)))
