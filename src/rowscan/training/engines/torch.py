@@ -68,7 +68,11 @@ class TorchTrainer(Generic[R]):
     def _make_optimizers(
         self, trained: Mapping[str, nn.Parameter]
     ) -> tuple[torch.optim.Optimizer, ...]:
-        return _optimizers(self.recipe, trained, self._rate if self._captures else None)
+        made = _optimizers(self.recipe, trained, self._rate if self._captures else None)
+        for group in (group for optimizer in made for group in optimizer.param_groups):
+            if self._captures:
+                group["lr"] = self._rate  # the one tensor, should an optimiser have copied it
+        return made
 
     def composer(self) -> Callable[[Indices], Sized] | None:
         """What makes `step`'s input of the indices of a batch, where processes do it ahead.
@@ -460,7 +464,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         pixels = self._in_reading_order(torch.from_numpy(np.ascontiguousarray(images)))
         if self._compiled:
             return self._compiled.belief(pixels.numpy())
-        probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # as a model file answers
+            probabilities = self.network.every_step(self._inputs(pixels)).softmax(-1)
         digits, negative = probabilities.tensor_split([DIGITS], -1)
         digits = digits + negative.sum(-1, keepdim=True) / DIGITS
         belief: np.ndarray = digits.transpose(0, 1).contiguous().cpu().numpy()

@@ -96,7 +96,7 @@ class Lines:
 
     def truth(self, device: torch.device) -> Int64[Tensor, "n longest_and_2"]:
         """What `count_exact` compares with, on a device."""
-        rows = np.zeros((len(self), 2 + max(self.lengths)), np.int64)
+        rows = np.zeros((len(self), 2 + max(1, *self.lengths)), np.int64)
         rows[:, 0], rows[:, 1] = self.steps, self.lengths
         for row, label in zip(rows, self.labels, strict=True):
             row[2 : 2 + len(label)] = label
@@ -226,7 +226,9 @@ class LineEngine(TorchTrainer[LineRecipe]):
             with self.autocast():
                 logits = self._logits(part.to(self.device)).float()
             truth = part.truth(self.device)
-            loss = _ctc(logits, truth[:, 2:], part.steps, part.lengths).sum() / len(batch)
+            loss = _ctc(logits, truth[:, 2:].contiguous(), part.steps, part.lengths).sum() / len(
+                batch
+            )
             yield loss, count_exact(logits.detach(), truth)
 
     @torch.inference_mode()
