@@ -39,7 +39,7 @@ docs: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[heic,pdf,ray,remote,server,train,tensorflow]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[heic,pdf,ray,remote,server,train,tensorflow,xlsx]' --group dev
 	@touch $(INSTALLED)
 
 clean:

@@ -112,7 +112,7 @@ def test_each_command_is_understood(
             assert changed != base or not parameters["settings"]
     elif name == "reproduce":
         assert all(find(recipe).published for recipe in parameters["recipes"])
-    elif name == "serve":
+    elif name in ("serve", "review"):
         assert parameters["host"] == "127.0.0.1"
     elif name not in ("evaluate", "read") or parameters["model"] is None:
         done = rowscan(*words)

@@ -323,6 +323,46 @@ def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) ->
     server.serve(host, port, model=model, allow_origins=origins)
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 for any free port.",
+)
+@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@click.option("--user", metavar="NAME", help="Who corrects; by default the user of this machine.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes that read.")
+@click.option("--learn", is_flag=True, help="Learn from what has been reviewed so far.")
+@click.option(
+    "--export",
+    "output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what is known into FILE (.csv, .jsonl, .xlsx, labels.csv), and end.",
+)
+def review(
+    folder: Path,
+    host: str,
+    port: int,
+    model: Path | None,
+    user: str | None,
+    jobs: int | None,
+    learn: bool,
+    output: Path | None,
+) -> None:
+    """Read FOLDER, and check and correct the readings on a page, the doubtful ones first."""
+    with requires("server", "reviewing"):
+        from rowscan import review as module
+    if output is not None:
+        click.echo(f"{output}: {module.export(folder, output):,} pages")
+    else:
+        module.review(folder, host=host, port=port, model=model, user=user, jobs=jobs, learn=learn)
+
+
 def main() -> NoReturn:
     """Entry point: 0 done, 1 something could not be processed, 2 wrong usage, 130 Ctrl-C."""
     try:  # click ends a command whose output nobody reads on quietly, with 1

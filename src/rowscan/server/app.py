@@ -1,13 +1,7 @@
-"""App: the routes of the service. Reading is up to `rowscan.reader`.
+"""App: the routes of the service. Reading is up to `rowscan.reader`."""
 
-Nothing from a client is used as a path: the files of the page are in memory by their names.
-"""
-
-import hashlib
-import mimetypes
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Annotated, Any
 
 import numpy as np
@@ -32,6 +26,7 @@ from rowscan.server.guard import Guard
 from rowscan.server.intake import Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
+from rowscan.server.pages import add_pages
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """The formats that are tried. Some others of Pillow's start programs."""
@@ -185,38 +180,8 @@ def create_app(
     async def get_metrics() -> Response:
         return Response(metrics.text(), media_type=metrics.content_type)
 
-    _add_page(app)
+    add_pages(app, ["rowscan.server"], {"/": "index.html", "/docs": "docs.html"})
     return app
-
-
-def _add_page(app: FastAPI) -> None:
-    """The page at `/`, the description of the service at `/docs`, and what they load."""
-    folder = resources.files("rowscan.server").joinpath("static")
-    files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
-
-    async def get(request: Request, name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "Not Found")
-        content = files[name]
-        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        # The browser checks its copy each time, so an update is visible at once.
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Response(content, media_type=kind, headers=headers)
-
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page(request: Request) -> Response:
-        return await get(request, "index.html")
-
-    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        return await get(request, "docs.html")
-
-    @app.api_route("/static/{name}", methods=["GET", "HEAD"], include_in_schema=False)
-    async def static(request: Request, name: str) -> Response:
-        return await get(request, name)
 
 
 def _explanation(explanation: Explanation) -> dict[str, Any]:

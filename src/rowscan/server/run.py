@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from starlette.types import ASGIApp
 
 from rowscan.errors import RowscanError, reason_of
 from rowscan.explanation import explain
@@ -45,7 +46,25 @@ def serve(
         ModelError: the model cannot be opened.
     """
     numbers, digits = _readers(model)
-    listening = _listen(host, port)
+    listening = listen(host, port)
+    app = create_app(numbers, digits, limits=limits, allow_origins=allow_origins)
+    run_app(app, listening, "Rowscan reads at {} (Ctrl-C ends it)", server_limits)
+
+
+def run_app(
+    app: ASGIApp,
+    listening: socket.socket,
+    greeting: str,
+    server_limits: ServerLimits | None = None,
+) -> None:
+    """Answer requests until SIGINT or SIGTERM; then finish the requests in progress and return.
+
+    Args:
+        app: answers them.
+        listening: as `listen` opens it.
+        greeting: printed once requests are accepted; `{}` is the address.
+        server_limits: of connections.
+    """
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         print(
@@ -54,10 +73,9 @@ def serve(
             file=sys.stderr,
             flush=True,
         )
-    app = create_app(numbers, digits, limits=limits, allow_origins=allow_origins)
     server = limited_server(app, server_limits or ServerLimits())
     shown = f"[{address}]" if ":" in address else address
-    print(f"Rowscan reads at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
+    print(greeting.format(f"http://{shown}:{port}"), flush=True)
     server.run(sockets=[listening])
 
 
@@ -76,7 +94,12 @@ def _readers(model: str | Path | None) -> tuple[Reader, Reader]:
     return numbers, digits
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address.
+
+    Raises:
+        RowscanError: it cannot.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE

@@ -41,7 +41,7 @@ export async function comeback() {
   }
 }
 
-async function reach(path, options) {
+export async function reach(path, options) {
   try {
     return await fetch(path, options);
   } catch (error) {

@@ -109,6 +109,11 @@ export function remember(name, value) {
   }
 }
 
+/** Add the texts of another page. */
+export function teach(more) {
+  for (const [name, texts] of Object.entries(more)) Object.assign(languages[name], texts);
+}
+
 /** The text for `name` in the language of the page. */
 export function say(name, ...values) {
   const text = languages[language][name];

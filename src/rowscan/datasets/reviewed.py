@@ -1,0 +1,74 @@
+"""Reviewed: what people have decided in a folder that `rowscan review` has read. It only reads."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rowscan.errors import DataError
+
+DATABASE = "rowscan.db"
+"""The file in the folder."""
+
+
+@dataclass(frozen=True)
+class ReviewedLine:
+    """A line of writing that somebody has accepted or typed."""
+
+    text: str
+    box: tuple[int, int, int, int]
+    """X, y, width and height in pixels of the upright picture."""
+    typed: bool
+    """Whether it was typed or drawn; otherwise it was accepted as it was read."""
+
+
+@dataclass(frozen=True)
+class ReviewedPage:
+    """A page that is done."""
+
+    path: Path
+    number: int
+    """From 1."""
+    lines: tuple[ReviewedLine, ...]
+    """From top to bottom; none if there is no number in it."""
+
+
+def is_reviewed(path: str | Path) -> bool:
+    """Whether the path is the database of a reviewed folder, or a folder with one."""
+    return _database(path).is_file()
+
+
+def load_reviewed(path: str | Path) -> list[ReviewedPage]:
+    """The pages that are done, in the order of their paths.
+
+    Args:
+        path: a reviewed folder, or its database.
+
+    Raises:
+        DataError: no such database, or a damaged one.
+    """
+    database = _database(path)
+    found: dict[tuple[str, int], list[ReviewedLine]] = {}
+    try:
+        # Not read-only: a database in WAL mode needs its index, which may have to be written.
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", uri=True)) as opened:
+            rows = opened.execute(
+                "SELECT path, number, state, text, x, y, width, height FROM lesson "
+                "ORDER BY path, number, y, x"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise DataError(database, str(error)) from None
+    for name, number, state, text, *box in rows:
+        lines = found.setdefault((name, number), [])
+        if state is not None and text:
+            x, y, width, height = box
+            lines.append(ReviewedLine(text, (x, y, width, height), state == "typed"))
+    return [
+        ReviewedPage(database.parent / name, number, tuple(lines))
+        for (name, number), lines in found.items()
+    ]
+
+
+def _database(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.name == DATABASE else path / DATABASE

@@ -1,0 +1,172 @@
+"""Exports: the state of a review as CSV, JSON Lines, XLSX or `labels.csv`, at any time."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from rowscan.errors import UsageError, requires
+from rowscan.io.atomic import write_atomically
+from rowscan.review.store import Store
+
+COLUMNS = (
+    "path",
+    "page",
+    "status",
+    "line",
+    "text",
+    "confidence",
+    "x",
+    "y",
+    "width",
+    "height",
+    "read",
+    "state",
+    "page_state",
+    "user",
+    "time",
+)
+"""Those of `rowscan read --format csv`, then what the model read and what became of it."""
+_DECIDED = ("accepted", "typed")
+Row = dict[str, object]
+
+
+def to_csv(store: Store) -> Iterator[bytes]:
+    """A row for each line of writing, or one for a page without any."""
+    yield from _csv(COLUMNS, (tuple(row[c] for c in COLUMNS) for row in rows(store)))
+
+
+def to_labels(store: Store) -> Iterator[bytes]:
+    """`filename,label` of the pictures that are done: what `rowscan train` and `evaluate` take.
+
+    Of a document with several pages only the first: the format does not know pages.
+    """
+    yield from _csv(("filename", "label"), _labels(store))
+
+
+def to_jsonl(store: Store) -> Iterator[bytes]:
+    """An object for each page, as `rowscan read --format jsonl` has it, with the state of each."""
+    for entry in store.entries():
+        lines = [line for line in _ordered(store, entry["id"]) if line["state"] != "deleted"]
+        whole = json.loads(store.entry(entry["id"])["content"])
+        page = {"path": entry["path"]} | whole | {"state": entry["state"], "lines": lines}
+        page["text"] = " / ".join(str(line["text"]) for line in lines)
+        if page["status"] != "error" or lines:
+            page["status"] = "read" if lines else "empty"
+        yield json.dumps(page, ensure_ascii=False).encode() + b"\n"
+
+
+def to_xlsx(store: Store) -> Iterator[bytes]:
+    """The table of `to_csv`, with a header that stays; texts stay texts, with leading zeros.
+
+    Raises:
+        MissingExtraError: XlsxWriter is not installed.
+    """
+    with requires("xlsx", "writing XLSX"):
+        import xlsxwriter
+    buffer = io.BytesIO()
+    # A text that begins with = is writing, not a formula.
+    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with xlsxwriter.Workbook(buffer, options) as book:
+        sheet = book.add_worksheet("Rowscan")
+        sheet.freeze_panes(1, 0)
+        sheet.set_column(0, 0, 30)
+        sheet.write_row(0, 0, COLUMNS, book.add_format({"bold": True}))
+        last = 0
+        for last, row in enumerate(rows(store), start=1):
+            for column, name in enumerate(COLUMNS):
+                if row[name] is not None:
+                    sheet.write(last, column, row[name])
+        sheet.autofilter(0, 0, last, len(COLUMNS) - 1)
+    yield buffer.getvalue()
+
+
+EXPORTS: Mapping[str, tuple[Callable[[Store], Iterator[bytes]], str]] = {
+    "readings.csv": (to_csv, "text/csv; charset=utf-8"),
+    "readings.jsonl": (to_jsonl, "application/jsonl; charset=utf-8"),
+    "readings.xlsx": (
+        to_xlsx,
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
+    "labels.csv": (to_labels, "text/csv; charset=utf-8"),
+}
+"""What writes each file, and its media type."""
+
+
+def export(folder: Path, output: Path) -> int:
+    """Write what is known of a reviewed folder into a file; the number of its pages.
+
+    The name says the format: `.csv`, `.jsonl`, `.xlsx`, or `labels.csv`.
+
+    Raises:
+        UsageError: another name.
+        OutputError: the folder or the file cannot be written.
+    """
+    name = "labels.csv" if output.name == "labels.csv" else f"readings{output.suffix}"
+    if name not in EXPORTS:
+        known = ".csv, .jsonl, .xlsx or labels.csv"
+        raise UsageError(f"{output}: expected a file named {known}")
+    store = Store(folder)
+    write, _ = EXPORTS[name]
+    write_atomically(output, b"".join(write(store)))
+    return len(store.entries())
+
+
+def rows(store: Store) -> Iterator[Row]:
+    """The rows of the table, with the names of `COLUMNS`; the order is that of the paths."""
+    for entry in sorted(store.entries(), key=lambda entry: (entry["path"], entry["number"])):
+        page = {
+            "path": entry["path"],
+            "page": entry["number"],
+            "status": entry["status"],
+            "page_state": entry["state"],
+        }
+        empty: Row = dict.fromkeys(COLUMNS) | page
+        kept = [line for line in _ordered(store, entry["id"]) if line["state"] != "deleted"]
+        if not kept:
+            yield empty | {"status": "error" if entry["status"] == "error" else "empty"}
+        for number, line in enumerate(kept, start=1):
+            said = {key: line.get(key) for key in ("text", "read", "state", "user", "time")}
+            confidence = None if line["state"] in _DECIDED else line["confidence"]
+            box = line["box"]
+            assert isinstance(box, list)
+            place = dict(zip(("x", "y", "width", "height"), box, strict=True))
+            row = {"status": "read", "line": number, "confidence": confidence}
+            yield empty | row | said | place
+
+
+def _labels(store: Store) -> Iterator[tuple[object, ...]]:
+    for entry in sorted(store.entries(), key=lambda entry: str(entry["path"])):
+        if entry["state"] in ("done", "none") and entry["number"] == 1:
+            lines = _ordered(store, entry["id"])
+            texts = [str(line["text"]) for line in lines if line["state"] in _DECIDED]
+            yield entry["path"], " / ".join(filter(None, texts))
+
+
+def _ordered(store: Store, page: int) -> list[Row]:
+    """Lines from top to bottom, as a reading has them: drawn ones among the others."""
+    lines = store.lines(page)
+    if all(str(line["line"]).isdecimal() for line in lines):
+        return lines
+    boxes = {id(line): line["box"] for line in lines}
+
+    def place(line: Row) -> tuple[int, int]:
+        box = boxes[id(line)]
+        assert isinstance(box, list)
+        return box[1] + box[3] // 2, box[0]
+
+    return sorted(lines, key=place)
+
+
+def _csv(header: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if value is None else value for value in row])
+        if buffer.tell() > 1 << 16:
+            yield buffer.getvalue().encode()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue().encode()

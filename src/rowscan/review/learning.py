@@ -1,0 +1,129 @@
+"""Learning: a training on what was reviewed, in a process of its own, and what it gained.
+
+A model is offered only if it reads more of the pages that were held back than the one in use. No
+model is ever deleted: the runs are in `.rowscan` in the folder.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rowscan.errors import DataError
+from rowscan.review.store import Store
+
+RUNS = ".rowscan"
+"""Hidden, so that it is no place of pictures."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the learning is at."""
+
+    status: str = "idle"
+    """`idle`, `running`, `better`, `not better`, `failed` or `used`."""
+    reason: str = ""
+    """Why it failed."""
+    held_back: int = 0
+    """Pages that were not trained on."""
+    before: int = 0
+    """How many of them the model in use reads exactly,"""
+    after: int = 0
+    """and how many the new one."""
+    run: str = ""
+    """The run directory, from the folder."""
+
+
+class Learning:
+    """Trainings on one folder, one at a time. Threads may share it."""
+
+    def __init__(
+        self, folder: Path, store: Store, start_model: str, on_use: Callable[[Path], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: the reviewed folder.
+            store: its database.
+            start_model: the model that is in use, as `--from` takes it.
+            on_use: called with another run directory when that is to be used.
+        """
+        self._folder, self._store = folder, store
+        self._model, self._on_use = start_model, on_use
+        self._state = State()
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state, for the page."""
+        return asdict(self._state)
+
+    def start(self) -> None:
+        """Begin a training, unless there is one."""
+        with self._lock:
+            if self._state.status == "running":
+                return
+            number = 1 + sum(1 for _ in (self._folder / RUNS).glob("learned-*"))
+            run = f"{RUNS}/learned-{number}"
+            command = [sys.executable, "-m", "rowscan", "train", "line"]
+            command += ["--data", str(self._store.path), "--from", self._model]
+            command += ["--output", str(self._folder / run)]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            self._state = State("running", run=run)
+            threading.Thread(target=self._wait, args=(self._process, run), daemon=True).start()
+
+    def stop(self) -> None:
+        """End the training, if there is one; what it has done so far stays in its folder."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+            self._process.kill()
+
+    def use(self, user: str) -> None:
+        """Read with the new model from now on; what was corrected stays as it is.
+
+        Raises:
+            DataError: there is none that is better.
+        """
+        with self._lock:
+            if self._state.status != "better":
+                raise DataError(None, "there is no better model to use")
+            run = self._folder / self._state.run
+            self._store.use_model(self._state.run, user)
+            self._model = str(run)
+            self._state = replace(self._state, status="used")
+        self._on_use(run)
+
+    def _wait(self, process: "subprocess.Popen[str]", run: str) -> None:
+        _, said = process.communicate()
+        if process.returncode:
+            last = [line for line in said.replace("\r", "\n").splitlines() if line.strip()][-1:]
+            reason = last[0].removeprefix("rowscan: ") if last else ""
+            ended = process.returncode < 0
+            self._state = State("idle" if ended else "failed", reason, run=run)
+            return
+        try:
+            self._state = _gain(self._folder, run)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            self._state = State("failed", f"its result cannot be read: {error}", run=run)
+
+
+def _gain(folder: Path, run: str) -> State:
+    """What a finished run gained, by its own result on the pages that were held back."""
+    result = json.loads((folder / run / "result.json").read_text(encoding="utf-8"))
+    gain = result["documents"]
+    before, after = (round(gain[when]["exact"] * gain["n"]) for when in ("before", "after"))
+    status = "better" if after > before else "not better"
+    return State(status, "", gain["n"], before, after, run)

@@ -1,0 +1,66 @@
+"""Run: the process of `rowscan review`, from a folder to the page, until it is told to stop."""
+
+import getpass
+from pathlib import Path
+
+from rowscan.errors import DataError
+from rowscan.review.app import create_review_app
+from rowscan.review.intake import Intake, model_version
+from rowscan.review.learning import Learning
+from rowscan.review.store import Store
+from rowscan.server.run import listen, run_app
+
+
+def review(
+    folder: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str | Path | None = None,
+    user: str | None = None,
+    jobs: int | None = None,
+    learn: bool = False,
+) -> None:
+    """Serve a page on which the readings of a folder are checked and corrected.
+
+    The page opens at once, while the folder is read. What is read and corrected is in `rowscan.db`
+    in the folder.
+
+    Args:
+        folder: pictures, with subfolders.
+        host: name or address to listen on.
+        port: 0 for any free port.
+        model: a model file or run directory; by default the one that was learned here and chosen,
+            or else the one that ships.
+        user: who corrects; by default the name of the user of this machine.
+        jobs: worker processes that read; by default one core is left for the page.
+        learn: begin to learn from what has been reviewed so far.
+
+    Raises:
+        DataError: no such folder.
+        OutputError: the database cannot be written.
+        ModelError: the model cannot be opened.
+        RowscanError: it cannot listen on the address.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(folder, "expected a folder")
+    store = Store(folder)
+    chosen = store.model()
+    used = Path(model) if model is not None else folder / chosen if chosen else None
+    model_version(used)  # an error here is seen; in the thread it is only on the page
+    listening = listen(host, port)
+    intake = Intake(folder, store, jobs=jobs)
+    learning = Learning(folder, store, "shipped" if used is None else str(used), intake.start)
+    app = create_review_app(folder, store, intake, learning, user=user or _user())
+    intake.start(used)
+    if learn:
+        learning.start()
+    run_app(app, listening, "Rowscan reviews at {} (Ctrl-C ends it)")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user, in some containers
+        return "someone"
