@@ -18,6 +18,7 @@ from rowscan.training.synthesis.glyphs import Hand, Number, pen_width
 Layout = Callable[[Canvas], None]
 T = TypeVar("T")
 
+_ONES = 0.2  # share of numbers with more 1s
 _SMALLEST, _LARGEST = 7.0, 84.0  # pixels: heights of digits
 # fmt: off
 _WORDS = (
@@ -74,8 +75,12 @@ def colour(
 
 
 def digits(rng: np.random.Generator, fewest: int, most: int) -> str:
-    """A random number of so many digits."""
-    return "".join(map(str, rng.integers(0, 10, rng.integers(fewest, most + 1))))
+    """A random number of so many digits; every fifth has more 1s, which a rule may be taken for."""
+    count = int(rng.integers(fewest, most + 1))
+    text = "".join(map(str, rng.integers(0, 10, count)))
+    if rng.random() < _ONES:
+        text = "".join("1" if rng.random() < 0.5 else digit for digit in text)
+    return text
 
 
 def number(rng: np.random.Generator) -> str:
@@ -501,6 +506,13 @@ def register(canvas: Canvas) -> None:
             canvas.write_word(int(rng.integers(2, 8)), x - 2 * h, base, 0.8 * h, s)
         elif _chance(canvas, 0.6):
             canvas.scrawl(x - 2 * h, base - 0.4 * h, h * rng.uniform(0.5, 1.2), s.colour)
+    for _ in range(int(_chance(canvas, 0.3)) * int(rng.integers(1, 4))):  # ticks lean backwards
+        x, y, tick = (
+            *rng.uniform(0, 1, 2) * (canvas.width, canvas.height),
+            rng.uniform(0.3, 0.7) * h,
+        )
+        ends = np.array([[x, y], [x + tick * rng.uniform(0.4, 1.1), y + tick]])
+        canvas.strokes([ends], pen_width(s.hand, h), s.colour)
     if _chance(canvas, 0.5):
         surroundings(canvas, book=True)
 
@@ -587,8 +599,8 @@ LAYOUTS: tuple[tuple[Layout, float], ...] = (
     (circled, 0.05),
     (letters, 0.07),
     (register, 0.08),
-    (one, 0.08),
-    (amounts, 0.13),
+    (one, 0.12),
+    (amounts, 0.2),
     (empty, 0.05),
 )
 """The kinds of pages, and how often each is composed."""
@@ -651,7 +663,7 @@ def remarks(canvas: Canvas) -> None:
         )
     for _ in range(int(_chance(canvas, 0.08)) * int(rng.integers(1, 6))):
         x, y = rng.uniform(0, 1, 2) * (w, h)
-        length = rng.uniform(0, 8)
+        length = rng.uniform(0, 4)  # a longer one may be a 1
         canvas.strokes(
             [np.array([[x, y], [x + length, y + rng.normal(0, 3)]])],
             rng.uniform(1, 12),
