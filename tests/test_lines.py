@@ -48,6 +48,13 @@ def test_lines_are_ink_and_reproducible(n: int, seed: int) -> None:
     assert torch.equal(again.ink, lines.ink)
 
 
+def test_two_views_show_one_text_in_different_ink() -> None:
+    lines = compose(9, INKS, Generator().manual_seed(4), views=2)
+    assert lines.labels[0:8:2] == lines.labels[1:9:2]
+    assert len(lines.labels) == 9
+    assert all(not torch.equal(lines.ink[i], lines.ink[i + 1]) for i in range(0, 8, 2))
+
+
 def test_lines_show_every_kind_and_every_character() -> None:
     lines = composed(1200, 1)
     assert {character for label in lines.labels for character in label} == set(range(27))

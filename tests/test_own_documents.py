@@ -19,7 +19,7 @@ from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.recipes import change, find
-from rowscan.recognition.ctc import best_path
+from rowscan.recognition.ctc import align, best_path
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training.export import read_weights
 from rowscan.training.loop import resume, train
@@ -28,7 +28,9 @@ from rowscan.training.runs import Run
 from rowscan.training.synthesis.documents import (
     Documents,
     LabelledLine,
+    add_signs,
     concatenate,
+    digits_alone,
     load_documents,
 )
 from rowscan.training.synthesis.inks import Inks
@@ -204,3 +206,14 @@ def test_of_a_label_only_the_digits_count(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label,who", *rows]))
     labels = [picture.label for picture in load_labels(tmp_path)]
     assert labels == ["1250", "007", "12 / 3", "1205"]
+
+
+def test_signs_that_a_label_does_not_have_are_taken_from_the_model() -> None:
+    # "1.0" with the digits 1 and 0 in the label; the model also sees a dot and, at the end, a 7.
+    path = [0, 2, 2, 11, 0, 1, 0, 8]
+    probabilities = np.full((len(path), 28), 0.1 / 27, np.float32)
+    probabilities[np.arange(len(path)), path] = 0.9
+    spans = align(digits_alone(probabilities), (1, 0))
+    assert spans[0][0] == 1
+    assert add_signs(probabilities, (1, 0), spans)[0] == (1, 10, 0)
+    np.testing.assert_allclose(digits_alone(probabilities).sum(1), 1, rtol=1e-5)

@@ -16,13 +16,13 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
     """Dry pens, low resolution, patterns and stains that show through, pale or full ink."""
     width = ink.shape[1]
     dry = r.uniform(0.2, 0.65) if r.random() < 0.1 else 0.0
-    pattern = r.uniform(0.02, 0.3) if r.random() < 0.18 else 0.0
+    pattern = r.uniform(0.02, 0.25) if r.random() < 0.05 else 0.0
     blotch = None
     if dry or pattern:
         cells = noise.standard_normal((9, max(3, width // 4))).astype(np.float32)
         blotch = cv2.resize(cells, (width, LINE_HEIGHT), interpolation=cv2.INTER_CUBIC)
         ink = ink * (1 - np.float32(dry) * (blotch > 0.4))
-    if r.random() < 0.35:
+    if r.random() < 0.28:
         ink = _coarse(ink, r)
     elif r.random() < 0.3:
         ink = cv2.GaussianBlur(ink, (0, 0), r.uniform(0.3, 0.9))
@@ -41,7 +41,7 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
 
 def _coarse(ink: LineInk, r: Random) -> LineInk:
     """The line as from a picture of fewer pixels, its contrast stretched again."""
-    kept = r.uniform(0.36, 0.86)
+    kept = r.uniform(0.42, 0.9)
     few = (max(1, math.ceil(kept * ink.shape[1])), max(1, round(kept * LINE_HEIGHT)))
     small = cv2.resize(ink, few, interpolation=cv2.INTER_AREA)
     soft = cv2.resize(small, ink.shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -137,7 +137,7 @@ def add_residue(
             cv2.circle(rule, (x, round(y)), 0, 1.0, -1)
         np.maximum(ink, cv2.GaussianBlur(rule, (3, 3), 0.7) * r.uniform(0.6, 2.0), out=ink)
         np.minimum(ink, 1, out=ink)
-    if r.random() < 0.14:
+    if r.random() < 0.08:
         for _ in range(r.randint(1, 3)):
             _add_neighbour(ink, r)
 

@@ -14,12 +14,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
+from rowscan.alphabet import DIGITS
 from rowscan.arrays import Float32, UInt8
 from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
-from rowscan.recognition.ctc import align, text_probability
+from rowscan.recognition.ctc import BLANK, align, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import extract_lines
 from rowscan.training.synthesis.augmentation import (
@@ -113,24 +114,66 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | N
     """The line of a picture that gives its label the highest probability; None if none fits."""
     if not picture.label.isdecimal():  # several lines, or none
         return None
-    digits = tuple(map(int, picture.label))
+    alphabet = reader.line_model.alphabet
+    with_signs = (picture.full or picture.text) != picture.label
+    wanted = (picture.full or picture.text) if with_signs else picture.label
+    if not set(wanted) <= set(alphabet):
+        with_signs, wanted = False, picture.label
+    text = tuple(map(alphabet.index, wanted))
     best, found = _MIN_PROBABILITY, None
     for line in extract_lines(open_image(picture.path, colour=True)):
         probabilities = reader.line_model.probabilities(line.ink[None])[0]
-        probability = text_probability(probabilities, digits)
+        compared = probabilities if with_signs else digits_alone(probabilities)
+        probability = text_probability(compared, text)
         if probability > best:
-            best, found = probability, (line.ink, probabilities)
+            best, found = probability, (line.ink, probabilities, compared)
     if found is None:
         return None
-    ink, probabilities = found
-    aligned = best >= _ALIGNED
-    return LabelledLine(ink, digits, _cuts(ink, align(probabilities, digits)) if aligned else ())
+    ink, probabilities, compared = found
+    spans = align(compared, text)
+    if not with_signs:
+        text, spans = add_signs(probabilities, text, spans)
+    return LabelledLine(ink, text, _cuts(ink, spans) if best >= _ALIGNED else ())
+
+
+def digits_alone(
+    probabilities: Float32[np.ndarray, "time classes"],
+) -> Float32[np.ndarray, "time digits"]:
+    """The probabilities of blank and of the ten digits, all other characters counted as blank."""
+    digits = len(DIGITS) + 1
+    merged: np.ndarray = probabilities[:, :digits].copy()
+    merged[:, BLANK] += probabilities[:, digits:].sum(1)
+    return merged
+
+
+def add_signs(
+    probabilities: Float32[np.ndarray, "time classes"],
+    digits: tuple[int, ...],
+    spans: tuple[tuple[int, int], ...],
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """A text with the signs that the model sees between its digits, where a label has digits alone.
+
+    Without them the training would unlearn signs.
+
+    Args:
+        probabilities: of the line, at each step.
+        digits: the label.
+        spans: first and last step of each digit.
+    """
+    path = probabilities.argmax(1)
+    path[(path > BLANK) & (path <= len(DIGITS))] = BLANK
+    for first, last in spans:
+        path[first : last + 1] = BLANK
+    begins = np.flatnonzero((np.diff(path, prepend=BLANK) != 0) & (path != BLANK)).tolist()
+    signs = [((at, at), int(path[at]) - 1) for at in begins]
+    whole = sorted([*zip(spans, digits, strict=True), *signs])
+    return tuple(character for _, character in whole), tuple(span for span, _ in whole)
 
 
 def _cuts(
     ink: UInt8[np.ndarray, "32 width"], spans: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
-    """Gaps between digits, from `spans`: the steps at which the network emits each digit."""
+    """Gaps between characters, from `spans`: the steps at which the network emits each."""
     gap = ink.max(0) < _GAP_LEVEL
     step = PATCH // STEPS_A_PATCH
     found = []

@@ -68,16 +68,18 @@ class LineBatch:
         return LineBatch(self.ink[lines], self.widths[lines], self.labels[lines], self.kinds[lines])
 
 
-def compose(n: int, inks: Inks, g: Generator) -> LineBatch:
-    """`n` random lines, each by another writer.
+def compose(n: int, inks: Inks, g: Generator, *, views: int = 1) -> LineBatch:
+    """`n` random lines.
 
     Args:
         n: number of lines, at least 1.
         inks: what they are drawn with.
         g: source of all random numbers.
+        views: lines of the same writing by the same writer, in other frames, sizes and qualities.
+            Most of the time goes into drawing, which two views share.
     """
-    seeds: list[int] = torch.randint(2**62, (n,), generator=g).tolist()
-    composed = [compose_line(inks, seed) for seed in seeds]
+    seeds: list[int] = torch.randint(2**62, (-(-n // views),), generator=g).tolist()
+    composed = [line for seed in seeds for line in compose_views(inks, seed, views)][:n]
     widths = tuple(ink.shape[1] for ink, _, _ in composed)
     ink = np.zeros((n, LINE_HEIGHT, max(widths)), np.float32)
     for row, (line, _, _) in zip(ink, composed, strict=True):
@@ -86,22 +88,25 @@ def compose(n: int, inks: Inks, g: Generator) -> LineBatch:
     return LineBatch(torch.from_numpy(ink), widths, labels, tuple(kind for _, _, kind in composed))
 
 
-def compose_line(inks: Inks, seed: int) -> tuple[Float32[np.ndarray, "32 width"], str, str]:
-    """One random line: its ink, its text, and its kind."""
+def compose_views(
+    inks: Inks, seed: int, views: int
+) -> Iterator[tuple[Float32[np.ndarray, "32 width"], str, str]]:
+    """Views of one random line: the ink of each, its text, and its kind."""
     r, noise = Random(seed), np.random.Generator(np.random.PCG64(seed))
     kind, tokens = random_text(r)
     hand = Hand.random(inks, r)
     setting = _Setting(hand, r, wide=kind == "digits" and len(tokens[0].text) > 2)
     for token in tokens:
         setting.add(token)
-    sheet = setting.sheet()
-    frame = _frame(setting, kind, r)
-    tall = setting.tall()
-    if frame and kind == "empty":
-        tall = float(np.ptp(np.concatenate(frame)[:, 1]))
-    ink = _scaled(sheet, frame, tall, r, noise)
-    add_residue(ink, r, noise)
-    return degrade(ink, r, noise), label(tokens), kind
+    sheet, text = setting.sheet(), label(tokens)
+    for _ in range(views):
+        frame = _frame(setting, kind, r)
+        tall = setting.tall()
+        if frame and kind == "empty":
+            tall = float(np.ptp(np.concatenate(frame)[:, 1]))
+        ink = _scaled(sheet, frame, tall, r, noise)
+        add_residue(ink, r, noise)
+        yield degrade(ink, r, noise), text, kind
 
 
 def _frame(setting: "_Setting", kind: str, r: Random) -> list[np.ndarray]:
@@ -241,7 +246,7 @@ class _Setting:
         for left, top, right, bottom in self._strikes:
             box = (left + self._offset, top, right + self._offset, bottom)
             strike(paper, box, self.hand.style.pen, self.r)
-        if 0 < len(self._placed) < 4 and not self._strikes and self.r.random() < 0.05:
+        if 0 < len(self._placed) < 4 and not self._strikes and self.r.random() < 0.03:
             polylines(paper, [circle(self.box(), self.r)], self.hand.style.pen)
         return paper
 

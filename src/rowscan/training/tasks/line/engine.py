@@ -33,6 +33,8 @@ COMPOSED = 1
 POOLED = 3
 """Stream of random numbers for the order of batches."""
 
+VIEWS = 2
+"""Training lines of the same writing; composing was what a GPU waited for."""
 _CHUNK = 32
 """Lines composed by one call."""
 _POOL = 8
@@ -125,7 +127,7 @@ class LineComposer:
         """The lines of a chunk."""
         generator = seeded_generator(self.seed, COMPOSED, chunk)
         own = self.lines // 2 if self.documents else 0
-        lines = compose(self.lines - own, self.inks, generator)
+        lines = compose(self.lines - own, self.inks, generator, views=VIEWS)
         if self.documents and own:
             lines = concatenate([lines, self.documents.sample(own, generator)])
         levels = (255 * lines.ink).round().to(torch.uint8).numpy()
