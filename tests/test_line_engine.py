@@ -1,5 +1,6 @@
 """The engine of the line model: batches, learning, and the model file of its network."""
 
+import collections
 import contextlib
 import itertools
 from pathlib import Path
@@ -120,11 +121,48 @@ def test_lines_composed_ahead_are_those_of_a_step_alone(
 def test_a_pool_s_batches_hold_lines_of_like_widths() -> None:
     made = engine()
     with contextlib.closing(made.feed(itertools.chain(made.order(0), made.order(1)))) as fed:
-        pool = [batch.widths for batch in itertools.islice(fed, 8)]
+        pool = [[-(-width // 16) for width in batch.widths] for batch in itertools.islice(fed, 8)]
     assert len(pool) == 8
-    assert sorted(width for widths in pool for width in widths) == [
-        width for widths in sorted(pool) for width in widths
-    ]
+    assert sorted(itertools.chain(*pool)) == list(itertools.chain(*sorted(pool)))
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3, 5])
+def test_each_line_is_used_as_often_as_asked_for(uses: int) -> None:
+    made = LineEngine(change(small(), {"uses": uses}), "cpu")
+    turns = range(40 * uses * uses)
+    used = collections.Counter(made._pool(turn) for turn in turns)
+    oldest = [made._first_pool(turn) for turn in turns]
+    assert oldest == sorted(oldest)
+    assert all(made._first_pool(turn) <= made._pool(turn) <= turn // uses for turn in turns)
+    for pool in range(oldest[-1]):  # the first ones stand in for those before them
+        assert used[pool] == uses or (pool < 8 * uses and used[pool] <= uses**2)
+
+
+@pytest.mark.parametrize("first", [0, 8 * 7 + 3])
+def test_lines_used_again_are_the_same_after_an_interruption(first: int) -> None:
+    made = LineEngine(change(small(), {"uses": 3, "steps_per_epoch": 80}), "cpu")
+    made.load_images(IMAGES, LABELS)
+    with contextlib.closing(made.feed(made.order(0))) as whole:
+        expected = [batch.labels for batch in itertools.islice(whole, first, 75)]
+    with contextlib.closing(made.feed(itertools.islice(made.order(0), first, None))) as rest:
+        assert [batch.labels for batch in itertools.islice(rest, 75 - first)] == expected
+
+
+def test_passes_in_two_parts_give_the_gradients_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rowscan.training.tasks.line.engine._LINES_A_PART", 8)  # as much padding
+    made, other = engine(), engine()
+    batch = next(made.order(0))
+    other.step(batch, 1e-9)
+    with contextlib.closing(made.feed(iter([batch]))) as fed:
+        loss, right = made._captured_step(next(fed), 1e-9)
+    expected, count = other.step(batch, 1e-9)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+    assert float(right) == float(count)
+    ours, theirs = made.network.parameters(), other.network.parameters()
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.grad is not None
+        assert two.grad is not None
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_it_overfits_one_batch() -> None:

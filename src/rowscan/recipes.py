@@ -221,6 +221,9 @@ class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
     layers: Depth = 3
     """Layers of four sweeps each, before the one that runs along the line."""
     steps_per_epoch: Positive = 1000
+    uses: Positive = 1
+    """Times that each composed line is trained on, thousands of lines apart: on a GPU, composing
+    takes longer than training."""
     handwriting: bool = True
     """Whether lines are composed of pen strokes and fonts, too, and not of `data` alone."""
 

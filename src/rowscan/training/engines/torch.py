@@ -154,6 +154,11 @@ class TorchTrainer(Generic[R]):
         self.group.all_reduce([figures, *(p.grad for p in trained if p.grad is not None)])
         return figures.unbind()
 
+    def update(self, learning_rate: float) -> None:
+        """Clip and take one step with the gradients that are there; on one GPU, captured."""
+        self._rate.fill_(learning_rate)
+        self._update()
+
     def _zero_gradients(self) -> None:
         """In place: a captured update reads them where they were."""
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]

@@ -21,6 +21,7 @@ from rowscan.recipes import LineRecipe
 from rowscan.recognition.ctc import best_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
 from rowscan.training.engines.ahead import Ahead
+from rowscan.training.engines.capture import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch import TorchTrainer, seeded_generator
@@ -40,6 +41,8 @@ _CHUNK = 32
 _POOL = 8
 """Batches cut from lines that are sorted by width: three quarters of what they compute is then
 line, not padding, on batches of 128."""
+_APART = 8
+"""Pools between two uses of a line, at the most."""
 _MULTIPLE = 16
 """Columns that the width of a batch is a multiple of, so that a GPU meets few shapes."""
 _LINES_A_PART = 4
@@ -156,6 +159,8 @@ class LineEngine(TorchTrainer[LineRecipe]):
         super().__init__(recipe, self.network, device)
         self._inks = Inks(np.empty((0, SIDE, SIDE), np.uint8), np.empty(0, np.uint8))
         self._documents: Documents | None = None
+        self._passes: dict[tuple[int, ...], CapturedPasses] = {}
+        self._memory = GraphMemory()
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -185,14 +190,11 @@ class LineEngine(TorchTrainer[LineRecipe]):
 
     def feed(self, batches: Iterator[Indices]) -> Generator[Lines, None, None]:
         """The batches, composed ahead."""
-        size = self.recipe.batch_size
-        batches = iter(batches)
         for first in batches:
-            step = int(first[0]) // size
-            pool, skipped = divmod(step, _POOL)
-            chunks = itertools.count(pool * self._chunks)
+            turn, skipped = divmod(int(first[0]) // self.recipe.batch_size, _POOL)
+            chunks = itertools.count(self._first_pool(turn) * self._chunks)
             with Ahead(self.lines_composer(), chunks) as composed:
-                lines = itertools.islice(self._pooled(composed, pool), skipped, None)
+                lines = itertools.islice(self._pooled(composed, turn), skipped, None)
                 for _, batch in zip(itertools.chain([first], batches), lines, strict=False):
                     yield batch
 
@@ -201,24 +203,69 @@ class LineEngine(TorchTrainer[LineRecipe]):
         """In a pool."""
         return _POOL * self.recipe.batch_size // math.gcd(self.recipe.batch_size, _CHUNK)
 
-    def _pooled(self, chunks: Iterator[list[Line]], pool: int) -> Iterator[Lines]:
-        """Batches of lines of like widths, from all of a pool's chunks."""
-        size = self.recipe.batch_size
+    def _pool(self, turn: int) -> int:
+        """The number of the pool whose lines are trained on: a new one, or one of turns ago."""
+        newest, use = divmod(turn, self.recipe.uses)
+        return newest - use * min(_APART, newest // self.recipe.uses)
+
+    def _first_pool(self, turn: int) -> int:
+        """The oldest pool that this turn or a later one takes."""
+        newest, uses = turn // self.recipe.uses, self.recipe.uses
+        return max(-(-newest // uses), newest - (uses - 1) * _APART)
+
+    def _pooled(self, chunks: Iterator[list[Line]], turn: int) -> Iterator[Lines]:
+        """Batches of lines of like widths, from all of a pool's chunks, turn by turn.
+
+        Args:
+            chunks: from the first one of `_first_pool(turn)` on.
+            turn: the first turn.
+        """
+        size, pools, following = self.recipe.batch_size, {}, self._first_pool(turn)
         while True:
-            parts = itertools.islice(chunks, self._chunks)
-            lines = sorted(itertools.chain.from_iterable(parts), key=lambda line: line.ink.shape[1])
-            order = np.random.default_rng([self.recipe.seed, POOLED, pool]).permutation(_POOL)
-            for place in order.tolist():
+            wanted, first = self._pool(turn), self._first_pool(turn)
+            while following <= wanted:
+                parts = itertools.islice(chunks, self._chunks)
+                pools[following] = list(itertools.chain.from_iterable(parts))
+                following += 1
+            for old in [pool for pool in pools if pool < first]:
+                del pools[old]
+            rng = np.random.default_rng([self.recipe.seed, POOLED, turn])
+            mixed = [pools[wanted][place] for place in rng.permutation(len(pools[wanted]))]
+            lines = sorted(mixed, key=lambda line: -(-line.ink.shape[1] // _MULTIPLE))
+            for place in rng.permutation(_POOL).tolist():
                 yield Lines.of(lines[place * size : (place + 1) * size])
-            pool += 1
+            turn += 1
 
     def step(self, batch: Indices | Lines, learning_rate: float) -> Figures:
         """One step of the optimiser; the batch's mean loss (nats) and exact texts before it."""
         if isinstance(batch, np.ndarray):
-            pool, place = divmod(int(batch[0]) // self.recipe.batch_size, _POOL)
-            chunks = map(self.lines_composer(), itertools.count(pool * self._chunks))
-            batch = next(itertools.islice(self._pooled(chunks, pool), place, None))
+            turn, place = divmod(int(batch[0]) // self.recipe.batch_size, _POOL)
+            first = self._first_pool(turn) * self._chunks
+            chunks = map(self.lines_composer(), itertools.count(first))
+            batch = next(itertools.islice(self._pooled(chunks, turn), place, None))
+        if self._captures:
+            return self._captured_step(batch, learning_rate)
         return self.step_by_parts(self._parts(batch), learning_rate)
+
+    def _captured_step(self, batch: Lines, learning_rate: float) -> Figures:
+        """Forward and backward pass as graphs of this shape of the ink; CTC's loss between them."""
+        ink = _sent(torch.from_numpy(batch.ink), self.device)
+        truth = batch.truth(self.device)
+        passes = self._passes.get(batch.ink.shape)
+        if passes is None:
+            trained = [p for p in self._parameters.values() if p.requires_grad]
+            passes = CapturedPasses(self._answer, trained, self.device, self._memory)
+            self._passes[batch.ink.shape] = passes
+        logits = passes.forward(ink).detach().requires_grad_()
+        loss = _ctc(logits, truth[:, 2:].contiguous(), batch.steps, batch.lengths).mean()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        passes.backward(gradient)
+        self.update(learning_rate)
+        return loss.detach(), count_exact(logits.detach(), truth)
+
+    def _answer(self, ink: UInt8[Tensor, "n 32 width"]) -> Float32[Tensor, "time n classes"]:
+        with self.autocast():
+            return self.network(ink.float() / 255).float()  # type: ignore[no-any-return]
 
     def _parts(self, batch: Lines) -> Iterator[tuple[Tensor, Tensor]]:
         shard = self.group.shard(len(batch))
