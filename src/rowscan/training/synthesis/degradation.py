@@ -6,7 +6,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from rowscan.arrays import Float32
+from rowscan.arrays import Float32, UInt8
 from rowscan.scans import LINE_HEIGHT
 
 LineInk = Float32[np.ndarray, "32 width"]
@@ -25,7 +25,7 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
     if r.random() < 0.28:
         ink = _coarse(ink, r)
     elif r.random() < 0.3:
-        ink = cv2.GaussianBlur(ink, (0, 0), r.uniform(0.3, 0.9))
+        ink = cv2.GaussianBlur(ink, (0, 0), r.uniform(0.3, 1.2))
     if pattern:
         fine = noise.standard_normal(ink.shape).astype(np.float32)
         grain = blotch if blotch is not None and r.random() < 0.5 else fine
@@ -37,6 +37,22 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
     low = max(0.0, low) * core
     result: LineInk = np.clip((ink - low) / max(0.1, high * core - low), 0, 1).astype(np.float32)
     return result
+
+
+def broad_nib(
+    sheet: UInt8[np.ndarray, "rows columns"], r: Random
+) -> UInt8[np.ndarray, "rows columns"]:
+    """The sheet as written with a nib that is wider across one direction."""
+    size, angle = r.choice((3, 5, 5, 7)), math.radians(r.uniform(15, 75))
+    half = size // 2
+    nib = np.zeros((size, size), np.uint8)
+    ends = [
+        (round(half + s * half * math.cos(angle)), round(half - s * half * math.sin(angle)))
+        for s in (-1, 1)
+    ]
+    cv2.line(nib, ends[0], ends[1], 1)
+    written: np.ndarray = cv2.dilate(sheet, nib)
+    return written
 
 
 def _coarse(ink: LineInk, r: Random) -> LineInk:

@@ -65,7 +65,7 @@ class Hand:
             steady=r.random() < 0.5,
             spread=r.uniform(0.01, 0.045),
             font=r.randrange(1 << 30),
-            zero_size=r.uniform(0.5, 0.9) if r.random() < 0.2 else 1.0,
+            zero_size=r.uniform(0.5, 0.9) if pen < 0.11 and r.random() < 0.28 else 1.0,
         )
 
     def character(self, character: str, size: float = 1.0) -> Glyph:
@@ -79,7 +79,7 @@ class Hand:
             size=size,
             stretch=self.style.stretch * math.exp(r.gauss(0, 0.07)),
             slant=self.style.slant,
-            turn=r.gauss(0, 0.05),
+            turn=r.gauss(0, 0.12 if character == "1" else 0.05),
         )
         return (
             self._digit(int(character), style)

@@ -20,7 +20,7 @@ from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float32, UInt8
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.page import DIGIT_HEIGHT
-from rowscan.training.synthesis.degradation import degrade
+from rowscan.training.synthesis.degradation import broad_nib, degrade
 from rowscan.training.synthesis.distractors import (
     add_residue,
     boxes,
@@ -101,10 +101,12 @@ def compose_views(
     sheet, text = setting.sheet(), label(tokens)
     for _ in range(views):
         frame = _frame(setting, kind, r)
+        nib = hand.style.pen < 0.11 * CAP and r.random() < 0.22
+        view = broad_nib(sheet, r) if nib else sheet
         tall = setting.tall()
         if frame and kind == "empty":
             tall = float(np.ptp(np.concatenate(frame)[:, 1]))
-        ink = _scaled(sheet, frame, tall, r, noise)
+        ink = _scaled(view, frame, tall, r, noise)
         add_residue(ink, r, noise)
         yield degrade(ink, r, noise), text, kind
 
@@ -125,7 +127,7 @@ class _Setting:
         self.hand, self.r = hand, r
         touching = r.random()
         self.gap = r.uniform(-0.13, 0.03) if touching < 0.25 else r.uniform(0.03, 0.34)
-        if wide and r.random() < 0.12:
+        if wide and r.random() < 0.17:
             self.gap = r.uniform(0.5, 2.2)
         self.jitter = 0.05 + 0.12 * max(0.0, self.gap - 0.3)
         self.kerning = r.uniform(0.5, 1.0) if r.random() < 0.6 else 0.0
@@ -246,7 +248,7 @@ class _Setting:
         for left, top, right, bottom in self._strikes:
             box = (left + self._offset, top, right + self._offset, bottom)
             strike(paper, box, self.hand.style.pen, self.r)
-        if 0 < len(self._placed) < 4 and not self._strikes and self.r.random() < 0.03:
+        if 0 < len(self._placed) < 4 and not self._strikes and self.r.random() < 0.04:
             polylines(paper, [circle(self.box(), self.r)], self.hand.style.pen)
         return paper
 

@@ -112,8 +112,8 @@ def _plus(r: Random) -> Strokes:
 
 
 def _slash(r: Random) -> Strokes:
-    top, bottom = r.uniform(-0.2, 0.1), r.uniform(0.9, 1.3)
-    lean = r.uniform(0.14, 0.75)  # an upright one would be a 1
+    top, bottom = r.uniform(-0.25, 0.05), r.uniform(0.95, 1.3)
+    lean = r.uniform(0.2, 0.75)  # an upright one would be a 1
     if r.random() < 0.25:
         bend = r.gauss(0, 0.05)
         return [curve((lean, top), (lean / 2 + bend, (top + bottom) / 2), (0.0, bottom))]
