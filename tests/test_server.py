@@ -307,14 +307,23 @@ def test_only_named_origins_are_allowed(reader: Reader) -> None:
     headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
     for allowed in ((), ("https://example.org",)):
         with TestClient(create_app(reader, allow_origins=allowed)) as client:
-            for answer in (
-                client.options("/v1/read", headers=headers),
-                client.post("/v1/read", content=SEVEN, headers=headers),
-            ):
+            sent = client.post("/v1/read", content=SEVEN, headers=headers)
+            assert sent.status_code == (200 if allowed else 403)
+            for answer in (client.options("/v1/read", headers=headers), sent):
                 found = answer.headers.get("Access-Control-Allow-Origin")
                 assert found == (allowed[0] if allowed else None)
             other = client.get("/healthz", headers={"Origin": "https://example.com"})
             assert "Access-Control-Allow-Origin" not in other.headers
+            for origin in ("https://example.com", "null", "http://testserver:81"):
+                foreign = client.post("/v1/read", content=SEVEN, headers={"Origin": origin})
+                assert foreign.status_code == 403
+            own = client.post("/v1/read", content=SEVEN, headers={"Origin": "http://testserver"})
+            assert own.status_code == 200
+
+
+def test_no_redirect_follows_the_host(client: TestClient) -> None:
+    answer = client.get("/docs/", headers={"Host": "evil.example"}, follow_redirects=False)
+    assert answer.status_code == 404
 
 
 # The files of the page; test_page_in_browser.py tests their behaviour
@@ -619,6 +628,18 @@ def test_the_command_serves(service: Service) -> None:
         assert client.get("/docs").status_code == 200
 
 
+def test_a_name_that_the_service_does_not_have_is_refused(service: Service) -> None:
+    """A page whose own name was made to resolve to this machine sends that name."""
+    with httpx.Client(base_url=service.url) as client:
+        for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1].evil"):
+            answer = client.post("/v1/read", content=SEVEN, headers={"Host": host})
+            assert answer.status_code == 421
+            assert answer.json()["detail"].startswith("the service does not have the name in Host")
+        for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8000", socket.gethostname()):
+            answer = client.post("/v1/read", content=SEVEN, headers={"Host": host})
+            assert answer.status_code == 200
+
+
 def test_the_documented_request_and_limits_are_true(service: Service) -> None:
     def without_confidence(value: Any) -> Any:
         if isinstance(value, dict):
@@ -664,7 +685,7 @@ def test_clients_that_disconnect_early_do_not_end_it(service: Service) -> None:
     host, port = "127.0.0.1", int(service.url.rpartition(":")[2])
     for _ in range(20):
         with socket.create_connection((host, port)) as client:
-            client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
     seen = 'rowscan_requests_total{method="GET",path="other",status="404"} 20.0'
     while seen not in httpx.get(f"{service.url}/metrics", timeout=PATIENCE).text:
         service.check()

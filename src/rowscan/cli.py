@@ -316,11 +316,20 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     metavar="ORIGIN",
     help="Accept requests from the pages of this origin.",
 )
-def serve(host: str, port: int, model: Path | None, origins: tuple[str, ...]) -> None:
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which clients call this service.",
+)
+def serve(
+    host: str, port: int, model: Path | None, origins: tuple[str, ...], hosts: tuple[str, ...]
+) -> None:
     """Serve the reader over HTTP, with a page to write on, until Ctrl-C."""
     with requires("server", "serving"):
         from rowscan import server
-    server.serve(host, port, model=model, allow_origins=origins)
+    server.serve(host, port, model=model, allow_origins=origins, allow_hosts=hosts)
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """App: the routes of a review. What is kept is up to `store`, what is read up to `intake`."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -64,7 +64,13 @@ class GestureBody(AuthorBody):
 
 
 def create_review_app(
-    folder: Path, store: Store, intake: Intake, learning: Learning, *, user: str
+    folder: Path,
+    store: Store,
+    intake: Intake,
+    learning: Learning,
+    *,
+    user: str,
+    hosts: Sequence[str] | None = None,
 ) -> FastAPI:
     """The review of a folder as an ASGI application.
 
@@ -74,6 +80,7 @@ def create_review_app(
         intake: reads it; `start` was called.
         learning: learns from it.
         user: who corrects, until the page is told another name.
+        hosts: names that requests may have in `Host`; by default any.
     """
     executor = BoundedExecutor(_THREADS, _WAITING)
     metrics = Metrics(pending=lambda: executor.pending, held=lambda: 0)
@@ -93,13 +100,14 @@ def create_review_app(
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
         exception_handlers={
             HTTPException: on_http,
             RequestValidationError: on_parameter,
             DataError: on_data,
         },
     )
-    app.add_middleware(Guard, metrics=metrics)
+    app.add_middleware(Guard, metrics=metrics, hosts=hosts)
 
     async def run(function: Callable[..., T], *arguments: object) -> T:
         return await executor.run(function, *arguments)

@@ -8,7 +8,7 @@ from rowscan.review.app import create_review_app
 from rowscan.review.intake import Intake, model_version
 from rowscan.review.learning import Learning
 from rowscan.review.store import Store
-from rowscan.server.run import listen, run_app
+from rowscan.server.run import listen, own_names, run_app
 
 
 def review(
@@ -52,7 +52,9 @@ def review(
     listening = listen(host, port)
     intake = Intake(folder, store, jobs=jobs)
     learning = Learning(folder, store, "shipped" if used is None else str(used), intake.start)
-    app = create_review_app(folder, store, intake, learning, user=user or _user())
+    app = create_review_app(
+        folder, store, intake, learning, user=user or _user(), hosts=own_names(host)
+    )
     intake.start(used)
     if learn:
         learning.start()

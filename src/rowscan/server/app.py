@@ -66,6 +66,7 @@ def create_app(
     limits: Limits | None = None,
     threads: int | None = None,
     allow_origins: Sequence[str] = (),
+    allow_hosts: Sequence[str] | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -75,6 +76,8 @@ def create_app(
         limits: of requests and pictures.
         threads: pictures that are read at a time; by default one for each core.
         allow_origins: other origins whose pages may send requests.
+        allow_hosts: names that requests may have in `Host`, beside `localhost` and any address; by
+            default any name, since what forwards requests to this application knows its own.
     """
     limits = limits or Limits()
     executor = BoundedExecutor(threads or available_cores(), limits.waiting)
@@ -92,6 +95,7 @@ def create_app(
         version=rowscan.__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever is in Host
         lifespan=lifespan,
         exception_handlers={
             HTTPException: on_http,
@@ -104,7 +108,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware, allow_origins=list(allow_origins), allow_methods=["GET", "POST"]
         )
-    app.add_middleware(Guard, metrics=metrics)
+    app.add_middleware(Guard, metrics=metrics, hosts=allow_hosts, origins=allow_origins)
 
     def read_picture(
         content: bytes, min_confidence: float, alphabet: str | None, pattern: str | None

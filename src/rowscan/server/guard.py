@@ -1,9 +1,18 @@
-"""Guard: the outermost middleware: security headers, metrics, and an answer to any exception."""
+"""Guard: the outermost middleware: foreign pages, security headers, metrics, any exception.
 
+A page on another site can reach a service on this machine in two ways. It sends a form or a script
+request: its `Origin` is then another than the service's. Or its own name is made to resolve to this
+machine ("DNS rebinding"): then its `Host` is a name that the service does not have. An address in
+`Host` cannot be rebound.
+"""
+
+import ipaddress
 import logging
 import time
+from collections.abc import Collection
+from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,9 +40,25 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Guard:
     """ASGI middleware around everything but Starlette's own error middleware."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        hosts: Collection[str] | None = None,
+        origins: Collection[str] = (),
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: answers the requests.
+            metrics: count them.
+            hosts: names of this service, beside `localhost` and any address; None is any name.
+            origins: other origins whose pages may send requests; "*" is any.
+        """
         self._app = app
         self._metrics = metrics
+        self._hosts = None if hosts is None else {"localhost", *(host.lower() for host in hosts)}
+        self._origins = set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -54,7 +79,8 @@ class Guard:
 
         start = time.perf_counter()
         try:
-            await self._app(scope, receive, send_guarded)
+            app = self._refusal(scope) or self._app
+            await app(scope, receive, send_guarded)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -68,3 +94,37 @@ class Guard:
             status=status,
             seconds=time.perf_counter() - start,
         )
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """The answer to a request that a page of another site may have sent."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        known = self._hosts is None or not host or _is_address(host) or _name(host) in self._hosts
+        if not known:
+            return answer(
+                421, "the service does not have the name in Host; --allow-host gives it one"
+            )
+        origin = headers.get("origin")
+        if (
+            scope["method"] not in ("GET", "HEAD", "OPTIONS")
+            and origin is not None
+            and urlsplit(origin).netloc.lower() != host.lower()
+            and not self._origins & {origin, "*"}
+        ):
+            return answer(
+                403, "a page of another origin sent this; --allow-origin lets it send requests"
+            )
+        return None
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    return host.rpartition(":")[0].lower() if host.rpartition(":")[2].isdigit() else host.lower()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(_name(host).strip("[]"))
+    except ValueError:
+        return False
+    return True

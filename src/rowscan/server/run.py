@@ -26,6 +26,7 @@ def serve(
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
     allow_origins: Sequence[str] = (),
+    allow_hosts: Sequence[str] = (),
 ) -> None:
     """Serve HTTP until SIGINT or SIGTERM; then finish the requests in progress and return.
 
@@ -40,6 +41,8 @@ def serve(
         limits: of requests and pictures.
         server_limits: of connections.
         allow_origins: other origins whose pages may send requests, such as `https://example.org`.
+        allow_hosts: other names by which clients call this service, beside `host`, `localhost`,
+            the name of this machine and any address.
 
     Raises:
         RowscanError: it cannot listen on the address.
@@ -47,8 +50,20 @@ def serve(
     """
     numbers, digits = _readers(model)
     listening = listen(host, port)
-    app = create_app(numbers, digits, limits=limits, allow_origins=allow_origins)
+    app = create_app(
+        numbers,
+        digits,
+        limits=limits,
+        allow_origins=allow_origins,
+        allow_hosts=own_names(host) + list(allow_hosts),
+    )
     run_app(app, listening, "Rowscan reads at {} (Ctrl-C ends it)", server_limits)
+
+
+def own_names(host: str) -> list[str]:
+    """The names of a service that listens on `host`."""
+    machine = socket.gethostname()
+    return [host, machine, f"{machine}.local"]
 
 
 def run_app(
