@@ -148,8 +148,7 @@ def test_lines_used_again_are_the_same_after_an_interruption(first: int) -> None
         assert [batch.labels for batch in itertools.islice(rest, 75 - first)] == expected
 
 
-def test_passes_in_two_parts_give_the_gradients_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowscan.training.tasks.line.engine._LINES_A_PART", 8)  # as much padding
+def test_passes_in_two_parts_give_the_gradients_of_one() -> None:
     made, other = engine(), engine()
     batch = next(made.order(0))
     other.step(batch, 1e-9)

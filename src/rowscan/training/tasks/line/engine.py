@@ -89,11 +89,8 @@ class Lines:
         return [len(label) for label in self.labels]
 
     def part(self, some: slice) -> "Lines":
-        """Some of the lines, with as little padding."""
-        widths = self.widths[some]
-        wide = max(widths)
-        ink = self.ink[some, :, : wide + -wide % _MULTIPLE]
-        return Lines(ink, widths, self.labels[some])
+        """Some of the lines, with the padding of all: a sweep from the right begins on it."""
+        return Lines(self.ink[some], self.widths[some], self.labels[some])
 
     def to(self, device: torch.device) -> Float32[Tensor, "n 32 width"]:
         """The ink, 0 to 1, on a device."""
