@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -49,7 +50,12 @@ def _sevens(folder: Path, count: int) -> Path:
 def test_the_sample_digits(rowscan: Command, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "digits")
     done = rowscan("read", "digits")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    summary, left_out = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"19 pictures: \d+ numbers, 0 empty, \d+ unsure, 0 errors, [\d.]+ s", summary
+    )
+    assert left_out == "left out: 1 .csv"
     lines = done.stdout.splitlines()
     assert [line.split(": ")[0] for line in lines] == sorted(
         f"digits/{path.name}" for path in EXAMPLES.glob("*.png")
@@ -203,7 +209,9 @@ def test_each_bad_file_gives_one_line_and_good_ones_are_read(
         assert [page["page"] for page in pages] == list(range(1, len(texts) + 1))
         assert [page["status"] for page in pages] == ["read" if text else "empty" for text in texts]
 
-    said = done.stderr.splitlines()
+    *said, summary = done.stderr.splitlines()
+    assert summary.startswith(f"{len(good) + len(bad) + 1} pictures: ")
+    assert f", {len(bad) + 1} errors, " in summary
     expected = [(f"in/{name}", bad[name]) for name in sorted(bad)]
     for line, (path, reason) in zip(
         said, [*expected, ("nowhere", "No such file or directory")], strict=True
@@ -267,8 +275,9 @@ def test_a_run_that_is_killed_several_times_gives_the_same_file(
 
     # Pictures that could not be read are not tried again, but count.
     assert last.returncode == 1
-    *errors, summary = last.stderr.splitlines()
-    assert errors == whole.stderr.splitlines()[-1:]
+    *errors, summary, counts = last.stderr.splitlines()
+    assert errors == whole.stderr.splitlines()[-2:-1]
+    assert ", 1 errors, " in counts
     done, added = (int(part.split()[0]) for part in summary.removeprefix("parts: ").split(", "))
     assert " pictures already read (2 could not be), " in summary
     assert done + added == 42

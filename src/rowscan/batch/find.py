@@ -4,6 +4,7 @@ Names are listed while pictures are read, so memory does not grow with the size 
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 from rowscan.batch.items import STANDARD_INPUT, End, Picture
 from rowscan.batch.shards import is_shard
 from rowscan.errors import RowscanError
-from rowscan.io.pictures import is_picture_name
+from rowscan.io.pictures import is_picture_name, suffix
 from rowscan.io.storage import entries, is_address, is_folder, join
 
 
 def find_pictures(
-    paths: Sequence[str], *, exclude: str | Path | None = None
+    paths: Sequence[str],
+    *,
+    exclude: str | Path | None = None,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[Picture | End]:
     """The pictures that are named, and those in folders that are named.
 
@@ -27,12 +31,14 @@ def find_pictures(
     Args:
         paths: files and folders, local or addresses, or "-".
         exclude: a folder to leave out, because results are written there.
+        left_out: counts the files of folders that are no pictures, by how their names end.
 
     Yields:
         A `Picture` for each picture or shard; an `End` for a path that does not exist, cannot be
         listed, or is a folder without pictures.
     """
     excluded = None if exclude is None else _canonical(str(exclude))
+    left_out = Counter() if left_out is None else left_out
     for path in paths:
         try:
             folder = path != STANDARD_INPUT and is_folder(path)
@@ -42,29 +48,29 @@ def find_pictures(
         if not folder:
             yield Picture(path)
             continue
-        found = _in_folder(path, excluded)
+        found = _in_folder(path, excluded, left_out)
         first = next(found, None)
         yield from chain([first or End(path, "no pictures in this folder")], found)
 
 
-def _in_folder(folder: str, excluded: str | None) -> Iterator[Picture | End]:
+def _in_folder(
+    folder: str, excluded: str | None, left_out: Counter[str]
+) -> Iterator[Picture | End]:
     if excluded is not None and _canonical(folder) == excluded:
         return
     try:
-        found = [
-            (name, is_below)
-            for name, is_below in entries(folder)
-            if not name.startswith(".") and (is_below or is_picture_name(name) or is_shard(name))
-        ]
+        visible = [entry for entry in entries(folder) if not entry[0].startswith(".")]
     except RowscanError as error:
         yield End(folder, error.reason)
         return
-    for name, is_below in found:
+    for name, is_below in visible:
         path = join(folder, name)
         if is_below:
-            yield from _in_folder(path, excluded)
-        else:
+            yield from _in_folder(path, excluded, left_out)
+        elif is_picture_name(name) or is_shard(name):
             yield Picture(path)
+        else:
+            left_out[suffix(name) or "without an ending"] += 1
 
 
 def _canonical(folder: str) -> str:

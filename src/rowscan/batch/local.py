@@ -1,6 +1,7 @@
 """Local: `rowscan read` on this machine, from paths to a table. Ray's counterpart is `cluster`."""
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch, with_standard_input
 from rowscan.batch.read import open_reader, read_picture
 from rowscan.batch.shards import unpacked
+from rowscan.batch.summary import Summary
 from rowscan.batch.tables import Table
 from rowscan.errors import UsageError, reason_of
 from rowscan.io.cores import available_cores
@@ -51,18 +53,18 @@ def read_to(
         _prepare(job.annotate, paths)
         job = replace(job, base=_common_folder(paths))
 
-    def find() -> Iterator[Picture | End]:
-        return find_pictures(paths, exclude=job.annotate)
+    def find(left_out: Counter[str] | None = None) -> Iterator[Picture | End]:
+        return find_pictures(paths, exclude=job.annotate, left_out=left_out)
 
     def names(items: Iterator[Picture | End]) -> Iterator[str]:
         return (item.path for item in items if isinstance(item, Picture))
 
-    added = failed = 0
+    summary = Summary()
     style = FORMATS[output_format]
     with closing(Table(output, style, names=lambda: names(unpacked(find())))) as table:
         remaining = (
             item
-            for item in unpacked(find())
+            for item in unpacked(find(summary.left_out))
             if item.path == STANDARD_INPUT  # another picture than in the last run
             or not table.has(item.path, pages=isinstance(item, Picture) and item.may_have_pages)
         )
@@ -73,12 +75,11 @@ def read_to(
         )
         with closing(progress), closing(read_all(remaining, job, jobs=jobs)) as events:
             for event in events:
+                summary.add(event, again=event.path != STANDARD_INPUT and table.begun(event.path))
                 if isinstance(event, Page):
                     table.write(event.path, event.reading, fresh=event.path == STANDARD_INPUT)
                     continue
-                added += event.path == STANDARD_INPUT or not table.begun(event.path)
                 if event.error is not None:
-                    failed += 1
                     progress.say(f"rowscan: {escaped(event.path)}: {escaped(event.error)}")
                     if event.page is not None:
                         fresh = event.path == STANDARD_INPUT
@@ -86,9 +87,11 @@ def read_to(
                 progress.step()
         if table.resumed:
             lost = f" ({table.failed:,} could not be)" if table.failed else ""
-            more = f"{added:,} added" if added else "nothing to add"
+            more = f"{summary.pictures:,} added" if summary.pictures else "nothing to add"
             progress.say(f"{output}: {table.resumed:,} pictures already read{lost}, {more}")
-    return failed + table.failed == 0
+        for line in summary.lines():
+            progress.say(line)
+    return summary.errors + table.failed == 0
 
 
 def read_all(
