@@ -15,15 +15,20 @@ from safetensors.numpy import load_file
 
 from rowscan.datasets.digits import load_digits
 from rowscan.datasets.labelled import load_labels
+from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
+from rowscan.metrics import score_numbers
 from rowscan.reader import Reader
 from rowscan.recipes import change, find
 from rowscan.recognition.ctc import align, best_path
+from rowscan.review.learning import gain
+from rowscan.review.store import Author, Change, Store
 from rowscan.segmentation.digit import normalise_digit
+from rowscan.training import results
 from rowscan.training.export import read_weights
 from rowscan.training.loop import resume, train
-from rowscan.training.results import LineRunResult
+from rowscan.training.results import DocumentsGain, LineRunResult
 from rowscan.training.runs import Run
 from rowscan.training.synthesis.documents import (
     Documents,
@@ -36,6 +41,7 @@ from rowscan.training.synthesis.documents import (
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.tasks.line import task as line_task
+from rowscan.training.tasks.line.task import LineTask
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
 
@@ -217,3 +223,84 @@ def test_signs_that_a_label_does_not_have_are_taken_from_the_model() -> None:
     assert spans[0][0] == 1
     assert add_signs(probabilities, (1, 0), spans)[0] == (1, 10, 0)
     np.testing.assert_allclose(digits_alone(probabilities).sum(1), 1, rtol=1e-5)
+
+
+# A reviewed folder -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reviewed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures, two below each other, reviewed: every other line typed, one drawn."""
+    target = tmp_path_factory.mktemp("reviewed")
+    store = Store(target)
+    author = Author("Anna", "tab")
+    pictures = load_labels(folder)
+    for number, pair in enumerate(zip(pictures[::2], pictures[1::2], strict=True)):
+        sheets = [open_image(picture.path) for picture in pair]
+        width = max(sheet.shape[1] for sheet in sheets)
+        padded = [
+            np.pad(sheet, ((60, 60), (60, 60 + width - sheet.shape[1])), constant_values=255)
+            for sheet in sheets
+        ]
+        name, height = f"{number:02}.png", padded[0].shape[0]
+        PIL.Image.fromarray(np.concatenate(padded)).save(target / name)
+        boxes = [(60, 60, width, sheets[0].shape[0]), (60, height + 60, width, sheets[1].shape[0])]
+        line = {"text": "9", "box": list(boxes[0]), "confidence": 0.5, "characters": []}
+        content = {"page": 1, "status": "read", "confidence": 0.5, "text": "9", "lines": [line]}
+        store.place(name, name, 1, 1)
+        store.add_readings(name, "model", [content])
+        changes = [
+            Change(number + 1, "0", "accepted", pair[0].label, boxes[0]),
+            Change(number + 1, "drawn", "typed", pair[1].label, boxes[1]),
+            Change(number + 1, "", "done"),
+        ]
+        store.correct(author, f"{number}", changes)
+    return target
+
+
+def test_a_reviewed_folder_teaches_each_line_in_its_box(reviewed: Path) -> None:
+    reader = Reader()
+    documents = load_documents(reviewed, reader)
+    assert (len(documents.held_out), documents.left_out) == (3, 0)
+    assert len(documents.lines) == 24
+    right = 0
+    for line in documents.lines:
+        right += best_path(reader.line_model.probabilities(line.ink[None])[0]) == line.text
+    assert right >= 22  # the ink is that of the text, not of the line beside it
+    truth = {page.path: page.text for page in load_reviewed(reviewed)}
+    assert all(truth[picture.path] == picture.text for picture in documents.held_out)
+    assert load_documents(reviewed / "rowscan.db", reader).left_out == 0
+
+
+def test_what_was_accepted_is_drawn_half_as_often_as_what_was_typed() -> None:
+    ink = np.full((32, 40), 255, np.uint8)
+    lines = (LabelledLine(ink, (1,), weight=0.5), LabelledLine(ink, (2,)))
+    batch = Documents("mine", lines, 0, ()).sample(1500, torch.Generator().manual_seed(0))
+    typed = batch.labels.count((2,)) / 1500
+    assert 0.61 < typed < 0.72  # two thirds; five standard deviations
+
+
+def test_a_reviewed_folder_is_data_of_the_line_model(reviewed: Path) -> None:
+    for data in (reviewed, reviewed / "rowscan.db"):
+        recipe = change(find("line"), {"data": str(data)})
+        assert LineTask.digits_for(recipe) == "mnist"
+        assert LineTask.settings_for(data)["steps_per_epoch"] == 10
+
+
+@pytest.mark.parametrize(("now", "status"), [("12", "better"), ("13", "not better")])
+def test_a_model_is_offered_only_if_it_reads_more(now: str, status: str, tmp_path: Path) -> None:
+    before = score_numbers(["4", "5", "13"], ["4", "5", "12"], [0.9] * 3)
+    after = score_numbers(["4", "5", now], ["4", "5", "12"], [0.9] * 3)
+    found = DocumentsGain(n=3, left_out=0, before=before, after=after)
+    result = LineRunResult(**vars(after), accuracy=0.5, documents=found, seconds=1.0)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_bytes(results.encode(result))
+    state = gain(tmp_path, "run")
+    assert (state.held_back, state.before, state.after) == (3, 2, after.correct)
+    assert (state.status, state.run) == (status, "run")
+
+
+def test_a_folder_with_little_that_is_reviewed(tmp_path: Path) -> None:
+    Store(tmp_path)
+    with pytest.raises(DataError, match="expected at least 10 pictures"):
+        load_documents(tmp_path, Reader())

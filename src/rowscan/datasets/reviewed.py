@@ -32,6 +32,11 @@ class ReviewedPage:
     lines: tuple[ReviewedLine, ...]
     """From top to bottom; none if there is no number in it."""
 
+    @property
+    def text(self) -> str:
+        """The lines, joined by " / "."""
+        return " / ".join(line.text for line in self.lines)
+
 
 def is_reviewed(path: str | Path) -> bool:
     """Whether the path is the database of a reviewed folder, or a folder with one."""
@@ -48,25 +53,34 @@ def load_reviewed(path: str | Path) -> list[ReviewedPage]:
         DataError: no such database, or a damaged one.
     """
     database = _database(path)
-    found: dict[tuple[str, int], list[ReviewedLine]] = {}
+    found: dict[tuple[str, int], dict[str, ReviewedLine]] = {}
     try:
         # Not read-only: a database in WAL mode needs its index, which may have to be written.
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", uri=True)) as opened:
             rows = opened.execute(
-                "SELECT path, number, state, text, x, y, width, height FROM lesson "
-                "ORDER BY path, number, y, x"
+                "SELECT path, number, line, state, text, x, y, width, height FROM lesson "
+                "ORDER BY path, number"
             ).fetchall()
     except sqlite3.Error as error:
         raise DataError(database, str(error)) from None
-    for name, number, state, text, *box in rows:
-        lines = found.setdefault((name, number), [])
+    for path_name, number, line, state, text, *box in rows:
+        lines = found.setdefault((path_name, number), {})
         if state is not None and text:
             x, y, width, height = box
-            lines.append(ReviewedLine(text, (x, y, width, height), state == "typed"))
+            lines[line] = ReviewedLine(text, (x, y, width, height), state == "typed")
     return [
-        ReviewedPage(database.parent / name, number, tuple(lines))
-        for (name, number), lines in found.items()
+        ReviewedPage(database.parent / path_name, number, _ordered(lines))
+        for (path_name, number), lines in found.items()
     ]
+
+
+def _ordered(lines: dict[str, ReviewedLine]) -> tuple[ReviewedLine, ...]:
+    """In the reading's order; where some were drawn, from top to bottom."""
+    if all(name.isdecimal() for name in lines):
+        return tuple(lines[name] for name in sorted(lines, key=int))
+    return tuple(
+        sorted(lines.values(), key=lambda line: (line.box[1] + line.box[3] // 2, line.box))
+    )
 
 
 def _database(path: str | Path) -> Path:

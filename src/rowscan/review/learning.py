@@ -115,15 +115,15 @@ class Learning:
             self._state = State("idle" if ended else "failed", reason, run=run)
             return
         try:
-            self._state = _gain(self._folder, run)
+            self._state = gain(self._folder, run)
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._state = State("failed", f"its result cannot be read: {error}", run=run)
 
 
-def _gain(folder: Path, run: str) -> State:
+def gain(folder: Path, run: str) -> State:
     """What a finished run gained, by its own result on the pages that were held back."""
     result = json.loads((folder / run / "result.json").read_text(encoding="utf-8"))
-    gain = result["documents"]
-    before, after = (round(gain[when]["exact"] * gain["n"]) for when in ("before", "after"))
+    found = result["documents"]
+    before, after = (round(found[when]["exact"] * found["n"]) for when in ("before", "after"))
     status = "better" if after > before else "not better"
-    return State(status, "", gain["n"], before, after, run)
+    return State(status, "", found["n"], before, after, run)

@@ -1,12 +1,14 @@
 """A user's labelled pictures as text lines for fine-tuning; training and scoring are elsewhere.
 
 Lines are segmented exactly as `Reader` does it. One picture in five is held out, to measure the
-gain on pictures that the training has not seen.
+gain on pictures that the training has not seen; of a document with several pages only the first
+page can be.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as fn
 
-from rowscan.alphabet import DIGITS
+from rowscan.alphabet import ALPHABET, DIGITS, OTHER
 from rowscan.arrays import Float32, UInt8
-from rowscan.datasets.labelled import LabelledPicture, load_labels
+from rowscan.datasets.labelled import LabelledPicture, has_labels, load_labels
+from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
-from rowscan.io.pictures import open_image
+from rowscan.io.pictures import open_image, open_pages
 from rowscan.reader import Reader
+from rowscan.reading import Box
 from rowscan.recognition.ctc import BLANK, align, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
-from rowscan.segmentation.page import extract_lines
+from rowscan.segmentation.page import LineImage, extract_lines
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
     pixelwise,
@@ -39,6 +43,11 @@ _DISPLACEMENT = 0.9  # pixels
 _SPLICED = 0.5  # share of the lines that join the start of one and the end of another
 _GAP_LEVEL = 64  # of 255: a column with less ink everywhere is a gap
 _ALIGNED = 0.1  # a less probable label cannot be aligned with its digits reliably
+_ACCEPTED = 0.5
+"""How often a line that was accepted is drawn, for one that was typed: it may not have been looked
+at closely, and the model knows it already."""
+_SAME = 0.5  # of the union of two boxes, as detections are usually matched (PASCAL VOC)
+_MARGIN = 0.5  # around a line that was not found by itself, in its heights
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,13 @@ class LabelledLine:
     """Indices in the alphabet."""
     cuts: tuple[tuple[int, int], ...] = ()
     """Gaps between characters: (characters before it, column)."""
+    weight: float = 1.0
+    """How often it is drawn, for one of weight 1."""
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Labelled pictures, split into training lines and held-out pictures."""
+    """Labelled or reviewed pictures, split into training lines and held-out pictures."""
 
     folder: str
     """Where the pictures are."""
@@ -75,7 +86,8 @@ class Documents:
 
     def _line(self, g: Generator) -> LabelledLine:
         """A line, or two lines spliced at gaps, so that whole numbers are not memorised."""
-        first, second = (self.lines[i] for i in _integers(len(self.lines), 2, g))
+        drawn: list[int] = torch.multinomial(self._weights, 2, True, generator=g).tolist()
+        first, second = (self.lines[i] for i in drawn)
         if not (first.cuts and second.cuts) or torch.rand((), generator=g) >= _SPLICED:
             return first
         before, left = first.cuts[_integers(len(first.cuts), 1, g)[0]]
@@ -83,31 +95,119 @@ class Documents:
         ink = np.concatenate([first.ink[:, :left], second.ink[:, right:]], 1)
         return LabelledLine(ink, first.text[:before] + second.text[after:])
 
+    @cached_property
+    def _weights(self) -> Float32[Tensor, " lines"]:
+        return torch.tensor([line.weight for line in self.lines])
+
 
 def load_documents(folder: str | Path, reader: Reader) -> Documents:
-    """Read a folder of pictures with a `labels.csv`, split it, and segment the training lines.
+    """Read labelled or reviewed pictures, split them, and segment the training lines.
 
     Args:
-        folder: pictures and `labels.csv`.
+        folder: pictures and `labels.csv`; or a folder that `rowscan review` has read, or its
+            database.
         reader: recognizer that finds the labelled line in a picture with several.
 
     Raises:
         DataError: folder not found, a damaged picture, or fewer than ten usable pictures.
     """
-    pictures = sorted(load_labels(folder), key=lambda picture: str(picture.path))
-    order = np.argsort(np.random.PCG64(0).random_raw(len(pictures)), kind="stable")
-    held = set(order[: len(pictures) // _HELD_OUT].tolist())
-    found = [_labelled_line(p, reader) for i, p in enumerate(pictures) if i not in held]
-    lines = tuple(line for line in found if line is not None)
-    left_out = len(found) - len(lines)
-    if len(lines) < _MIN_LINES:
+    if has_labels(folder):
+        pictures = sorted(load_labels(folder), key=lambda picture: str(picture.path))
+        held = _held_out(len(pictures))
+        found = [
+            [] if line is None else [line]
+            for line in (_labelled_line(pictures[i], reader) for i in held.training)
+        ]
+    else:
+        pages = load_reviewed(folder)
+        held = _held_out(len(pages), [page.number == 1 for page in pages])
+        pictures = [_as_labelled(page) for page in pages]
+        found = [_reviewed_lines(pages[i], reader) for i in held.training if pages[i].lines]
+    lines = tuple(itertools.chain(*found))
+    left_out = sum(not some for some in found)
+    if len(lines) < _MIN_LINES or not held.out:
         raise DataError(
             folder,
             f"expected at least {_MIN_LINES} pictures to train on, got {len(lines)} "
-            f"({len(held)} held out, {left_out} without a line that fits their label)",
+            f"({len(held.out)} held out, {left_out} without a line that fits their label)",
         )
-    held_out = tuple(pictures[i] for i in sorted(held))
-    return Documents(str(folder), lines, left_out, held_out)
+    return Documents(str(folder), lines, left_out, tuple(pictures[i] for i in held.out))
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Numbers of pictures."""
+
+    training: list[int]
+    out: list[int]
+
+
+def _held_out(n: int, possible: Sequence[bool] | None = None) -> _Split:
+    """One picture in five, of those that can be held out; the same at every call."""
+    order = np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
+    drawn = order[: n // _HELD_OUT].tolist()
+    out = {i for i in drawn if possible is None or possible[i]}
+    return _Split([i for i in range(n) if i not in out], sorted(out))
+
+
+def _as_labelled(page: ReviewedPage) -> LabelledPicture:
+    return LabelledPicture(page.path, page.text, page.text)
+
+
+def _reviewed_lines(page: ReviewedPage, reader: Reader) -> list[LabelledLine]:
+    """The lines of a page, each found again by its box."""
+    pages = open_pages(page.path, colour=True)
+    picture = next(itertools.islice(pages, page.number - 1, None), None)
+    if picture is None:
+        raise DataError(page.path, f"it has no page {page.number}")
+    found = extract_lines(picture)
+    labelled = []
+    for line in page.lines:
+        ink = _ink_at(line.box, found, picture)
+        if ink is not None:
+            labelled.append(_reviewed_line(line, ink, reader))
+    return labelled
+
+
+def _reviewed_line(
+    line: ReviewedLine, ink: UInt8[np.ndarray, "32 width"], reader: Reader
+) -> LabelledLine:
+    other = ALPHABET.index(OTHER)
+    text = tuple(ALPHABET.index(c) if c in ALPHABET else other for c in line.text)
+    weight = 1.0 if line.typed else _ACCEPTED
+    probabilities = reader.line_model.probabilities(ink[None])[0]
+    known = max(text) + 1 < probabilities.shape[1]  # a model of version 0.1 knows digits alone
+    aligned = known and text_probability(probabilities, text) >= _ALIGNED
+    return LabelledLine(
+        ink, text, _cuts(ink, align(probabilities, text)) if aligned else (), weight
+    )
+
+
+def _ink_at(
+    box: Box, found: Sequence[LineImage], picture: UInt8[np.ndarray, "height width *rgb"]
+) -> UInt8[np.ndarray, "32 _"] | None:
+    """The line in a box: one that was found on the page, or else in this part of it alone."""
+    for line in found:
+        if _overlap(box, line.box) >= _SAME:
+            return line.ink
+    x, y, width, height = box
+    margin = round(_MARGIN * height)
+    left, top = max(0, x - margin), max(0, y - margin)
+    part = picture[top : y + height + margin, left : x + width + margin]
+    if part.size == 0:
+        return None
+    inside = (x - left, y - top, width, height)
+    lines = extract_lines(np.ascontiguousarray(part))
+    best = max(lines, key=lambda line: _overlap(inside, line.box), default=None)
+    return best.ink if best is not None and _overlap(inside, best.box) > 0 else None
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """The share that two boxes have in common, of what they cover together."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    common = max(0, width) * max(0, height)
+    return common / max(1, one[2] * one[3] + other[2] * other[3] - common)
 
 
 def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | None:

@@ -13,6 +13,7 @@ from rowscan.alphabet import ALPHABET, DIGITS
 from rowscan.arrays import UInt8
 from rowscan.datasets.digits import Digits, load_digits
 from rowscan.datasets.labelled import has_labels, load_labels
+from rowscan.datasets.reviewed import is_reviewed, load_reviewed
 from rowscan.evaluation import score_pictures
 from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
@@ -80,7 +81,7 @@ class LineTask(Task):
         if recipe.start:
             engine.load_weights(start_from(recipe.start, engine.weights()))
         inks = _inks(recipe, load_digits(cls.digits_for(recipe), offline=offline), offline=offline)
-        if not has_labels(recipe.data):
+        if not _has_documents(recipe.data):
             return cls(recipe, engine, inks)
         reader = Reader(named(recipe.start))
         documents = load_documents(recipe.data, reader)
@@ -90,14 +91,15 @@ class LineTask(Task):
     @classmethod
     def digits_for(cls, recipe: Recipe) -> str:
         """MNIST where the recipe's data are pictures of numbers."""
-        return "mnist" if has_labels(recipe.data) else recipe.data
+        return "mnist" if _has_documents(recipe.data) else recipe.data
 
     @classmethod
     def settings_for(cls, data: str | Path) -> Mapping[str, Any]:
-        """A short training with small steps on a folder of labelled pictures."""
-        if not has_labels(data):
+        """A short training with small steps on a folder of labelled or reviewed pictures."""
+        if not _has_documents(data):
             return {}
-        return _FINE_TUNING | {"steps_per_epoch": 10 + len(load_labels(data)) // 16}
+        n = len(load_labels(data) if has_labels(data) else load_reviewed(data))
+        return _FINE_TUNING | {"steps_per_epoch": 10 + n // 16}
 
     def monitor(self) -> Measurement:
         """Share of validation lines that greedy decoding reads exactly."""
@@ -194,6 +196,11 @@ class LineTask(Task):
             before=self.before,
             after=_score_held_out(Reader(model), self.documents, strict=False),
         )
+
+
+def _has_documents(data: str | Path) -> bool:
+    """Whether the data are a user's own pictures: labelled, or reviewed."""
+    return has_labels(data) or is_reviewed(data)
 
 
 def _score_held_out(reader: Reader, documents: Documents, *, strict: bool) -> NumberResult:
