@@ -44,6 +44,7 @@ from rowscan.training.tasks.line import task as line_task
 from rowscan.training.tasks.line.task import LineTask
 
 SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
+SMALL |= {"handwriting": False}
 
 
 @pytest.fixture(autouse=True, scope="module")

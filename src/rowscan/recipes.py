@@ -408,7 +408,7 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         LineRecipe(
             name="line",
-            summary="the number reader: recurrences over a line of writing, composed of digits",
+            summary="the number reader: recurrences over lines composed as people write",
             hidden=80,
             layers=3,
             optimizer="muon",

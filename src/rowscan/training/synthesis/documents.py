@@ -42,6 +42,7 @@ _MIN_LINES = 10
 _DISPLACEMENT = 0.9  # pixels
 _SPLICED = 0.5  # share of the lines that join the start of one and the end of another
 _GAP_LEVEL = 64  # of 255: a column with less ink everywhere is a gap
+_WITHOUT_SIGNS = 0.1  # a label with signs whose digits alone are meant is as rare as that
 _ALIGNED = 0.1  # a less probable label cannot be aligned with its digits reliably
 _ACCEPTED = 0.5
 """How often a line that was accepted is drawn, for one that was typed: it may not have been looked
@@ -214,26 +215,28 @@ def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | N
     """The line of a picture that gives its label the highest probability; None if none fits."""
     if not picture.label.isdecimal():  # several lines, or none
         return None
-    alphabet = reader.line_model.alphabet
-    with_signs = (picture.full or picture.text) != picture.label
-    wanted = (picture.full or picture.text) if with_signs else picture.label
-    if not set(wanted) <= set(alphabet):
-        with_signs, wanted = False, picture.label
-    text = tuple(map(alphabet.index, wanted))
+    alphabet, written = reader.line_model.alphabet, picture.full or picture.text
+    options = [(picture.label, True)]
+    if written != picture.label and set(written) <= set(alphabet):
+        options.append((written, False))
     best, found = _MIN_PROBABILITY, None
     for line in extract_lines(open_image(picture.path, colour=True)):
         probabilities = reader.line_model.probabilities(line.ink[None])[0]
-        compared = probabilities if with_signs else digits_alone(probabilities)
-        probability = text_probability(compared, text)
-        if probability > best:
-            best, found = probability, (line.ink, probabilities, compared)
+        for label, alone in options:
+            text = tuple(map(alphabet.index, label))
+            compared = digits_alone(probabilities) if alone else probabilities
+            probability = text_probability(compared, text)
+            weighed = probability * (_WITHOUT_SIGNS if alone and len(options) > 1 else 1)
+            if weighed > best:
+                best, found = weighed, (line.ink, probabilities, compared, text, alone)
+                aligned = probability >= _ALIGNED
     if found is None:
         return None
-    ink, probabilities, compared = found
+    ink, probabilities, compared, text, alone = found
     spans = align(compared, text)
-    if not with_signs:
+    if alone:
         text, spans = add_signs(probabilities, text, spans)
-    return LabelledLine(ink, text, _cuts(ink, spans) if best >= _ALIGNED else ())
+    return LabelledLine(ink, text, _cuts(ink, spans) if aligned else ())
 
 
 def digits_alone(

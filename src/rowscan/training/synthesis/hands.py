@@ -118,7 +118,7 @@ class Hand:
     def _from_image(self, image: np.ndarray, digit: int, style: Style) -> Glyph:
         mask = (image > 96).view(np.uint8)
         x, y, width, height = cv2.boundingRect(mask)
-        tall = max(height, 0.6 * width)
+        tall = max(height, 0.6 * width, 4)  # an image may be empty
         y_mid = y + height / 2
         moments = cv2.moments(mask, True)
         own = moments["mu11"] / max(1.0, moments["mu02"])  # columns to the left per row upwards
