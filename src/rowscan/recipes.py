@@ -434,7 +434,7 @@ RECIPES: Mapping[str, Recipe] = {
             clip=1.0,
             schedule="one-cycle",
             batch_size=32,
-            epochs=12,
+            epochs=10,
             steps_per_epoch=500,
         ),
     )
