@@ -9,6 +9,7 @@ PART.log. Prints a table, writes gpu.json, and fails where a figure is missed or
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -180,11 +181,13 @@ def pass_over(name: str, setting: Setting, seed: int) -> tuple[float, float, int
         some = next(batch for batch in batches if len(batch) == size)
         for _ in range(5):  # the graph of this size
             engine.step(some, 0.001)
+    for warm in itertools.islice(engine.feed(iter(batches)), 0 if setting.small else 40):
+        engine.step(warm, 0.001)
     engine.load_state(start_state)
     wait(setting)
     start = time.perf_counter()
-    for step, batch in enumerate(batches):
-        engine.step(batch, learning_rate(recipe, step, len(batches)))
+    for step, fed in enumerate(engine.feed(iter(batches))):
+        engine.step(fed, learning_rate(recipe, step, len(batches)))
     wait(setting)
     seconds = time.perf_counter() - start
     answers = predict_proba(engine, digits.test.images).argmax(1)
@@ -210,8 +213,6 @@ def line(setting: Setting) -> Iterator[Figure]:
 
 def line_steps(setting: Setting) -> Iterator[Figure]:
     """How long a step takes when its lines are there, and how many lines are composed a second."""
-    import itertools
-
     from rowscan.training.tasks import task_type
 
     recipe = setting.recipe("line")

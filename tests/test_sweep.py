@@ -1,5 +1,6 @@
 """The sweep network against its equations, and the model file against the network."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 import rowscan
 from rowscan.datasets.digits import load_digits
 from rowscan.errors import UsageError
-from rowscan.recipes import SweepRecipe, change, decode, find
+from rowscan.recipes import DigitRecipe, SweepRecipe, change, decode, find
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.sweep import SweepClassifier, SweepLayer
+from rowscan.training.engines.torch import DigitsOnDevice, TorchEngine
 from rowscan.training.loop import train
 
 RNG = np.random.default_rng(0)
@@ -121,3 +123,27 @@ def test_belief_reveals_the_image_row_by_row(run: Any, tiny: Path) -> None:
 
 def test_every_field_of_the_recipe_is_recorded_in_the_model(run: Any) -> None:
     assert decode(rowscan.Reader(run.directory).digit_model.recipe) == run.recipe
+
+
+@pytest.mark.parametrize("name", ["sweep", "sprint", "lstm-rows-b64"])
+def test_the_path_of_a_gpu_gives_batches_and_steps(name: str) -> None:
+    """Without graphs, which the CPU has not: sizes, order, and that a network learns."""
+    changes = {"hidden": 8, "batch_size": 40} | (
+        {"compiled": False} if name == "lstm-rows-b64" else {"layers": 1}
+    )
+    engine = TorchEngine(change(find(name, DigitRecipe), changes), "cpu")
+    labels = np.arange(100, dtype=np.uint8) % 10
+    images = np.zeros((100, 28, 28), np.uint8)
+    images[np.arange(100), 4:24, 2 * labels + 4] = 255
+    engine.load_images(images, labels)
+    engine._captures = True
+    batches = [batch for epoch in range(12) for batch in engine.order(epoch)]
+    with contextlib.closing(engine.feed(iter(batches))) as fed:
+        losses = []
+        for indices, batch in zip(batches, fed, strict=True):
+            assert isinstance(batch, DigitsOnDevice)
+            assert len(batch) == len(indices)
+            np.testing.assert_array_equal(batch.labels[: len(batch)], labels[indices])
+            assert (batch.labels[len(batch) :] == 10).all()
+            losses.append(float(engine.step(batch, 0.01)[0]))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])

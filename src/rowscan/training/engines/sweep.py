@@ -36,7 +36,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rowscan.arrays import Float32
+from rowscan.arrays import Float, Float32
 from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_A_PATCH, Directions
 from rowscan.training.engines.networks import Classifier
 from rowscan.training.engines.recurrence import gated_sweeps
@@ -54,7 +54,7 @@ class SweepClassifier(Classifier):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(steps * width, classes)
 
-    def forward(self, x: Float32[Tensor, "time n feature"]) -> Float32[Tensor, "n classes"]:
+    def forward(self, x: Float32[Tensor, "time n feature"]) -> Float[Tensor, "n classes"]:
         """Logits; `x` has the pixels of one patch per step, patches row by row."""
         x = self.embed(x).unflatten(0, (self.side, self.side)) + self.place[:, :, None]
         for layer in self.layers:
@@ -102,7 +102,7 @@ class SweepLineRecognizer(nn.Module):
         self.last_norm = nn.LayerNorm(joined)
         self.head = nn.Linear(joined, STEPS_A_PATCH * classes)
 
-    def forward(self, ink: Float32[Tensor, "n height width"]) -> Float32[Tensor, "time n classes"]:
+    def forward(self, ink: Float32[Tensor, "n height width"]) -> Float[Tensor, "time n classes"]:
         """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank."""
         n, _, width = ink.shape
         columns = width // PATCH

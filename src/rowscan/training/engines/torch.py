@@ -7,7 +7,17 @@ lack, Glorot initialisation and epochs of a fixed number of steps, comes from `s
 recipe key `compiled` the step of an LSTM is that of `compiled`, on the same weights and state.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sized
+import itertools
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.arrays import Float32, Int64, Shaped, UInt8
 from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import DigitRecipe, LineRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
@@ -37,6 +47,8 @@ NEGATIVE = DIGITS
 """The class of negatives, in a network trained with them."""
 _NOT_FOR_MUON = ("embed", "head")
 """The first and the last layer, which AdamW updates."""
+_BATCHES_DRAWN = 8
+"""By a GPU at a time: drawing starts 1,700 kernels, however small, a step of `sweep` 250."""
 _IMAGES_A_PART = 32
 """Of a sweep network on a CPU: a layer's largest array has 5 MB then."""
 _IMAGES_A_THREAD = 8
@@ -252,27 +264,47 @@ class DigitComposer:
         """The batch of these images."""
         generator = seeded_generator(self.recipe.seed, *batch.tolist())
         index = torch.from_numpy(batch)
-        ink, labels = composed(self.recipe, self.images[index], self.labels[index], generator)
+        images, labels = self.images[index], self.labels[index]
+        n = _negatives(self.recipe, batch)
+        ink = torch.cat(composed(self.recipe, images, labels, n, generator))
+        labels = torch.cat([labels, torch.full((n,), NEGATIVE)])
         return ComposedDigits(ink.numpy(), labels.numpy(), len(batch))
+
+
+def _negatives(recipe: DigitRecipe, batch: Indices) -> int:
+    return round(recipe.negatives * len(batch))
 
 
 def composed(
     recipe: DigitRecipe,
     images: UInt8[Tensor, "n height width"],
     labels: Int64[Tensor, " n"],
+    negatives: int,
     generator: torch.Generator,
     *,
     static: bool = False,
-) -> tuple[Float32[Tensor, "m height width"], Int64[Tensor, " m"]]:
-    """The ink and labels of augmented digits, followed by negatives."""
+) -> tuple[Float32[Tensor, "n height width"], Float32[Tensor, "m height width"]]:
+    """The ink of augmented digits, and of so many negatives."""
     ink = as_ink(images)
     if recipe.augmentation == "handwriting":
         ink = augment(images, labels, generator, static=static)
     elif recipe.augmentation == "shift":
         ink = shift(ink, generator)
-    n = round(recipe.negatives * len(images))
-    negatives = draw_negatives(n, images, labels, generator, static=static)
-    return torch.cat([ink, negatives]), torch.cat([labels, torch.full((n,), NEGATIVE)])
+    return ink, draw_negatives(negatives, images, labels, generator, static=static)
+
+
+@dataclass(frozen=True)
+class DigitsOnDevice:
+    """A batch of digits in reading order, and negatives behind them, where they are trained on."""
+
+    sequences: Shaped[Tensor, "n pixel"]
+    """Grey levels, 0 to 255."""
+    labels: Int64[Tensor, " n"]
+    digits: int
+
+    def __len__(self) -> int:
+        """The digits, without the negatives."""
+        return self.digits
 
 
 class TorchEngine(TorchTrainer[DigitRecipe]):
@@ -305,7 +337,8 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         self._labels = torch.empty(0, dtype=torch.int64)
         self._generator = torch.Generator(self.device if self._captures else "cpu")
         self._in_parts = self.device.type == "cpu" and isinstance(recipe, SweepRecipe)
-        self._whole_steps: dict[int, tuple[Tensor, Captured]] = {}
+        self._whole_steps: dict[tuple[int, int], tuple[Tensor, Tensor, Captured]] = {}
+        self._drawings: dict[tuple[int, int], tuple[Tensor, Captured]] = {}
 
     def load_images(
         self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
@@ -319,6 +352,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         elif self._captures:
             self._images, self._labels = (x.to(self.device) for x in (self._images, self._labels))
         self._whole_steps.clear()
+        self._drawings.clear()
         if self._compiled:
             self._compiled.load_images(self._sequences.numpy(), self._labels.numpy())
 
@@ -341,20 +375,41 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             for _ in range(n // size):
                 yield torch.randint(n, (size,), generator=generator).numpy()
 
+    def feed(self, batches: Iterator[Indices]) -> Generator[Sized, None, None]:
+        """As in `interface.Trainer`; a GPU draws some batches at a time."""
+        if not self._captures:
+            yield from super().feed(batches)
+            return
+        while group := list(itertools.islice(batches, _BATCHES_DRAWN)):
+            yield from self._on_device(group)
+
+    def _on_device(self, group: Sequence[np.ndarray]) -> Iterator[DigitsOnDevice]:
+        if self._augments:
+            yield from self._composed_there(group)
+            return
+        for batch in group:
+            index = torch.from_numpy(batch).to(self.device, non_blocking=True)
+            yield DigitsOnDevice(self._sequences[index], self._labels[index], len(batch))
+
     def composer(self) -> Callable[[Indices], Sized] | None:
         """Augments on the CPU; a GPU does it itself."""
         if not self._augments or self._captures:
             return None
         return DigitComposer(self.recipe, self._images, self._labels)
 
-    def step(self, batch: Indices | ComposedDigits, learning_rate: float) -> Figures:
+    def step(
+        self, batch: Indices | ComposedDigits | DigitsOnDevice, learning_rate: float
+    ) -> Figures:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""
         if self._compiled:
             assert isinstance(batch, np.ndarray)
             return self._compiled.step(batch, learning_rate)
         if self._captures:
-            assert isinstance(batch, np.ndarray)
+            if isinstance(batch, np.ndarray):
+                batch = next(self._on_device([batch]))
+            assert isinstance(batch, DigitsOnDevice)
             return self._captured_step(batch, learning_rate)
+        assert not isinstance(batch, DigitsOnDevice)
         if isinstance(batch, np.ndarray) and self._augments:
             batch = DigitComposer(self.recipe, self._images, self._labels)(batch)
         x, labels = self._stored(batch) if isinstance(batch, np.ndarray) else self._composed(batch)
@@ -380,34 +435,55 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
         )
         return loss, (logits[:digits].detach().argmax(1) == labels[:digits]).sum()
 
-    def _captured_step(self, batch: Indices, learning_rate: float) -> Figures:
-        """The whole step, images included, as one graph for each size of a batch."""
-        n = len(batch)
-        if n not in self._whole_steps:
-            index = torch.zeros(n, dtype=torch.int64, device=self.device)
-            step = Captured(lambda: self._whole_step(index), self.device, [self._generator])
-            self._whole_steps[n] = index, step
-        index, step = self._whole_steps[n]
-        index.copy_(torch.from_numpy(batch), non_blocking=True)
+    def _captured_step(self, batch: DigitsOnDevice, learning_rate: float) -> Figures:
+        """The whole step as one graph for each size of a batch."""
+        size = len(batch.labels), batch.digits
+        if size not in self._whole_steps:
+            copy = batch.sequences.clone(), batch.labels.clone()
+            step = Captured(lambda: self._whole_step(*copy, batch.digits), self.device)
+            self._whole_steps[size] = *copy, step
+        sequences, labels, step = self._whole_steps[size]
+        sequences.copy_(batch.sequences)
+        labels.copy_(batch.labels)
         self._rate.fill_(learning_rate)
-        if self._augments:
-            self._generator.manual_seed(_seed(self.recipe.seed, *batch.tolist()))
         loss, correct = step()
         return loss, correct
 
-    def _whole_step(self, index: Int64[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
-        with torch.device(self.device):
-            if self._augments:
-                images, labels = self._images[index], self._labels[index]
-                ink, labels = composed(self.recipe, images, labels, self._generator, static=True)
-                x = self._inputs(255 * self._in_reading_order(ink))
-            else:
-                x, labels = self._inputs(self._sequences[index]), self._labels[index]
+    def _whole_step(self, sequences: Tensor, labels: Tensor, digits: int) -> tuple[Tensor, Tensor]:
         self._zero_gradients()
-        loss, correct = self._loss(x, labels, len(index))
+        loss, correct = self._loss(self._inputs(sequences), labels, digits)
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip_and_update()
         return loss.detach(), correct
+
+    def _composed_there(self, group: Sequence[np.ndarray]) -> Iterator[DigitsOnDevice]:
+        """Some batches, on the GPU, where drawing one takes as long as drawing all."""
+        index = np.concatenate(group)
+        negatives = [_negatives(self.recipe, batch) for batch in group]
+        size = len(index), sum(negatives)
+        if size not in self._drawings:
+            there = torch.zeros(len(index), dtype=torch.int64, device=self.device)
+            draw = Captured(
+                lambda: self._draw(there, sum(negatives)), self.device, [self._generator]
+            )
+            self._drawings[size] = there, draw
+        there, draw = self._drawings[size]
+        there.copy_(torch.from_numpy(index), non_blocking=True)
+        self._generator.manual_seed(_seed(self.recipe.seed, *group[0].tolist()))
+        digits, labels, others, classes = draw()
+        first = first_other = 0
+        for batch, n in zip(group, negatives, strict=True):
+            mine, its = slice(first, first + len(batch)), slice(first_other, first_other + n)
+            sequences = torch.cat([digits[mine], others[its]])
+            yield DigitsOnDevice(sequences, torch.cat([labels[mine], classes[its]]), len(batch))
+            first, first_other = mine.stop, its.stop
+
+    def _draw(self, index: Int64[Tensor, " n"], negatives: int) -> tuple[Tensor, ...]:
+        with torch.device(self.device):
+            images, labels = self._images[index], self._labels[index]
+            both = composed(self.recipe, images, labels, negatives, self._generator, static=True)
+            digits, others = (255 * self._in_reading_order(ink) for ink in both)
+            return digits, labels, others, torch.full((negatives,), NEGATIVE)
 
     def _stored(self, batch: Indices) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch).to(self.device)
