@@ -78,13 +78,14 @@ FROM page;
 
 -- Each page that a file in the folder has.
 CREATE VIEW IF NOT EXISTS entry AS
-SELECT page.id, page.hash, page.number, file.path, reading.id AS reading, reading.model,
-  reading.status, reading.confidence, reading.text, reading.content,
+SELECT page.id, page.hash, page.number,
+  (SELECT min(path) FROM file WHERE file.hash = page.hash) AS path, reading.id AS reading,
+  reading.model, reading.status, reading.confidence, reading.text, reading.content,
   COALESCE((SELECT state FROM current WHERE current.page = page.id AND line = ''), 'open') AS state
 FROM page
-JOIN (SELECT hash, min(path) AS path FROM file GROUP BY hash) AS file ON file.hash = page.hash
 JOIN shown ON shown.page = page.id
-JOIN reading ON reading.id = shown.reading;
+JOIN reading ON reading.id = shown.reading
+WHERE EXISTS (SELECT 1 FROM file WHERE file.hash = page.hash);
 
 -- What is learned from: the lines of the pages that are done.
 CREATE VIEW IF NOT EXISTS lesson AS

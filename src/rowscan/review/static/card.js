@@ -3,12 +3,13 @@
 import { percent, say } from "./words.js";
 
 const SURE = 0.9; // as `rowscan evaluate` counts what is "wrong and sure"
-const SPACE = " ";
+/** A space that is doubtful has to be seen. */
+const visible = (character) => (character === " " ? "␣" : character);
 const APART = 30; // pixels between the marks of two characters: the width of "or 7"
 
 /** The characters that a model was not sure of. */
 function doubtful(line) {
-  return (line.characters ?? []).filter((c) => c.confidence < SURE && c.character !== SPACE);
+  return (line.characters ?? []).filter((c) => c.confidence < SURE);
 }
 
 /** Places from 0 to 1 in order, moved so far to the right that none covers the one before. */
@@ -75,7 +76,7 @@ export class Card {
 
   #described() {
     return doubtful(this.line)
-      .map((c) => say("doubt", c.character, percent(c.confidence), c.runner_up?.character))
+      .map((c) => say("doubt", visible(c.character), percent(c.confidence), c.runner_up?.character))
       .join(". ");
   }
 
@@ -124,14 +125,14 @@ export class Card {
       mark.className = "mark";
       mark.classList.toggle("doubtful", doubted.has(c));
       const read = document.createElement("b");
-      read.textContent = c.character;
+      read.textContent = doubted.has(c) ? visible(c.character) : c.character;
       mark.append(read);
       if (rival) {
         mark.type = "button";
         mark.tabIndex = -1; // the keyboard has r
-        mark.setAttribute("aria-label", say("or", rival.character));
+        mark.setAttribute("aria-label", say("or", visible(rival.character)));
         const other = document.createElement("small");
-        other.textContent = say("or", rival.character);
+        other.textContent = say("or", visible(rival.character));
         mark.append(other);
         mark.addEventListener("click", () => this.swap(i));
       }

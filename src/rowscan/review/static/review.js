@@ -305,8 +305,10 @@ function count() {
 }
 
 async function poll() {
-  const answer = await call(`?readings=${news.readings}&corrections=${news.corrections}`);
-  const first = news.readings === 0 && list.rows.size === 0;
+  await take(await call(`?readings=${news.readings}&corrections=${news.corrections}`));
+}
+
+async function take(answer) {
   news = { readings: answer.readings, corrections: answer.corrections };
   about = answer;
   if (at("gone").textContent === say("lost") && saving.idle) heard("saved");
@@ -319,8 +321,6 @@ async function poll() {
   if (!page && list.shown.length) await go(list.shown[0].id);
   else if (!page) at("remark").textContent = say(answer.progress.finished ? "noneHere" : "waiting");
   else if (rows.some((row) => row.id === page.id)) await refresh();
-  if (first) fetchAhead();
-  return answer;
 }
 
 /** Take up what others have said of the picture on the desk. */
@@ -533,6 +533,6 @@ if (start) {
   document.title = `${start.folder} – Rowscan`;
   at("user").value = remembered("user") ?? start.user;
   saving.restore(start.folder);
+  await take(start);
 }
-await poll().catch((error) => heard(error instanceof Gone ? "gone" : error));
 keepPolling();
