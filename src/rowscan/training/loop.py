@@ -38,7 +38,8 @@ def train(
     Args:
         recipe: a name from `rowscan recipes`, a TOML file, or a `Recipe`.
         data: another data set than the recipe's: a name or a path. For a network that reads lines,
-            a folder with a labels.csv: half of each batch is then taken from it.
+            a folder with a labels.csv or one that was reviewed: half of each batch is then taken
+            from it.
         start: a model file or a run whose weights to start from, or `shipped` for the model of this
             kind in the package.
         output: the run directory; by default runs/NAME.

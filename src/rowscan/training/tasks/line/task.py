@@ -80,13 +80,14 @@ class LineTask(Task):
         engine = LineEngine(recipe, device)
         if recipe.start:
             engine.load_weights(start_from(recipe.start, engine.weights()))
+        documents = before = None
+        if _has_documents(recipe.data):  # first, since they may be too few
+            reader = Reader(named(recipe.start))
+            documents = load_documents(recipe.data, reader)
+            scored = _score_held_out(reader, documents, strict=True)
+            before = scored if recipe.start else None
         inks = _inks(recipe, load_digits(cls.digits_for(recipe), offline=offline), offline=offline)
-        if not _has_documents(recipe.data):
-            return cls(recipe, engine, inks)
-        reader = Reader(named(recipe.start))
-        documents = load_documents(recipe.data, reader)
-        before = _score_held_out(reader, documents, strict=True)
-        return cls(recipe, engine, inks, documents, before if recipe.start else None)
+        return cls(recipe, engine, inks, documents, before)
 
     @classmethod
     def digits_for(cls, recipe: Recipe) -> str:
