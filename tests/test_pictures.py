@@ -234,6 +234,18 @@ def test_the_limit_of_pixels_is_an_argument(source: Source) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PDF"])
+def test_one_begins_with_any_page(kind: str) -> None:
+    content = _paged(kind)
+    whole = list(open_reduced(content, 1_000_000))
+    for first in (1, 2, 3, 4):
+        found = list(open_reduced(content, 1_000_000, first=first))
+        assert len(found) == max(0, 4 - first)
+        for (pixels, size), (expected, size_of_it) in zip(found, whole[first - 1 :], strict=True):
+            np.testing.assert_array_equal(pixels, expected)
+            assert size == size_of_it
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PDF"])
 def test_the_limit_of_pages_is_an_argument(kind: str) -> None:
     if kind == "PDF":
         pytest.importorskip("pypdfium2")

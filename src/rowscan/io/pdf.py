@@ -30,7 +30,7 @@ _HEADER = struct.Struct("<III")
 
 
 def draw_pages(
-    content: bytes, name: str, *, max_pixels: int, max_pages: int | None
+    content: bytes, name: str, *, max_pixels: int, max_pages: int | None, first: int = 1
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Each page as printed at 200 dots per inch, with the fields of forms; fewer dots if large.
 
@@ -39,6 +39,7 @@ def draw_pages(
         name: its name in errors.
         max_pixels: of a page.
         max_pages: more are refused before the first is drawn.
+        first: the page to begin with; those before it are not drawn.
 
     Raises:
         MissingExtraError: the package that draws PDF is not installed.
@@ -47,7 +48,7 @@ def draw_pages(
     """
     with requires("pdf", "reading PDF"):
         import pypdfium2  # noqa: F401  (the other process uses it)
-    command = [sys.executable, "-m", "rowscan.io.pdf", str(max_pixels)]
+    command = [sys.executable, "-m", "rowscan.io.pdf", str(max_pixels), str(first)]
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet) as process:
         assert process.stdin is not None
@@ -55,13 +56,13 @@ def draw_pages(
         try:
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
                 stdin.write(content)
-            first = process.stdout.readline()
-            count = json.loads(first) if first else _killed(name, "the file")
+            said = process.stdout.readline()
+            count = json.loads(said) if said else _killed(name, "the file")
             if isinstance(count, str):
                 raise DataError(name, count)
             if max_pages is not None and count > max_pages:
                 raise TooLargeError(name, f"expected at most {max_pages} pages, got {count}")
-            for number in range(1, count + 1):
+            for number in range(first, count + 1):
                 yield _page(process.stdout.read, name, f"page {number}")
         finally:
             process.kill()
@@ -86,7 +87,7 @@ def _killed(name: str, what: str) -> int:
     )
 
 
-def _serve(max_pixels: int) -> None:
+def _serve(max_pixels: int, first: int) -> None:
     """What the other process does."""
     out = sys.stdout.buffer
     content = sys.stdin.buffer.read()
@@ -106,7 +107,7 @@ def _serve(max_pixels: int) -> None:
     document.init_forms()
     out.write(f"{count}\n".encode())
     out.flush()
-    for number in range(count):
+    for number in range(first - 1, count):
         _limit_time()
         try:
             pixels = _draw(document[number], max_pixels)
@@ -146,4 +147,4 @@ def _limit_time() -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError):
-        _serve(int(sys.argv[1]))
+        _serve(*map(int, sys.argv[1:]))

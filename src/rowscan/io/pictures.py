@@ -127,6 +127,7 @@ def open_reduced(
     colour: bool = True,
     max_pixels: int = MAX_PIXELS,
     max_pages: int | None = None,
+    first: int = 1,
 ) -> Iterator[tuple[UInt8[np.ndarray, "height width *rgb"], tuple[int, int]]]:
     """As `open_pages`, but a JPEG may be decoded smaller, in a fraction of time and memory.
 
@@ -136,12 +137,13 @@ def open_reduced(
         colour: as for `open_image`.
         max_pixels: as for `open_image`.
         max_pages: as for `open_pages`.
+        first: the page to begin with, from 1; those before it are not decoded.
 
     Yields:
         The picture, and its full width and height in pixels.
     """
     name = str(source) if isinstance(source, (str, Path)) else "image"
-    decoder = _Decoder(name, colour, enough, max_pixels, max_pages)
+    decoder = _Decoder(name, colour, enough, max_pixels, max_pages, first)
     if isinstance(source, np.ndarray):
         yield decoder.page(_from_array(source), max_pixels)
     elif isinstance(source, PIL.Image.Image):
@@ -228,6 +230,7 @@ class _Decoder:
     enough: int
     max_pixels: int
     max_pages: int | None
+    first: int
 
     def pages(
         self, content: bytes
@@ -237,7 +240,11 @@ class _Decoder:
             raise DataError(self.name, "empty file")
         if b"%PDF-" in content[:1024]:  # ISO 32000-1, annex H.3: there may be something before it
             for drawn in draw_pages(
-                content, self.name, max_pixels=self.max_pixels, max_pages=self.max_pages
+                content,
+                self.name,
+                max_pixels=self.max_pixels,
+                max_pages=self.max_pages,
+                first=self.first,
             ):
                 yield self.page(_from_array(drawn), self.max_pixels)
             return
@@ -246,7 +253,7 @@ class _Decoder:
             with _decoding(self.name, self.max_pixels):
                 count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             self._check_pages(count)
-            for number in range(count):
+            for number in range(self.first - 1, count):
                 yield self.page(image, self.enough, number)
 
     def page(

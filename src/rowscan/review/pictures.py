@@ -1,7 +1,6 @@
 """Pictures: a page as the browser shows it: a JPEG of at most the size that the reader looks at."""
 
 import io
-import itertools
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -56,8 +55,7 @@ class Pictures:
 
 
 def _draw(path: Path, number: int) -> bytes:
-    pages = open_reduced(path, WORKING_PIXELS)
-    page = next(itertools.islice(pages, number - 1, None), None)
+    page = next(open_reduced(path, WORKING_PIXELS, first=number), None)
     if page is None:
         raise DataError(path, f"it has no page {number}")
     image = PIL.Image.fromarray(page[0])

@@ -21,7 +21,7 @@ from rowscan.arrays import Float32, UInt8
 from rowscan.datasets.labelled import LabelledPicture, has_labels, load_labels
 from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
-from rowscan.io.pictures import open_image, open_pages
+from rowscan.io.pictures import MAX_PIXELS, open_image, open_reduced
 from rowscan.reader import Reader
 from rowscan.reading import Box
 from rowscan.recognition.ctc import BLANK, align, text_probability
@@ -157,10 +157,10 @@ def _as_labelled(page: ReviewedPage) -> LabelledPicture:
 
 def _reviewed_lines(page: ReviewedPage, reader: Reader) -> list[LabelledLine]:
     """The lines of a page, each found again by its box."""
-    pages = open_pages(page.path, colour=True)
-    picture = next(itertools.islice(pages, page.number - 1, None), None)
-    if picture is None:
+    opened = next(open_reduced(page.path, MAX_PIXELS, first=page.number), None)
+    if opened is None:
         raise DataError(page.path, f"it has no page {page.number}")
+    picture, _ = opened
     found = extract_lines(picture)
     labelled = []
     for line in page.lines:
