@@ -394,7 +394,8 @@ def test_a_request_that_makes_no_sense_is_refused(review: Review) -> None:
         return found
 
     change = {"event": "e", "page": 1, "line": "0", "state": "typed", "text": "1"}
-    good = {"user": "u", "session": "s", "gesture": "g", "changes": [change]}
+    who = {"user": "u", "session": "s", "database": news(review)["database"]}
+    good = {**who, "gesture": "g", "changes": [change]}
     path = "/v1/review/corrections"
     assert status(path, json.dumps(good).encode()) == 204
     assert status(path, json.dumps(good).encode(), "text/plain") == 422  # another site's form
@@ -404,5 +405,7 @@ def test_a_request_that_makes_no_sense_is_refused(review: Review) -> None:
         assert status(path, json.dumps(good | wrong).encode()) == 422
     assert status("/v1/review/pages/999") == 422
     assert status("/v1/review/files/..%2Frowscan.db") == 404
-    assert status("/v1/review/learning/use", b'{"user": "u", "session": "s"}') == 422
+    assert status("/v1/review/learning/use", json.dumps(who).encode()) == 422
+    # A page that was opened for another folder, served here before, must not write into this one.
+    assert status(path, json.dumps(good | {"database": "another"}).encode()) == 409
     assert os.listdir(review.folder)  # noqa: PTH208

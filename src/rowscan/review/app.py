@@ -49,11 +49,8 @@ class AuthorBody(BaseModel):
 
     user: Name
     session: Name
-
-    @property
-    def author(self) -> Author:
-        """The same, as the store knows it."""
-        return Author(self.user, self.session)
+    database: Name
+    """The one that the page was opened for: another folder may be served here now."""
 
 
 class GestureBody(AuthorBody):
@@ -109,6 +106,13 @@ def create_review_app(
     )
     app.add_middleware(Guard, metrics=metrics, hosts=hosts)
 
+    database = store.name
+
+    def author(body: AuthorBody) -> Author:
+        if body.database != database:
+            raise HTTPException(409, "another folder is served here now; open the page again")
+        return Author(body.user, body.session)
+
     async def run(function: Callable[..., T], *arguments: object) -> T:
         return await executor.run(function, *arguments)
 
@@ -124,6 +128,7 @@ def create_review_app(
             newest = store.newest()  # before the rows: what comes between is sent twice
             rows = store.entries(readings=readings, corrections=corrections)
             return {
+                "database": database,
                 "folder": folder.resolve().name,
                 "user": user,
                 "readings": newest[0],
@@ -145,24 +150,24 @@ def create_review_app(
             entry = store.entry(page)
             return pictures.jpeg(entry["path"], entry["hash"], entry["number"])
 
-        # The number of a page stands for one content, whatever happens to the file.
+        # The page asks for it with the hash of the content.
         kept = {"Cache-Control": f"private, max-age={_YEAR}, immutable"}
         return Response(await run(draw), media_type="image/jpeg", headers=kept)
 
     @app.post("/v1/review/corrections")
     async def correct(body: GestureBody) -> Response:
         changes = [Change(**change.model_dump()) for change in body.changes]
-        await run(store.correct, body.author, body.gesture, changes)
+        await run(store.correct, author(body), body.gesture, changes)
         return Response(status_code=204)
 
     @app.post("/v1/review/pages/{page}/look")
     async def look(page: int, body: AuthorBody) -> Response:
-        await run(store.look, body.author, page)
+        await run(store.look, author(body), page)
         return Response(status_code=204)
 
     @app.post("/v1/review/{way}")
     async def revert(way: Literal["undo", "redo"], body: AuthorBody) -> Response:
-        pages = await run(store.undo if way == "undo" else store.redo, body.author)
+        pages = await run(store.undo if way == "undo" else store.redo, author(body))
         return JSONResponse({"pages": pages})
 
     @app.get("/v1/review/files/{name}")
@@ -179,8 +184,9 @@ def create_review_app(
 
     @app.post("/v1/review/learning/{what}")
     async def learn(what: Literal["start", "stop", "use"], body: AuthorBody) -> Response:
+        user = author(body).user
         if what == "use":
-            await run(learning.use, body.user)
+            await run(learning.use, user)
         else:
             await run(learning.start if what == "start" else learning.stop)
         return JSONResponse(learning.to_dict())

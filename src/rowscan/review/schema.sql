@@ -1,5 +1,11 @@
 -- The database of a reviewed folder. `reading` and `correction` only ever grow.
 
+CREATE TABLE IF NOT EXISTS database (  -- its name: a browser must not write into another one
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  name TEXT NOT NULL
+);
+INSERT OR IGNORE INTO database VALUES (1, lower(hex(randomblob(8))));
+
 CREATE TABLE IF NOT EXISTS file (      -- where the pictures are now; found again at each start
   path     TEXT PRIMARY KEY,           -- relative to the folder, with slashes
   hash     TEXT NOT NULL,              -- SHA-256 of the content

@@ -106,6 +106,11 @@ class Store:
             raise
         connection.execute("COMMIT")
 
+    @property
+    def name(self) -> str:
+        """A name that no other database has, wherever its folder moves."""
+        return str(self._connection.execute("SELECT name FROM database").fetchone()[0])
+
     # Pictures and readings
 
     def files(self) -> dict[str, tuple[str, int, int]]:
@@ -271,8 +276,9 @@ class Store:
                 "UNION SELECT page FROM correction WHERE id > :corrections)"
             )
         query = (
-            f"SELECT id, path, number, status, confidence, {_TEXT} AS text, state FROM entry "
-            f"{new} ORDER BY status = 'error', confidence, path, number"
+            f"SELECT id, path, number, status, confidence, {_TEXT} AS text, state, "
+            f"substr(hash, 1, 16) AS tag FROM entry {new} "
+            "ORDER BY status = 'error', confidence, path, number"
         )
         values = {"readings": readings, "corrections": corrections}
         return self._connection.execute(query, values).fetchall()

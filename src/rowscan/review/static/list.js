@@ -9,8 +9,8 @@ const FINISHED = ["done", "none"];
 const at = (id) => document.getElementById(id);
 
 /** A row as the server sends it. */
-export function asRow([id, path, number, status, confidence, text, state]) {
-  return { id, path, number, status, confidence, text, state };
+export function asRow([id, path, number, status, confidence, text, state, tag]) {
+  return { id, path, number, status, confidence, text, state, tag };
 }
 
 export const isDone = (row) => FINISHED.includes(row.state);

@@ -41,7 +41,8 @@ const fetched = new Map();
 function fetchPage(id) {
   if (!fetched.has(id)) {
     const picture = new Image();
-    picture.src = `v1/review/pages/${id}/picture`;
+    // With its hash: the browser keeps pictures, and the next folder may have the same numbers.
+    picture.src = `v1/review/pages/${id}/picture?${list.rows.get(id).tag}`;
     const ready = Promise.all([call(`/pages/${id}`), picture.decode().catch(() => {})]);
     fetched.set(
       id,
@@ -309,6 +310,7 @@ async function poll() {
 }
 
 async function take(answer) {
+  if (answer.database !== saving.database) return location.reload(); // another folder is served
   news = { readings: answer.readings, corrections: answer.corrections };
   about = answer;
   if (at("gone").textContent === say("lost") && saving.idle) heard("saved");
@@ -532,7 +534,7 @@ if (start) {
   at("folder").textContent = start.folder;
   document.title = `${start.folder} – Rowscan`;
   at("user").value = remembered("user") ?? start.user;
-  saving.restore(start.folder);
+  saving.restore(start.database);
   await take(start);
 }
 keepPolling();

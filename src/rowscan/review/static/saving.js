@@ -39,6 +39,7 @@ export class Saving {
   #sending = null;
   #session = sessionName();
   #key = KEY;
+  database = "";
 
   /** `onState` hears "saved", "gone", or a Refused error. */
   constructor({ user, onState }) {
@@ -47,7 +48,7 @@ export class Saving {
   }
 
   get author() {
-    return { user: this.user() || "someone", session: this.#session };
+    return { user: this.user() || "someone", session: this.#session, database: this.database };
   }
 
   get idle() {
@@ -55,8 +56,9 @@ export class Saving {
   }
 
   /** Take up what an earlier visit could not send. */
-  restore(folder) {
-    this.#key = `${KEY}.${folder}`;
+  restore(database) {
+    this.database = database;
+    this.#key = `${KEY}.${database}`;
     try {
       this.#queue.unshift(...JSON.parse(localStorage.getItem(this.#key) ?? "[]"));
     } catch {
@@ -98,6 +100,7 @@ export class Saving {
           continue;
         }
         this.onState(error);
+        if (error.status === 409) return; // kept for when that folder is served again
       }
       this.#queue.shift();
       this.#keep();
