@@ -7,7 +7,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from rowscan.training.synthesis.inks import Inks, pen_strokes
+from rowscan.training.synthesis.inks import Inks, StrokeFont, pen_strokes
 from rowscan.training.synthesis.pen_digits import BY_DIGIT, draw_allograph
 from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import Strokes, draw_sign, draw_symbol, line
@@ -157,32 +157,36 @@ class Hand:
         style = replace(self.style, size=r.uniform(0.75, 1.15), turn=r.gauss(0, 0.02))
         if not text:
             return draw(draw_symbol(r), style)
-        draw_of = r.random()
-        if self.inks.fonts and draw_of < 0.55:
-            fonts = self.inks.fonts
-            font = fonts[self.font % len(fonts)] if r.random() < 0.5 else r.choice(fonts)
-            shape = font.shape(text) if len(text) < 12 else None
-            if shape is not None:
-                return warp(shape, replace(style, slant=0.4 * style.slant))
+        kind = r.random()
+        shape = self._in_font(text) if self.inks.fonts and kind < 0.55 else None
+        if shape is not None:
+            return warp(shape, replace(style, slant=0.4 * style.slant))
+        single = r.choice(self.inks.stroke_fonts) if self.inks.stroke_fonts and kind < 0.8 else {}
+        strokes = self._lettered(text, single)
+        return draw(strokes or draw_symbol(r), style)
+
+    def _in_font(self, text: str) -> Shape | None:
+        """A word in the writer's font or in another; None if it is long or lacks a letter."""
+        fonts = self.inks.fonts
+        own = self.r.random() < 0.5
+        font = fonts[self.font % len(fonts)] if own else self.r.choice(fonts)
+        return font.shape(text) if len(text) < 12 else None
+
+    def _lettered(self, text: str, single: StrokeFont) -> Strokes:
+        """A word in single strokes, of a font or of a plain hand."""
         strokes: Strokes = []
-        x, space = 0.0, r.uniform(0.08, 0.3)
-        letters = (
-            r.choice(self.inks.stroke_fonts) if self.inks.stroke_fonts and draw_of < 0.8 else None
-        )
+        x, space = 0.0, self.r.uniform(0.08, 0.3)
         for letter in text:
-            if letters is not None and letter in letters:
-                advance, parts = letters[letter]
-                strokes += [part + np.array((x, 0.0)) for part in parts]
-                x += advance
+            if letter in single:
+                advance, parts = single[letter]
             elif letter in LETTERS:
-                parts = draw_allograph(LETTERS[letter], r, width=1.0, spread=self.spread / 2)
-                strokes += [part + np.array((x, 0.0)) for part in parts]
-                x += max(part[:, 0].max() for part in parts) + space
+                parts = draw_allograph(LETTERS[letter], self.r, width=1.0, spread=self.spread / 2)
+                advance = max(float(part[:, 0].max()) for part in parts) + space
             else:
-                x += 0.4
-        if not strokes:
-            return draw(draw_symbol(r), style)
-        return draw(strokes, style)
+                advance, parts = 0.4, []
+            strokes += [part + np.array((x, 0.0)) for part in parts]
+            x += advance
+        return strokes
 
     def _jittered(self, strokes: Strokes) -> Strokes:
         """Smoothly moved about: each stroke by its own small affine map."""
