@@ -26,9 +26,9 @@ from typing import Any
 SOURCES = Path(__file__).parents[1] / "src"
 SEEDS = 10
 SMALL: dict[str, dict[str, Any]] = {
-    "sprint": {"hidden": 8, "layers": 1, "epochs": 2, "batch_size": 100},
+    "sprint": {"hidden": 8, "layers": 1, "epochs": 1, "batch_size": 100},
     "lstm-rows-b64": {"hidden": 8},
-    "sweep": {"hidden": 8, "layers": 1, "epochs": 2, "batch_size": 64},
+    "sweep": {"hidden": 8, "layers": 1, "epochs": 1, "batch_size": 64},
     "line": {"hidden": 8, "layers": 1, "epochs": 1, "batch_size": 16, "steps_per_epoch": 3},
     "page": {"hidden": 8, "layers": 1, "epochs": 1, "batch_size": 1, "steps_per_epoch": 2},
 }
@@ -248,6 +248,10 @@ def trained(name: str, setting: Setting) -> Any:
     from rowscan.training.loop import resume, train
 
     folder = setting.keep / name
+    if setting.small and name == "line":
+        from rowscan.training.tasks.line import task
+
+        task.MONITOR_BATCHES = task.TEST_BATCHES = 1
     if (folder / "recipe.json").exists():
         run = resume(folder, device=setting.device, offline=True)
     else:
@@ -299,7 +303,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--small", action="store_true", help="only whether everything runs")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not Path(arguments.data).exists():
+        parser.error(f"{arguments.data}: not found")
+    return arguments
 
 
 def in_a_process(

@@ -31,10 +31,12 @@ def test_every_part_runs_on_a_small_scale(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_part_that_fails_or_has_no_time_stops_no_other(tmp_path: Path) -> None:
-    done = measure(tmp_path / "missing.npz", tmp_path, "--only", "lstm,kernels")
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_text("no archive")
+    done = measure(damaged, tmp_path, "--only", "lstm,kernels")
     assert done.returncode == 1
     assert "lstm: FAILED: exit status 1" in done.stdout
     assert "kernels: error" in done.stdout
-    assert "missing" in (tmp_path / "lstm.log").read_text()
-    done = measure(tmp_path / "missing.npz", tmp_path, "--only", "kernels", "--limit", "0")
+    assert "damaged.npz: cannot be read" in (tmp_path / "lstm.log").read_text()
+    done = measure(damaged, tmp_path, "--only", "kernels", "--limit", "0")
     assert "no time is left" in done.stdout
