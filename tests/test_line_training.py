@@ -39,6 +39,7 @@ def few_lines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_task, "MONITOR_BATCHES", 1)
         patch.setattr(line_task, "TEST_BATCHES", 1)
+        patch.setattr(line_task, "LINES", 6)
         yield
 
 
@@ -50,16 +51,16 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_run_of_lines_holds_what_every_run_holds(run: Run) -> None:
     assert isinstance(run.result, LineRunResult)
-    assert run.result.n == 32
+    assert run.result.n == 6
     stored = json.loads((run.directory / "result.json").read_text())
     assert {"n", "exact", "accuracy", "cer", "ece", "interval", "seconds"} <= set(stored)
-    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [32, 32]
-    assert sum(kind.n for kind in run.result.kinds) == 32
+    assert [r["images"] for r in run.records if r["kind"] == "monitor"] == [6, 6]
+    assert sum(kind.n for kind in run.result.kinds) == 6
     right = sum(kind.exact * kind.n for kind in run.result.kinds)
-    assert right == pytest.approx(run.result.exact * 32)
+    assert right == pytest.approx(run.result.exact * 6)
     page = run.report.read_text(encoding="utf-8")
     assert all(f"{kind.kind} ({kind.n})" in page for kind in run.result.kinds)
-    assert page.count("<img") == 48
+    assert page.count("<img") == 12
     assert "lines, composed of test images, read exactly" in page
 
 

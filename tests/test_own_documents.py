@@ -53,6 +53,7 @@ def few_lines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_task, "MONITOR_BATCHES", 1)
         patch.setattr(line_task, "TEST_BATCHES", 1)
+        patch.setattr(line_task, "LINES", 6)
         yield
 
 

@@ -347,9 +347,9 @@ def exact(probabilities: Float32[np.ndarray, "time n classes"], lines: LineBatch
     )
 
 
-def held_out(inks: Inks, *, seed: int) -> Iterator[LineBatch]:
+def held_out(inks: Inks, *, seed: int, lines: int = 32) -> Iterator[LineBatch]:
     """An endless sequence of batches of held-out lines, the same at every call with a seed."""
     batch = 0
     while True:
-        yield compose(32, inks, seeded_generator(seed, COMPOSED + 1, batch))
+        yield compose(lines, inks, seeded_generator(seed, COMPOSED + 1, batch))
         batch += 1

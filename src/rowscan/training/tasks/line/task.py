@@ -35,7 +35,9 @@ from rowscan.training.tasks.line.engine import LineEngine, exact, held_out, step
 from rowscan.training.tasks.line.graph import line_graph
 
 MONITOR_BATCHES, TEST_BATCHES = 24, 64
-"""Batches of 32 held-out lines to measure on."""
+"""Batches of held-out lines to measure on."""
+LINES = 32
+"""Lines of each."""
 _FINE_TUNING = {"epochs": 20, "batch_size": 32, "learning_rate": 0.0005, "optimizer": "adamw"}
 """On a user's documents, where nothing else is asked for. At three times this rate the network
 forgets more than twice as many composed lines."""
@@ -286,7 +288,7 @@ def _inks(recipe: LineRecipe, digits: Digits, *, offline: bool) -> tuple[Inks, I
 
 
 def _lines(inks: Inks, batches: int, *, seed: int) -> list[LineBatch]:
-    return list(itertools.islice(held_out(inks, seed=seed), batches))
+    return list(itertools.islice(held_out(inks, seed=seed, lines=LINES), batches))
 
 
 def _levels(lines: LineBatch) -> UInt8[np.ndarray, "n 32 width"]:
