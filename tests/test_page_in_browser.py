@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import math
 import re
 import shutil
@@ -262,6 +263,34 @@ def test_undo_takes_back_stroke_by_stroke(open_page: Open) -> None:
     page.locator("#clear").click()
     assert shown(page) == ""
     expect(page.locator("#undo")).to_be_disabled()
+
+
+def test_what_was_taken_back_can_be_had_again(open_page: Open) -> None:
+    page = open_page()
+    draw(page, number("4071"))
+    page.locator("#clear").click()
+    expect(page.locator("#redo")).to_be_enabled()
+    for _ in range(5):  # a 4 has two strokes
+        page.keyboard.press("Control+y")
+    settle(page)
+    assert shown(page) == "4071"
+    expect(page.locator("#redo")).to_be_disabled()
+
+
+def test_a_result_is_corrected_copied_and_downloaded(open_page: Open) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.locator("[data-example=board]").click()
+    expect(page.locator("#text")).to_have_value("1729")
+    page.locator("#text").fill("1730")
+    page.locator("#language").click()
+    expect(page.locator("#text")).to_have_value("1730")
+    page.locator("#copy").click()
+    expect(page.locator("#copy")).to_have_text("已复制")
+    assert page.evaluate("navigator.clipboard.readText()") == "1730"
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    content = json.loads(waiting.value.path().read_text(encoding="utf-8"))
+    assert (content["text"], content["corrected"]) == ("1729", "1730")
 
 
 def test_the_reading_follows_the_paper_when_its_size_changes(open_page: Open) -> None:

@@ -3,7 +3,6 @@
 import { teach } from "./words.js";
 
 const english = {
-  redo: "Redo",
   keys: "Keys",
   previous: "Previous picture",
   next: "Next picture",
@@ -78,7 +77,6 @@ const english = {
 };
 
 const chinese = {
-  redo: "重做",
   keys: "按键",
   previous: "上一张",
   next: "下一张",

@@ -5,6 +5,8 @@ import { Paper, SHEET } from "./paper.js";
 import { Gone, Refused, ask, comeback } from "./service.js";
 import { fillIn, percent, remember, say, switchLanguage } from "./words.js";
 
+const TAG = 32; // pixels that the broadest tag takes, ">99%"
+
 const at = (id) => document.getElementById(id);
 
 const paper = new Paper(at("paper"), {
@@ -25,6 +27,7 @@ let shown = { kind: "nothing" }; // what the answer shows, to say it again in an
 let selected = null; // the digit that is explained
 let running = null; // aborts what is being asked
 let away = false; // the service does not answer
+let fixed = null; // the reading whose text is in the field
 
 // Reading ------------------------------------------------------------------------------------
 
@@ -105,9 +108,14 @@ async function cutOut([x, y, width, height], reading) {
   const scale = (photo ? source.naturalWidth : source.width) / reading.width;
   if (!scale) return null;
   const margin = Math.max(4, 0.15 * Math.max(width, height));
-  const left = Math.max(0, x - margin);
+  // Neighbours end the margin: their ink is not the digit's.
+  const beside = allDigits(reading).map((digit) => digit.box);
+  const level = beside.filter(([, top, , high]) => top < y + height && top + high > y);
+  const ends = level.map(([from, , wide]) => from + wide).filter((end) => end <= x);
+  const starts = level.map(([from]) => from).filter((start) => start >= x + width);
+  const left = Math.max(0, x - margin, ...ends);
   const top = Math.max(0, y - margin);
-  const right = Math.min(reading.width, x + width + margin);
+  const right = Math.min(reading.width, x + width + margin, ...starts);
   const bottom = Math.min(reading.height, y + height + margin);
   const zoom = Math.min(scale, 256 / Math.max(right - left, bottom - top));
   const canvas = document.createElement("canvas");
@@ -151,6 +159,12 @@ function show(answer) {
     reading: () => say("read", reading.text, percent(reading.confidence)),
   }[kind]();
   at("undo").disabled = at("clear").disabled = paper.empty && !photo;
+  at("redo").disabled = !paper.redoable || photo !== null;
+  at("fix").hidden = kind !== "reading";
+  if (kind === "reading" && reading !== fixed) {
+    at("text").value = reading.text;
+    fixed = reading;
+  }
   drawBoxes();
   if (kind !== "reading") belief.set(null);
 }
@@ -202,7 +216,9 @@ function drawBoxes() {
     box.style.width = `${(100 * across * width) / reading.width}%`;
     box.style.height = `${(100 * down * height) / reading.height}%`;
     box.classList.toggle("high", y < 0.08 * reading.height); // its tag has no room above
-    box.append(span("tag", percent(digit.confidence)));
+    // A tag that is broader than its box would cover the next one.
+    const room = (width * across * at("stage").clientWidth) / reading.width;
+    if (room >= TAG) box.append(span("tag", percent(digit.confidence)));
     if (photo) box.addEventListener("click", () => explain(digit)); // on paper one writes
     boxes.append(box);
   }
@@ -295,13 +311,50 @@ function undo() {
   read();
 }
 
+function redo() {
+  if (paper.writing || photo) return;
+  paper.redo();
+  read();
+}
+
 at("undo").addEventListener("click", undo);
+at("redo").addEventListener("click", redo);
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
-    event.preventDefault();
-    undo();
-  }
+  if (!(event.ctrlKey || event.metaKey) || event.target === at("text")) return;
+  const key = event.key.toLowerCase();
+  const action = key === "y" || (key === "z" && event.shiftKey) ? redo : key === "z" ? undo : null;
+  if (!action) return;
+  event.preventDefault();
+  action();
 });
+for (const button of document.querySelectorAll("[data-example]")) {
+  button.addEventListener("click", async () => {
+    const response = await fetch(`static/example-${button.dataset.example}.jpg`).catch(() => null);
+    if (response?.ok) takePhoto(await response.blob());
+    else await waitForService();
+  });
+}
+at("copy").addEventListener("click", async () => {
+  at("text").select();
+  // Without https, browsers have only the older way.
+  if (navigator.clipboard) await navigator.clipboard.writeText(at("text").value).catch(oldCopy);
+  else oldCopy();
+  at("copy").textContent = say("copied");
+  setTimeout(() => (at("copy").textContent = say("copy")), 1500);
+});
+at("download").addEventListener("click", () => {
+  const content = JSON.stringify({ ...shown.reading, corrected: at("text").value }, null, 2);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
+  link.download = "reading.json";
+  link.click();
+  URL.revokeObjectURL(link.href);
+});
+
+function oldCopy() {
+  document.execCommand("copy");
+}
+
 at("clear").addEventListener("click", () => {
   dropPhoto();
   paper.clear();

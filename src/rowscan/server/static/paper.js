@@ -9,6 +9,7 @@ const PEN = 6;
 export class Paper {
   #canvas;
   #strokes = [];
+  #undone = [];
   #pointer = null;
 
   /** `onStart` is called when the pen touches the paper, `onChange` when a stroke is done. */
@@ -21,6 +22,7 @@ export class Paper {
       canvas.setPointerCapture(event.pointerId);
       onStart();
       this.#strokes.push([]);
+      this.#undone = [];
       this.#extend([event]);
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -46,12 +48,25 @@ export class Paper {
     return this.#pointer !== null;
   }
 
+  get redoable() {
+    return this.#undone.length > 0;
+  }
+
   undo() {
-    this.#strokes.pop();
+    const last = this.#strokes.pop();
+    if (last) this.#undone.push(last);
     this.redraw();
   }
 
+  redo() {
+    const last = this.#undone.pop();
+    if (last) this.#strokes.push(last);
+    this.redraw();
+  }
+
+  /** Take all strokes away; each can be had again. */
   clear() {
+    this.#undone.push(...this.#strokes.reverse());
     this.#strokes = [];
     this.redraw();
   }
