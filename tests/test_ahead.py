@@ -127,3 +127,15 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the worker goes on")
+
+
+def test_a_script_need_not_guard_its_main_part(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from rowscan.training.engines.ahead import Ahead\n"
+        "with Ahead(abs, [-1, -2], workers=1) as batches:\n"
+        "    print(*batches)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("once\n1 2\n", "")
