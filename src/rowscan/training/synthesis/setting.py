@@ -163,7 +163,9 @@ class Setting:
         if self.gap > 0.25 and len(columns) > 2 and kind == "digits" and r.random() < 0.45:
             return [path + np.array((0, _ABOVE)) for path in boxes(columns, r)]
         framed = r.random() < (0.65 if kind == "empty" else 0.1)
-        return frame_remains(self.box(), r, both=r.random() < 0.3) if framed else []
+        frame = frame_remains(self.box(), r, both=r.random() < 0.3) if framed else []
+        # Without anything beside it, one upright stroke is a 1.
+        return [] if kind == "empty" and len(frame) == 1 else frame
 
     def columns(self) -> list[tuple[int, int]]:
         """First and last column of each glyph on the sheet."""

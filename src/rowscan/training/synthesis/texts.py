@@ -285,8 +285,8 @@ def _nothing(_: Random) -> Tokens:
 
 
 KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
-    "digits": (33, _plain),
-    "year": (6, _year),
+    "digits": (40, _plain),
+    "year": (8, _year),
     "decimal": (9, _decimal),
     "spaced": (4, _spaced),
     "signed": (4, _signed),
