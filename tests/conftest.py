@@ -31,6 +31,7 @@ LONGEST = [
     "documents",
     "line_training",
     "page_in_browser",
+    "review_page",
 ]
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests
