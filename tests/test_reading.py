@@ -15,7 +15,12 @@ from rowscan.reading import Character, Line, Reading, Rejected
 from rowscan.recipes import LineRecipe, decode, find
 from rowscan.recognition.characters import character_columns
 from rowscan.recognition.model import LineModel
-from rowscan.recognition.selection import Candidate, select_lines
+from rowscan.recognition.selection import (
+    Candidate,
+    page_confidence,
+    rejected,
+    select_lines,
+)
 from rowscan.training.tasks.line.engine import LineEngine
 from rowscan.training.tasks.line.task import start_from
 
@@ -179,6 +184,31 @@ def test_among_several_numbers_more_lines_are_selected() -> None:
     assert select_lines(_candidates((1.0, number), (1.0, stroke), (1.0, doubtful))) == (number,)
     page = ((1.0, line) for line in (number, stroke, other, doubtful))
     assert select_lines(_candidates(*page)) == (number, stroke, other, doubtful)
+
+
+def test_a_page_is_no_surer_than_that_nothing_was_left_out() -> None:
+    zeros, ones = _line("00", 0.9999, 30), _line("11", 0.25, 30)
+    nothing = _line("", 0.99, 30)
+    candidates = [
+        Candidate(0.9, ones),
+        Candidate(1.0, zeros),
+        Candidate(1.0, nothing, digits=0.01),
+        Candidate(0.8, _line("-", 0.9, 30), digits=0.9),  # a digit that may not be read
+        Candidate(0.5, nothing, others=4),
+    ]
+    left_out = rejected(candidates, (zeros,))
+    assert [other.text for other in left_out] == ["11", "", "-", ""]
+    assert [other.confidence for other in left_out] == pytest.approx([0.45, 0.01, 0.72, 0])
+    assert [other.reason for other in left_out] == [
+        "unsure",
+        "nothing to read",
+        "not what may be read",
+        "something else",
+    ]
+    expected = zeros.confidence * (1 - 0.45) * 0.99 * 0.28
+    assert page_confidence((zeros,), left_out) == pytest.approx(expected)
+    assert page_confidence((), left_out[1:2]) == pytest.approx(0.99)
+    assert page_confidence((), ()) == 1
 
 
 def test_neighbours_are_cut_where_there_is_least_ink() -> None:

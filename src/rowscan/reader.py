@@ -18,7 +18,7 @@ from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, open_model
 from rowscan.recognition.selection import (
     Candidate,
-    blank_confidences,
+    page_confidence,
     rejected,
     select_lines,
 )
@@ -159,14 +159,14 @@ class Reader:
             found = page.extract_lines(picture, (width, height))
             candidates = self._read_lines(found, allowed)
             lines = select_lines(candidates)
-            confidences = [line.confidence for line in lines] or blank_confidences(candidates)
+            left_out = rejected(candidates, lines)
             result = Reading(
                 width=width,
                 height=height,
                 lines=lines,
-                confidence=float(np.prod(confidences)),
+                confidence=page_confidence(lines, left_out),
                 page=number,
-                rejected=rejected(candidates, lines),
+                rejected=left_out,
             )
             yield result.at_least(min_confidence)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from rowscan import reading
-from rowscan.alphabet import OTHER
+from rowscan.alphabet import DIGITS, OTHER
 from rowscan.arrays import Float, Int64, UInt8
 from rowscan.recognition import tta
 from rowscan.recognition.beam import decode_lines
@@ -61,7 +61,7 @@ def read_lines(
                 model.alphabet, line, _placed(decoding, starts), odds_of_line, constraint.gap
             ),
             others=_others(model.alphabet, step),
-            possible=decoding.possible,
+            digits=_digits(model.alphabet, step),
         )
         for line, decoding, step, (_, starts), odds_of_line in zip(
             lines, decodings, steps, restricted, odds, strict=True
@@ -122,6 +122,12 @@ def _with_gaps(
 def _others(alphabet: str, steps: Float[np.ndarray, "time classes"]) -> int:
     """How many characters of a line are outside of the alphabet."""
     return best_path(steps).count(alphabet.index(OTHER)) if OTHER in alphabet else 0
+
+
+def _digits(alphabet: str, steps: Float[np.ndarray, "time classes"]) -> float:
+    """The probability that a line has a digit."""
+    classes = [1 + i for i, c in enumerate(alphabet) if c in DIGITS]
+    return float(1 - np.prod(1 - np.minimum(steps[:, classes].sum(1, dtype=np.float64), 1)))
 
 
 def _runner_up(

@@ -20,8 +20,8 @@ class Candidate:
     """What is read in it."""
     others: int = 0
     """How many of its characters are outside of the alphabet."""
-    possible: float = 1.0
-    """The probability that it matches the pattern that was asked for."""
+    digits: float = 0.0
+    """The probability that there is a digit in it, whatever may be read."""
 
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,
@@ -89,32 +89,36 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
 
 def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[Rejected, ...]:
     """The candidates that were not selected, and why."""
+    taken = set(map(id, selected))
     return tuple(
-        Rejected(
-            box=line.box,
-            text=line.text,
-            confidence=plausibility * digit_confidence(line) if line.characters else 0.0,
-            reason=_reason(line),
-        )
-        for plausibility, line in ((c.plausibility, c.line) for c in candidates)
-        if line not in selected
+        Rejected(c.line.box, c.line.text, _likelihood(c), _reason(c))
+        for c in candidates
+        if id(c.line) not in taken
     )
 
 
-def _reason(line: Line) -> str:
-    if not line.characters:
-        return "nothing to read"
+def page_confidence(selected: tuple[Line, ...], left_out: tuple[Rejected, ...]) -> float:
+    """The probability that all lines that are read are right, and that no other is a number."""
+    right = math.prod(line.confidence for line in selected)
+    return right * math.prod(1 - other.confidence for other in left_out)
+
+
+def _likelihood(candidate: Candidate) -> float:
+    """How likely a line that was left out is a number: by its digits, or those not to be read."""
+    line = candidate.line
+    sure = digit_confidence(line) if line.digits_only else candidate.digits
+    return candidate.plausibility * sure
+
+
+def _reason(candidate: Candidate) -> str:
+    line = candidate.line
+    if not line.digits_only:
+        if candidate.digits >= _MIN_CONFIDENCE:
+            return "not what may be read"
+        return "something else" if candidate.others else "nothing to read"
     if digit_confidence(line) < _MIN_CONFIDENCE:
         return "unsure"
     return "unlike the numbers beside it"
-
-
-def blank_confidences(candidates: list[Candidate]) -> list[float]:
-    """For candidates of which none was selected: the probabilities that there is no number."""
-    empty = [c.line.confidence for c in candidates if not c.line.characters][:1]
-    return empty + [
-        1 - c.plausibility * digit_confidence(c.line) for c in candidates if c.line.characters
-    ]
 
 
 def digit_confidence(line: Line) -> float:
