@@ -99,7 +99,7 @@ def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[R
 
 def page_confidence(selected: tuple[Line, ...], left_out: tuple[Rejected, ...]) -> float:
     """The probability that all lines that are read are right, and that no other is a number."""
-    right = math.prod(line.confidence for line in selected)
+    right = math.prod((line.confidence for line in selected), start=1.0)
     return right * math.prod(1 - other.confidence for other in left_out)
 
 
