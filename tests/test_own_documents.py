@@ -267,8 +267,9 @@ def test_a_reviewed_folder_teaches_each_line_in_its_box(reviewed: Path) -> None:
     assert len(documents.lines) == 24
     right = 0
     for line in documents.lines:
-        right += best_path(reader.line_model.probabilities(line.ink[None])[0]) == line.text
-    assert right >= 22  # the ink is that of the text, not of the line beside it
+        probabilities = reader.line_model.probabilities(line.ink[None])[0]
+        right += best_path(digits_alone(probabilities)) == line.text
+    assert right >= 21  # the ink is that of the text, not of the line beside it
     truth = {page.path: page.text for page in load_reviewed(reviewed)}
     assert all(truth[picture.path] == picture.text for picture in documents.held_out)
     assert load_documents(reviewed / "rowscan.db", reader).left_out == 0
