@@ -178,4 +178,4 @@ def test_lines_beside_each_other_are_read_from_left_to_right() -> None:
     lines = extract_lines(picture, None, lambda _: answer).lines
     order = [(line.box[0] // 50, line.box[1] // 100) for line in lines]
     assert order == [(0, 0), (6, 0), (0, 1), (4, 1), (7, 1)]
-    assert in_reading_order(lines[::-1]) == lines
+    assert in_reading_order(lines[::-1], 0.0) == lines

@@ -12,24 +12,30 @@ import numpy as np
 
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.io.pictures import Source, open_reduced
-from rowscan.reading import Reading
+from rowscan.reading import Line, Reading
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
-from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, open_model
+from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
 from rowscan.recognition.selection import (
     Candidate,
+    certainty,
     page_confidence,
     rejected,
+    select_likely,
     select_lines,
 )
-from rowscan.segmentation import page
-from rowscan.segmentation.binarize import WORKING_PIXELS
+from rowscan.segmentation import page, page_lines
+from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 from rowscan.segmentation.page import LineImage
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
+_ONE_FIELD = 60_000
+"""Pixels of a picture: a larger one is a page."""
+_SURELY_UPRIGHT = 0.85
+"""Of the characters of a page: lines that are less sure are read upside down as well."""
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -102,8 +108,15 @@ class Reader:
         """
         return self._model(LineModel)
 
+    @cached_property
+    def page_model(self) -> PageModel:
+        """The model that finds lines for `read`; the one that ships where another kind is named."""
+        if isinstance(self._named, PageModel):
+            return self._named
+        return PageModel.open(providers=self._providers)
+
     def _model(self, wanted: type[_M]) -> _M:
-        if self._named is None:
+        if self._named is None or isinstance(self._named, PageModel):
             return wanted.open(providers=self._providers)
         return wanted.expect(self._named)
 
@@ -156,9 +169,7 @@ class Reader:
         allowed = self.constraint(alphabet, pattern, show_other=show_other)
         pages = open_reduced(source, WORKING_PIXELS)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
-            found = page.extract_lines(picture, (width, height))
-            candidates = self._read_lines(found, allowed)
-            lines = select_lines(candidates)
+            candidates, lines, shape = self._read_page(picture, (width, height), allowed)
             left_out = rejected(candidates, lines)
             result = Reading(
                 width=width,
@@ -167,8 +178,34 @@ class Reader:
                 confidence=page_confidence(lines, left_out),
                 page=number,
                 rejected=left_out,
+                shape=shape,
             )
             yield result.at_least(min_confidence)
+
+    def _read_page(
+        self, picture: Picture, size: tuple[int, int], allowed: Constraint
+    ) -> tuple[list[Candidate], tuple[Line, ...], tuple[int, int]]:
+        """What is read of a picture, which of it are numbers, and the shape of its table.
+
+        A small picture is one field cut out of a page: there the rules of `segmentation.page` find
+        more than the page model, which learnt from pages.
+        """
+        if size[0] * size[1] <= _ONE_FIELD:
+            candidates = self._read_lines(page.extract_lines(picture, size), allowed)
+            return candidates, select_lines(candidates), (0, 0)
+        found = page_lines.extract_lines(picture, size, self.page_model.segment)
+        candidates = self._read_upright(found.lines, allowed)
+        return candidates, select_likely(candidates), found.shape
+
+    def _read_upright(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
+        """What is read of lines, upside down if that is surer: bands do not say where up is."""
+        candidates = self._read_lines(lines, allowed)
+        sure = certainty(candidates)
+        if sure < _SURELY_UPRIGHT:
+            turned = self._read_lines([line.upside_down() for line in lines[::-1]], allowed)
+            if certainty(turned) > sure:
+                return turned
+        return candidates
 
     def constraint(
         self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False

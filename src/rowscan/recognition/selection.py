@@ -26,6 +26,7 @@ class Candidate:
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,
 _MIN_CONFIDENCE_SINGLE = 0.5  # or for a single digit
+_LIKELIER = 0.5  # evidence with which a line is a number rather than not
 _MIN_EVIDENCE = 0.2  # plausibility times the confidence of each digit
 
 
@@ -85,6 +86,26 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
         and plausibility >= min_plausibility
         and digit_confidence(line) >= confidence
     )
+
+
+def select_likely(candidates: list[Candidate]) -> tuple[Line, ...]:
+    """The candidates that are numbers rather than not, where the page model found them."""
+    return tuple(
+        c.line
+        for c in candidates
+        if c.line.digits_only and c.plausibility * digit_confidence(c.line) >= _LIKELIER
+    )
+
+
+def certainty(candidates: list[Candidate]) -> float:
+    """How sure the characters of the longer lines are: the geometric mean; 1 where there are none.
+
+    Single characters do not count: many can be read upside down.
+    """
+    longer = [c.line for c in candidates if len(c.line.characters) > 1]
+    count = sum(len(line.characters) for line in longer)
+    logs = sum(math.log(max(line.confidence, 1e-9)) for line in longer)
+    return math.exp(logs / count) if count else 1.0
 
 
 def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[Rejected, ...]:

@@ -22,6 +22,11 @@ _SMALLEST = 0.04  # of the square of its height: a smaller band is none
 _BESIDE = 0.45  # heights: a stroke that begins nearer to a band than this belongs to its line,
 _BEYOND = 0.75  # and of a stroke in a band, what is farther away does not
 _SHARED = 0.15  # of a stroke's pixels in bands: with more in a second one, it is parted
+_TOLD = 0.6  # of 1: a shorter direction means that the model does not know it
+_WITHIN = 0.35  # of the pixels of a single stroke: with more in a band it is writing, if it is
+_LONGEST, _BROADEST = 1.5, 0.6  # heights of digits, and not more; a slash has 0.4 in its band
+_FEW, _ALONE, _LEANING = 3, 1.0, 20.0
+"""Bands, heights, degrees: fewer, shorter ones that lean less are level; a 1 alone leans, too."""
 _STRAIGHT = 3.0  # heights: a longer band shows its direction, a shorter one has the page's
 
 
@@ -81,7 +86,7 @@ def find_lines(answer: PageAnswer) -> list[BandLine]:
     bands = _connected(answer)
     if len(bands.heights) == 1:
         return []
-    ink = ink_mask(answer, float(np.median(bands.heights[1:])))
+    ink = ink_mask(answer, float(np.median(bands.heights[1:]))) | _strokes_in_bands(answer, bands)
     rows, columns = np.nonzero(ink)
     owner = _owners(ink, bands)[rows, columns]
     order = np.argsort(owner, kind="stable")
@@ -114,6 +119,26 @@ def ink_mask(answer: PageAnswer, height: float) -> Bool[np.ndarray, "height widt
     return mask
 
 
+def _strokes_in_bands(answer: PageAnswer, bands: _Bands) -> Bool[np.ndarray, "height width"]:
+    """Dark pixels of single strokes within a band: a rule would not end there, a 1 does."""
+    dark = (answer.probabilities[..., 0] < 0.5).astype(np.uint8)
+    size = dark.shape[1], dark.shape[0]
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    rows, columns = np.nonzero(dark)
+    at = parts[rows, columns]
+    heights = cv2.resize(
+        bands.heights[bands.labels].astype(np.float32), size, interpolation=cv2.INTER_NEAREST
+    )[rows, columns]
+    inside = np.bincount(at, heights > 0, minlength=count)
+    height = np.bincount(at, heights, minlength=count) / np.maximum(inside, 1)
+    sides = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    single = (sides.max(1) < _LONGEST * height) & (sides.min(1) < _BROADEST * height)
+    whole = single & (inside > _WITHIN * stats[:, cv2.CC_STAT_AREA])
+    whole[0] = False
+    result: np.ndarray = whole[parts]
+    return result
+
+
 def _connected(answer: PageAnswer) -> _Bands:
     solid = (answer.bands > 0.5).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
@@ -129,14 +154,18 @@ def _connected(answer: PageAnswer) -> _Bands:
     numbers = np.cumsum(kept) * kept
     chosen = np.concatenate([[0], np.flatnonzero(kept)])
     labels = numbers[labels].astype(np.int32)
-    angles = _angles(labels, heights[chosen], np.arctan2(means[2], means[1])[chosen])
-    return _Bands(labels, heights[chosen], angles, means[3][chosen])
+    said, told = np.arctan2(means[2], means[1]), np.hypot(means[1], means[2]) > _TOLD
+    angles = _angles(labels, heights[chosen].clip(1), said[chosen], told[chosen])
+    heights = heights[chosen]
+    heights[0] = 0.0
+    return _Bands(labels, heights, angles, means[3][chosen])
 
 
 def _angles(
     labels: Int32[np.ndarray, "rows2 columns2"],
     heights: Float64[np.ndarray, " bands"],
     said: Float64[np.ndarray, " bands"],
+    told: Bool[np.ndarray, " bands"],
 ) -> Float64[np.ndarray, " bands"]:
     """Degrees: of long bands their own axis, of short ones the usual direction of the page."""
     angles, lengths = np.degrees(said), np.zeros(len(heights))
@@ -159,8 +188,11 @@ def _angles(
     weights = lengths * np.where(long, 4.0, 1.0)
     if weights[1:].sum() > 0:
         usual = _usual_angle(angles[1:], weights[1:])
+        if len(angles) - 1 < _FEW and lengths.max() < _ALONE:
+            level = 90 * round(usual / 90)
+            usual = level if abs(usual - level) < _LEANING else usual
         near = np.abs((angles - usual + 180) % 360 - 180) < 45
-        angles = np.where(~long & near, usual, angles)
+        angles = np.where(~long & (near | ~told), usual, angles)
     result: np.ndarray = angles
     return result
 

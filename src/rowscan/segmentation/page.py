@@ -6,7 +6,7 @@ itself, from the width of its strokes and the height of its digits.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -73,6 +73,21 @@ class LineImage:
     cell: tuple[int, int] | None = None
     """Row and column, from 1, in a grid or table."""
 
+    def upside_down(self) -> "LineImage":
+        """The same line, turned by 180 degrees."""
+        width = self.ink.shape[1]
+        columns = None
+        if self.columns is not None:
+            width = int(self.columns[-1]) + 1
+            columns = width - 1 - self.columns[::-1]
+        turn = np.array([[-1.0, 0, width], [0, -1, LINE_HEIGHT]])
+        return replace(
+            self,
+            ink=np.ascontiguousarray(self.ink[::-1, ::-1]),
+            to_image=compose(self.to_image, turn),
+            columns=columns,
+        )
+
     def box_of(self, start: float | int, stop: float | int) -> tuple[int, int, int, int]:
         """X, y, width and height, in pixels of the picture, of the ink between two columns."""
         first = min(max(math.floor(start), 0), self.ink.shape[1] - 1)
@@ -83,7 +98,7 @@ class LineImage:
         if self.columns is not None:
             start, stop = np.interp([start, stop], np.arange(len(self.columns)), self.columns)
         corners = np.array([start, top, stop, bottom], float)
-        return _map_box(self.to_image, corners, (x, y, x + width, y + height))
+        return map_box(self.to_image, corners, (x, y, x + width, y + height))
 
 
 def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list[LineImage]:
@@ -116,13 +131,13 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list
     to_image = np.array([[scale[1], 0, 0], [0, scale[0], 0]])
     rotation, shape = deskew(contrast.shape, estimate_skew(components))
     if shape != contrast.shape:
-        contrast = cv2.warpAffine(contrast, _to_centres(rotation), shape[::-1])
+        contrast = cv2.warpAffine(contrast, to_centres(rotation), shape[::-1])
         foreground, separators = (
-            cv2.warpAffine(mask, _to_centres(rotation), shape[::-1], flags=cv2.INTER_NEAREST)
+            cv2.warpAffine(mask, to_centres(rotation), shape[::-1], flags=cv2.INTER_NEAREST)
             for mask in (foreground, separators)
         )
         components = connected_components(foreground, stroke_width)
-        to_image = _compose(to_image, cv2.invertAffineTransform(rotation))
+        to_image = compose(to_image, cv2.invertAffineTransform(rotation))
     return [
         extract_line(
             line,
@@ -203,32 +218,32 @@ def extract_line(
         ]
     )
     to_page = np.array([[1 / zoom_x, 0, left - pad], [0, 1 / zoom_y, top - pad]])
-    transform = _to_centres(_compose(from_page, to_page))
+    transform = to_centres(compose(from_page, to_page))
     levels: np.ndarray = cv2.warpAffine(small, transform, (width, LINE_HEIGHT)).astype(np.float32)
     core = float(np.percentile(levels[levels >= 0.4 * levels.max()], 60))
     ink = np.clip((levels - 0.15 * core) / max(0.75 * core, 1), 0, 1)
     return LineImage(
         ink=np.rint(255 * ink).astype(np.uint8),
-        box=_map_box(to_image, np.array([left, top, right, bottom], float), limits),
-        to_image=_compose(to_image, cv2.invertAffineTransform(from_page)),
+        box=map_box(to_image, np.array([left, top, right, bottom], float), limits),
+        to_image=compose(to_image, cv2.invertAffineTransform(from_page)),
         plausibility=line.plausibility,
     )
 
 
-def _compose(second: Affine, first: Affine) -> Affine:
+def compose(second: Affine, first: Affine) -> Affine:
     """The map that does the first, then the second."""
     both: np.ndarray = second @ np.vstack([first, [0, 0, 1]])
     return both
 
 
-def _to_centres(transform: Affine) -> Affine:
+def to_centres(transform: Affine) -> Affine:
     """The same map for OpenCV, for which the centre of the first pixel is (0, 0)."""
     shifted = transform.copy()
     shifted[:, 2] += transform[:, :2] @ [0.5, 0.5] - 0.5
     return shifted
 
 
-def _map_box(
+def map_box(
     transform: Affine, corners: Float64[np.ndarray, " 4"], limits: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
     """X, y, width and height, whole pixels and at least one, around a box that is mapped."""

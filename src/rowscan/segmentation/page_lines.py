@@ -29,9 +29,9 @@ from rowscan.segmentation.page import (
     MAX_WIDTH,
     Affine,
     LineImage,
-    _compose,
-    _map_box,
-    _to_centres,
+    compose,
+    map_box,
+    to_centres,
 )
 
 Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
@@ -39,8 +39,11 @@ Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
 
 _FIRST_PIXELS = 200_000
 """A larger picture is first seen at this size, to learn how high its digits are."""
+_ONE_LINE, _SEVERAL_LINES = 96, 192
+"""Pixels: of the shorter side of a picture that shows one line, to which a picture is reduced, and
+from which on it may show several."""
 _HEIGHT = 28.0  # pixels of digits at the scale at which lines are cut out,
-_LOWEST, _HIGHEST = 18.0, 56.0  # and the heights with which the first look is enough
+_LOWEST, _HIGHEST = 14.0, 56.0  # and the heights with which the first look is enough
 _MAX_ZOOM = 2.0
 _AROUND = 2.0  # heights of digits: what is seen again around the writing
 _PAD = 8  # pixels of paper around the picture
@@ -107,7 +110,8 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segme
         if (image := cut_out(line, dark, page.to_image, size)) is not None
     ]
     shape = sum(grid.shape[0] for grid in grids), max((grid.shape[1] for grid in grids), default=0)
-    return PageLines(in_reading_order(cut), shape)
+    angle = float(np.median([line.angle for line in found])) if found else 0.0
+    return PageLines(in_reading_order(cut, angle), shape)
 
 
 def _cell(line: BandLine, grids: list[Grid]) -> tuple[int, int] | None:
@@ -125,7 +129,7 @@ def _cell(line: BandLine, grids: list[Grid]) -> tuple[int, int] | None:
 def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     """The page at the scale that suits its digits."""
     sheet = normalise_polarity(downscale(picture))
-    first = min(1.0, math.sqrt(_FIRST_PIXELS / (sheet.shape[0] * sheet.shape[1])))
+    first = _first_zoom(sheet.shape[0], sheet.shape[1])
     whole = (0, 0, sheet.shape[1], sheet.shape[0])
     page = _look(sheet, whole, first, size, segment)
     heights, sizes = digit_heights(page.answer)
@@ -138,6 +142,13 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     if abs(zoom / first - 1) < 0.1:
         return page
     return _look(sheet, _written(page.answer, usual, first, sheet.shape), zoom, size, segment)
+
+
+def _first_zoom(height: int, width: int) -> float:
+    """How far a picture is reduced for the first look."""
+    shorter = min(height, width)
+    zoom = min(1.0, math.sqrt(_FIRST_PIXELS / (height * width)))
+    return min(zoom, max(_ONE_LINE / shorter, zoom * shorter / _SEVERAL_LINES, 0.0))
 
 
 def _written(
@@ -215,9 +226,7 @@ def cut_out(
             [0, scale, LINE_HEIGHT / 2 - (top + bottom) / 2 * scale],
         ]
     )
-    transform = _to_centres(
-        _compose(from_crop, np.array([[1 / zoom_x, 0, 0], [0, 1 / zoom_y, 0.0]]))
-    )
+    transform = to_centres(compose(from_crop, np.array([[1 / zoom_x, 0, 0], [0, 1 / zoom_y, 0.0]])))
     levels: np.ndarray = cv2.warpAffine(small, transform, (width, LINE_HEIGHT)).astype(np.float32)
     if levels.max() <= 0:
         return None
@@ -226,13 +235,13 @@ def cut_out(
         np.uint8
     )
     kept = _without_wide_gaps(ink)
-    crop_to_image = _compose(to_image, to_page)
+    crop_to_image = compose(to_image, to_page)
     limits = (0, 0, *size)
     corners = np.array([left, top, right, bottom], float)
     return LineImage(
         ink=np.ascontiguousarray(ink[:, kept]),
-        box=_map_box(crop_to_image, corners, limits),
-        to_image=_compose(crop_to_image, cv2.invertAffineTransform(from_crop)),
+        box=map_box(crop_to_image, corners, limits),
+        to_image=compose(crop_to_image, cv2.invertAffineTransform(from_crop)),
         plausibility=line.certainty,
         columns=kept,
     )
@@ -258,10 +267,10 @@ def _level(
     if abs(line.angle) < _LEVEL:
         return grey, mask, to_page
     turn, shape = _rotation(grey.shape, line.angle)
-    transform = _to_centres(turn)
+    transform = to_centres(turn)
     grey = cv2.warpAffine(grey, transform, shape[::-1])
     turned = cv2.warpAffine(255 * mask, transform, shape[::-1])
-    return grey, (turned > 100).astype(np.uint8), _compose(to_page, cv2.invertAffineTransform(turn))
+    return grey, (turned > 100).astype(np.uint8), compose(to_page, cv2.invertAffineTransform(turn))
 
 
 def _rotation(shape: tuple[int, ...], angle: float) -> tuple[Affine, tuple[int, int]]:
@@ -285,14 +294,28 @@ def _without_wide_gaps(ink: UInt8[np.ndarray, "32 width"]) -> np.ndarray:
     return np.array(kept)
 
 
-def in_reading_order(lines: list[LineImage]) -> list[LineImage]:
-    """From top to bottom; those whose middles are at one height from left to right."""
+def in_reading_order(lines: list[LineImage], angle: float) -> list[LineImage]:
+    """From top to bottom; those whose middles are at one height from left to right.
+
+    Args:
+        lines: of one page.
+        angle: their direction, in degrees: a page may lie on its side.
+    """
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    upright = abs(cos) >= abs(sin)
+
+    def place(line: LineImage) -> tuple[float, float, float]:
+        """How far down it is, how far to the right, how high."""
+        x, y, width, height = line.box
+        across, down = x + width / 2, y + height / 2
+        high = float(height if upright else width)
+        return down * cos - across * sin, across * cos + down * sin, high
+
     rows: list[list[LineImage]] = []
-    for line in sorted(lines, key=lambda line: line.box[1] + line.box[3] / 2):
-        middle = line.box[1] + line.box[3] / 2
-        first = rows[-1][0] if rows else None
-        if first is not None and middle < first.box[1] + first.box[3]:
+    for line in sorted(lines, key=lambda line: place(line)[0]):
+        first = place(rows[-1][0]) if rows else None
+        if first is not None and place(line)[0] < first[0] + first[2] / 2:
             rows[-1].append(line)
         else:
             rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda line: line.box[0])]
+    return [line for row in rows for line in sorted(row, key=lambda line: place(line)[1])]
