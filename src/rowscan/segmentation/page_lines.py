@@ -141,6 +141,8 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     zoom = min(first * _HEIGHT / usual, _MAX_ZOOM if first == 1 else 1.0)
     if abs(zoom / first - 1) < 0.1:
         return page
+    if zoom < first:  # what is too large may have been missed
+        return _look(sheet, whole, zoom, size, segment)
     return _look(sheet, _written(page.answer, usual, first, sheet.shape), zoom, size, segment)
 
 
