@@ -164,6 +164,7 @@ def test_passes_in_two_parts_give_the_gradients_of_one() -> None:
         torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_overfits_one_batch() -> None:
     made = engine()
     batches = held_out(Inks(IMAGES, LABELS), seed=5)

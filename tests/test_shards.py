@@ -132,7 +132,8 @@ def test_a_folder_with_a_shard_is_read_and_resumed(
     whole = output.read_text()
     names = ["a.png: 7", "b.tar/b.png: 7", "b.tar/a/0.PNG: 0", "b.tar/bad.jpg: error", "c.png: 0"]
     assert whole == "".join(f"{folder}/{name}\n" for name in names)
-    assert capsys.readouterr().err == f"rowscan: {folder}/b.tar/bad.jpg: not an image\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"rowscan: {folder}/b.tar/bad.jpg: not an image\n")
     for cut in (3, len(whole) // 2, len(whole) - 3):
         output.write_text(whole[:cut])
         assert not read_to(output, [str(folder)], Job())
