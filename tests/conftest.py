@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,3 +98,8 @@ def shown() -> Callable[[int], str]:
         return b"".join(parts).decode()
 
     return read
+
+
+def without_seconds(said: str) -> str:
+    """What a reading said on standard error, without the time in its last lines."""
+    return re.sub(r", [\d.,]+ s$", "", said, flags=re.MULTILINE)

@@ -325,16 +325,19 @@ def _sevens(folder: Path, count: int) -> list[str]:
 
 
 def _broken_model(path: Path) -> Path:
-    """A file with the metadata of a line model whose graph answers without steps."""
+    """A file with the metadata of a line model whose graph can be opened but not run."""
     import onnx
     from onnx import TensorProto, helper
 
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 32, "width"])
-    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 11])
-    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 11], [1 / 11] * 11)
-    node = helper.make_node("Constant", [], ["probabilities"], value=value)
+    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", "time", 11])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [1, 1_000_003, 11])
+    nodes = [
+        helper.make_node("Cast", ["images"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["grey", "shape"], ["probabilities"]),
+    ]
     model = helper.make_model(
-        helper.make_graph([node], "broken", [images], [answer]),
+        helper.make_graph(nodes, "broken", [images], [answer], [shape]),
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
@@ -467,12 +470,18 @@ def test_a_missing_model_is_one_error(count: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_model_that_no_rowscan_wrote_ends_it_with_a_line(count: int, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_run_is_reported_for_each_picture(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("onnx")
     job = Job(model=_broken_model(tmp_path / "broken.onnx"))
     paths = _sevens(tmp_path / "in", count)
-    with pytest.raises(ModelError, match=r"broken\.onnx: unsupported operator 'Constant'"):
-        read_to(None, paths, job, jobs=1)
+    assert not read_to(None, paths, job, jobs=1)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{path}: error" for path in paths]
+    lines = err.splitlines()[:count]
+    for line, path in zip(lines, paths, strict=True):
+        assert line.startswith(f"rowscan: {path}: cannot be run: ")
 
 
 def test_pages_before_a_damaged_one_are_written(

@@ -12,7 +12,7 @@ from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.reading import Character, Line, Reading, Rejected
-from rowscan.recipes import LineRecipe, find
+from rowscan.recipes import LineRecipe, decode, find
 from rowscan.recognition.characters import character_columns
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import (
@@ -62,11 +62,11 @@ def _inside(inner: Box, outer: Box, slack: int = 0) -> bool:
 def test_boxes_lie_on_the_digits(reader: Reader) -> None:
     """Two digits far apart on a large sheet, each in a known place."""
     sheet = np.full((900, 1400), 240, np.uint8)
-    for x in (240, 480):
-        cv2.ellipse(sheet, (x, 350), (90, 150), 0, 0, 360, 20, 22)
+    cv2.line(sheet, (300, 200), (300, 500), 20, 22)
+    cv2.ellipse(sheet, (480, 350), (90, 150), 0, 0, 360, 20, 22)
     (line,) = reader.read(sheet).lines
-    assert line.text == "00"
-    expected = ((139, 189, 203, 323), (379, 189, 203, 323))
+    assert line.text == "10"
+    expected = ((289, 189, 23, 323), (379, 189, 203, 323))
     for digit, box in zip(line.characters, expected, strict=True):
         np.testing.assert_allclose(digit.box, box, atol=14)
 
@@ -221,6 +221,11 @@ def test_neighbours_are_cut_where_there_is_least_ink() -> None:
     assert 18 <= right[0] <= 30
     assert right[1] == 40
     assert character_columns(ink, []) == []
+
+
+@pytest.mark.xfail(reason="line.onnx was trained by an earlier form of the recipe", strict=True)
+def test_the_shipped_line_model_is_the_recipe_s(reader: Reader) -> None:
+    assert decode(reader.line_model.recipe) == find("line")
 
 
 def test_the_shipped_line_model_is_small(reader: Reader) -> None:

@@ -33,15 +33,15 @@ _U = TypeVar("_U")
 _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
-"""Pixels of a picture that is one field, whatever is in it."""
-_ONE_SHEET = 1_000_000
-"""Pixels of a picture that is one field if it has one line; a larger one is a page."""
+"""Pixels of a picture: a larger one is a page."""
 _SURELY_UPRIGHT = 0.85
 """Of the characters of a page: lines that are less sure are read upside down as well."""
 
 
-def _digits(lines: tuple[Line, ...]) -> int:
-    return sum(len(line.digits_only) for line in lines)
+def _lacks_ones(line: Line, other: Line) -> bool:
+    """Whether `other` has the digits of `line`, and further 1s."""
+    few, more = line.digits_only, other.digits_only
+    return len(few) < len(more) and few.replace("1", "") == more.replace("1", "")
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -194,22 +194,20 @@ class Reader:
         """What is read of a picture, which of it are numbers, and the shape of its table.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
-        more than the page model, which learnt from pages. Of a sheet with one line, what has more
-        digits is taken: the page model can take a lone upright 1 for a mark.
+        more than the page model, which learnt from pages. They are asked, too, where it finds
+        nothing, or one line, since it can take an upright 1 for a mark.
         """
-        area, by_rules = size[0] * size[1], None
-        if area <= _ONE_SHEET:
-            fields = page.extract_lines(picture, size)
-            if area <= _ONE_FIELD or len(fields) == 1:
-                candidates = self._read_lines(fields, allowed)
-                by_rules = candidates, select_lines(candidates), (0, 0)
-        if by_rules and area <= _ONE_FIELD:
-            return by_rules
+        if size[0] * size[1] <= _ONE_FIELD:
+            candidates = self._read_lines(page.extract_lines(picture, size), allowed)
+            return candidates, select_lines(candidates), (0, 0)
         found = page_lines.extract_lines(picture, size, self.page_model.segment)
         candidates = self._read_upright(found.lines, allowed)
         lines = select_likely(candidates)
-        if by_rules and _digits(by_rules[1]) > _digits(lines):
-            return by_rules
+        if len(lines) <= 1 and len(fields := page.extract_lines(picture, size)) == 1:
+            by_rules = self._read_lines(fields, allowed)
+            one = select_lines(by_rules)
+            if one and (not lines or _lacks_ones(lines[0], one[0])):
+                return by_rules, one, (0, 0)
         return candidates, lines, found.shape
 
     def _read_upright(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
