@@ -169,8 +169,9 @@ def test_it_overfits_one_batch() -> None:
     lines = next(held_out(Inks(IMAGES, LABELS), seed=5))
     written = [number for number, label in enumerate(lines.labels) if label]
     short = sorted(written, key=lambda number: lines.widths[number])[:4]
-    widths, labels = ([each[i] for i in short] for each in (lines.widths, lines.labels))
-    few = LineBatch(lines.ink[short, :, : max(widths)], tuple(widths), tuple(labels))
+    widths = tuple(lines.widths[number] for number in short)
+    labels = tuple(lines.labels[number] for number in short)
+    few = LineBatch(lines.ink[short, :, : max(widths)], widths, labels)
     optimizer = torch.optim.Adam(made.network.parameters(), 0.01)
     for _ in range(600):
         loss = ctc_loss(made._logits(few.ink), few).mean()
