@@ -140,7 +140,7 @@ def ours(recipe: DigitRecipe, split: Split) -> Iterator[None]:
 
 
 def measure(ways: Mapping[str, Iterator[None]], rounds: int, steps: int) -> dict[str, Times]:
-    """Seconds a step of each way in each round. In a round all ways take so many steps, in turn."""
+    """Seconds per step of each way in each round; in a round they take `steps` steps in turn."""
     times: dict[str, Times] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -148,7 +148,7 @@ def model_version(model: Path | None) -> str:
     """The first half of the SHA-256 of a model file, of a run's, or of the one that ships.
 
     Raises:
-        ModelError: there is no such file.
+        ModelError: the model file was not found.
     """
     from rowscan.recognition.model import load_content
 

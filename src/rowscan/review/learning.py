@@ -99,7 +99,7 @@ class Learning:
         """
         with self._lock:
             if self._state.status != "better":
-                raise DataError(None, "there is no better model to use")
+                raise DataError(None, "no better model was trained")
             run = self._folder / self._state.run
             self._store.use_model(self._state.run, user)
             self._model = str(run)

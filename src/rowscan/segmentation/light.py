@@ -15,7 +15,7 @@ Absorption = UInt8[np.ndarray, "height width 3"]
 
 _BLACK = 32  # of 255: paper is lighter
 _BLOCK = 8  # pixels: the darkest spot of each block of this side is measured,
-_DARKEST = 8  # and so many blocks at least hold strokes
+_DARKEST = 8  # blocks, at the least, that hold strokes
 _MAX_GAIN = 8.0  # times: beyond, noise is what stands out
 
 

@@ -147,7 +147,7 @@ export class Card {
     return this.field.value.length === (this.line.characters ?? []).length;
   }
 
-  /** Select the next doubtful character in the field after the caret, from the start if none is. */
+  /** Select the next doubtful character after the caret; after the last one, the first. */
   selectDoubtful(from = 0) {
     this.field.focus();
     if (this.#asRead) {

@@ -84,7 +84,7 @@ export class List {
     return passes[this.#filter](row, this.#limit);
   }
 
-  /** The listed row so many steps away from the current one. */
+  /** The row that stands `by` rows after the current one in the list; before it if negative. */
   step(by) {
     const here = this.shown.findIndex((row) => row.id === this.current);
     return this.shown[here + by] ?? null;

@@ -113,7 +113,7 @@ def with_handwriting(
         offline: do not download the sources.
 
     Raises:
-        DataError: a source cannot be had.
+        DataError: a source is missing and cannot be downloaded.
     """
     pens, pen_labels = _pen_digits(offline)
     part = slice(_PEN_WRITERS, None) if held_out else slice(_PEN_WRITERS)
