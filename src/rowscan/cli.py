@@ -51,14 +51,16 @@ def cli() -> None:
 @click.option(
     "--format",
     "layout",
-    type=click.Choice(["text", "jsonl", "csv", "parquet"]),
+    type=click.Choice(["text", "jsonl", "csv", "table", "xlsx", "parquet"]),
     help="One line for each page (text, the default), one object for each page (jsonl, and with "
-    "--on parquet, the default there), or one row for each line of writing (csv).",
+    "--on parquet, the default there), one row for each line of writing (csv), or the tables of "
+    "each page with rows and columns: for the terminal (table), or a sheet for each page (xlsx).",
 )
 @click.option(
     "--output",
     metavar="FILE",
-    help="The file to write, with --on a folder. Pictures already in it are not read again.",
+    help="The file to write, with --on a folder; .xlsx says the format. Pictures that text, jsonl "
+    "or csv already has are not read again.",
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
 @click.option(
@@ -131,7 +133,9 @@ def read(
     if output is not None and is_address(output):
         raise UsageError(f"{output}: writing to an address needs --on ray")
     file = None if output is None else Path(output)
-    return 0 if read_to(file, paths, job, output_format=layout or "text", jobs=jobs) else 1
+    if layout is None:
+        layout = "xlsx" if file is not None and file.suffix.lower() == ".xlsx" else "text"
+    return 0 if read_to(file, paths, job, output_format=layout, jobs=jobs) else 1
 
 
 @cli.command()

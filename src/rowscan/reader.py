@@ -12,7 +12,7 @@ import numpy as np
 
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.io.pictures import Source, open_reduced
-from rowscan.reading import Line, Reading
+from rowscan.reading import Cell, Line, Reading
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
@@ -175,7 +175,7 @@ class Reader:
         allowed = self.constraint(alphabet, pattern, show_other=show_other)
         pages = open_reduced(source, WORKING_PIXELS)
         for number, (picture, (width, height)) in enumerate(pages, start=1):
-            candidates, lines, shape = self._read_page(picture, (width, height), allowed)
+            candidates, lines, cells = self._read_page(picture, (width, height), allowed)
             left_out = rejected(candidates, lines)
             result = Reading(
                 width=width,
@@ -184,14 +184,14 @@ class Reader:
                 confidence=page_confidence(lines, left_out),
                 page=number,
                 rejected=left_out,
-                shape=shape,
+                cells=cells,
             )
             yield result.at_least(min_confidence)
 
     def _read_page(
         self, picture: Picture, size: tuple[int, int], allowed: Constraint
-    ) -> tuple[list[Candidate], tuple[Line, ...], tuple[int, int]]:
-        """What is read of a picture, which of it are numbers, and the shape of its table.
+    ) -> tuple[list[Candidate], tuple[Line, ...], tuple[Cell, ...]]:
+        """What is read of a picture, which of it are numbers, and the cells of its tables.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
         more than the page model, which learnt from pages. They are asked, too, where it finds
@@ -199,26 +199,29 @@ class Reader:
         """
         if size[0] * size[1] <= _ONE_FIELD:
             candidates = self._read_lines(page.extract_lines(picture, size), allowed)
-            return candidates, select_lines(candidates), (0, 0)
+            return candidates, select_lines(candidates), ()
         found = page_lines.extract_lines(picture, size, self.page_model.segment)
-        candidates = self._read_upright(found.lines, allowed)
+        candidates, cells = self._read_upright(found, allowed)
         lines = select_likely(candidates)
         if len(lines) <= 1 and len(fields := page.extract_lines(picture, size)) == 1:
             by_rules = self._read_lines(fields, allowed)
             one = select_lines(by_rules)
             if one and (not lines or _lacks_ones(lines[0], one[0])):
-                return by_rules, one, (0, 0)
-        return candidates, lines, found.shape
+                return by_rules, one, ()
+        return candidates, lines, cells
 
-    def _read_upright(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
-        """What is read of lines, upside down if that is surer: bands do not say where up is."""
-        candidates = self._read_lines(lines, allowed)
+    def _read_upright(
+        self, found: page_lines.PageLines, allowed: Constraint
+    ) -> tuple[list[Candidate], tuple[Cell, ...]]:
+        """What is read of a page, upside down if that is surer: bands do not say where up is."""
+        candidates = self._read_lines(found.lines, allowed)
         sure = certainty(candidates)
         if sure < _SURELY_UPRIGHT:
-            turned = self._read_lines([line.upside_down() for line in lines[::-1]], allowed)
-            if certainty(turned) > sure:
-                return turned
-        return candidates
+            turned = found.upside_down()
+            others = self._read_lines(turned.lines, allowed)
+            if certainty(others) > sure:
+                return others, turned.cells
+        return candidates, found.cells
 
     def constraint(
         self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False

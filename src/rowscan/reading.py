@@ -91,6 +91,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a grid or table, with or without writing in it."""
+
+    row: int
+    """Its first row, from 1; the rows of several tables follow each other downwards."""
+    column: int
+    """Its first column, from 1."""
+    box: Box
+    rows: int = 1
+    """How many rows it spans."""
+    columns: int = 1
+    """How many columns it spans."""
+    table: int = 1
+    """The number of its table on the page."""
+
+
+@dataclass(frozen=True)
 class Rejected:
     """A line that was found in the picture and is not in the reading."""
 
@@ -124,13 +141,22 @@ class Reading:
     page: int = 1
     rejected: tuple[Rejected, ...] = ()
     """Lines that were found and are not among `lines`."""
-    shape: tuple[int, int] = (0, 0)
-    """Rows and columns of the grid or table on the page; (0, 0) where there is none. Several tables
-    follow each other downwards."""
+    cells: tuple[Cell, ...] = ()
+    """Those of all grids and tables on the page, empty ones too."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the grids and tables on the page; (0, 0) where there is none."""
+        rows = max((cell.row + cell.rows - 1 for cell in self.cells), default=0)
+        return rows, max((cell.column + cell.columns - 1 for cell in self.cells), default=0)
 
     @property
     def table(self) -> list[list[str]]:
-        """The text of each cell of the grid or table, row by row; empty where nothing is read."""
+        """The text of each cell of the grid or table, row by row; empty where nothing is read.
+
+        The rows of several tables follow each other. The text of a cell that spans several rows or
+        columns is in the first.
+        """
         rows, columns = self.shape
         cells = [[""] * columns for _ in range(rows)]
         for line in self.lines:

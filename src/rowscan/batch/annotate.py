@@ -1,5 +1,7 @@
 """Annotate: draws a reading on a copy of its picture. It never changes the picture itself.
 
+The cells of tables have thin frames, with row and column in a corner, empty ones too.
+
 The text of a line stands above it, or beside it where another line is close above. Each character
 has the colour of its box: green for high confidence, amber for medium, red for low. The colours can
 be distinguished without red-green vision (Okabe and Ito: Color universal design, 2008). Boxes below
@@ -21,12 +23,13 @@ from rowscan.arrays import UInt8
 from rowscan.errors import OutputError, reason_of
 from rowscan.io.atomic import write_atomically
 from rowscan.io.pictures import MANY_PAGES
-from rowscan.reading import Box, Line, Reading
+from rowscan.reading import Box, Cell, Line, Reading
 
 GREEN = (0, 158, 115)
 AMBER = (230, 159, 0)
 RED = (213, 94, 0)
 BLUE = (0, 114, 178)  # boxes of lines
+PURPLE = (204, 121, 167)  # cells
 
 HIGH = 0.95
 """Characters of at least this confidence are green."""
@@ -37,6 +40,7 @@ LOW = 0.6
 _MIN_DIGIT_HEIGHT = 40  # pixels; a copy with smaller characters is enlarged,
 _MAX_ENLARGED = 4_000_000  # up to this number of pixels
 _MIN_FONT = 14  # pixels
+_MIN_PLACE = 9  # pixels: of row and column
 _JPEG_QUALITY = 90
 
 
@@ -79,6 +83,8 @@ def draw(picture: UInt8[np.ndarray, "height width *rgb"], reading: Reading) -> P
         source = source.resize((width, height), PIL.Image.Resampling.NEAREST)
     copy.paste(source.convert("RGB"), (0, above))
     canvas = PIL.ImageDraw.Draw(copy)
+    for cell in reading.cells:
+        _draw_cell(canvas, cell, factor, above)
     for label in labels:
         _draw_line(canvas, label, factor, above)
     return copy
@@ -171,6 +177,15 @@ def _overlap(one: Box, other: Box) -> bool:
         one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2]
         for axis in (0, 1)
     )
+
+
+def _draw_cell(canvas: PIL.ImageDraw.ImageDraw, cell: Cell, factor: int, above: int) -> None:
+    """A frame, with row and column in the corner where a cell of a table has room."""
+    frame = _frame(_enlarged(cell.box, factor), above, 0)
+    canvas.rectangle(frame, outline=PURPLE)
+    font = PIL.ImageFont.load_default(max(_MIN_PLACE, cell.box[3] * factor // 6))
+    corner = frame[2] - 3, frame[3] - 3
+    canvas.text(corner, f"{cell.row},{cell.column}", PURPLE, font, anchor="rs")
 
 
 def _draw_line(canvas: PIL.ImageDraw.ImageDraw, label: _Label, factor: int, above: int) -> None:

@@ -11,10 +11,8 @@ from abc import ABC, abstractmethod
 from typing import get_args
 
 from rowscan.alphabet import ALPHABET
-from rowscan.reading import UNSURE, Box, Reading, Status, unreadable
-
-LIKELY = 0.5
-"""A line that was left out has a mark in text output if it is more likely a number than not."""
+from rowscan.batch.layout import marks
+from rowscan.reading import UNSURE, Reading, Status, unreadable
 
 
 class Format(ABC):
@@ -106,23 +104,7 @@ class Text(Format):
 
 
 def _with_marks(reading: Reading) -> str:
-    """The text with "?" for each line that was left out although it is likely to be a number."""
-    doubtful = [(line.box, UNSURE) for line in reading.rejected if line.confidence >= LIKELY]
-    if not doubtful:
-        return _without_spaces_after_colons(reading.text)
-    marks = list[tuple[Box, str]]((line.box, line.text) for line in reading.lines)
-    for box, mark in doubtful:
-        below = (i for i, (other, _) in enumerate(marks) if _precedes(box, other))
-        marks.insert(next(below, len(marks)), (box, mark))
-    return _without_spaces_after_colons(" / ".join(text for _, text in marks))
-
-
-def _precedes(one: Box, other: Box) -> bool:
-    """Whether a line comes before another in reading order."""
-    (x, y, _, height), (other_x, other_y, _, other_height) = one, other
-    if y + height / 2 < other_y or other_y + other_height / 2 < y:
-        return y < other_y
-    return x < other_x
+    return _without_spaces_after_colons(" / ".join(mark.text for mark in marks(reading)))
 
 
 def _without_spaces_after_colons(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -11,12 +11,15 @@ from pathlib import Path
 from rowscan.batch.find import find_pictures
 from rowscan.batch.formats import FORMATS, escaped
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Page, Picture
+from rowscan.batch.listing import Listing
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch, with_standard_input
 from rowscan.batch.read import open_reader, read_picture
+from rowscan.batch.results import Results
 from rowscan.batch.shards import unpacked
 from rowscan.batch.summary import Summary
 from rowscan.batch.tables import Table
+from rowscan.batch.workbook import Workbook
 from rowscan.errors import UsageError, reason_of
 from rowscan.io.cores import available_cores
 from rowscan.io.progress import ReadingProgress
@@ -39,14 +42,16 @@ def read_to(
         output: a file, perhaps of an interrupted run; None for standard output.
         paths: files and folders, local or addresses, or "-" for standard input.
         job: what to do with each picture.
-        output_format: `text`, `csv` or `jsonl`.
+        output_format: `text`, `csv`, `jsonl`, `table` or `xlsx`.
         jobs: worker processes, by default one for each core.
 
     Returns:
         Whether everything could be read.
 
     Raises:
-        UsageError: the output is another kind of file, or the folder for copies holds pictures.
+        UsageError: the output is another kind of file, or exists and cannot be continued; XLSX
+            without a file; or the folder for copies holds pictures.
+        MissingExtraError: XlsxWriter, for XLSX, is not installed.
         RowscanError: the model cannot be opened, or the output cannot be written.
     """
     if job.annotate is not None:
@@ -60,8 +65,7 @@ def read_to(
         return (item.path for item in items if isinstance(item, Picture))
 
     summary = Summary()
-    style = FORMATS[output_format]
-    with closing(Table(output, style, names=lambda: names(unpacked(find())))) as table:
+    with closing(_open(output, output_format, lambda: names(unpacked(find())))) as table:
         remaining = (
             item
             for item in unpacked(find(summary.left_out))
@@ -124,6 +128,17 @@ def read_all(
             continue
         reader = reader or open_reader(job, threads=jobs)
         yield from read_picture(with_standard_input(item), reader, job)
+
+
+def _open(output: Path | None, output_format: str, names: Callable[[], Iterator[str]]) -> Results:
+    """The file, or standard output, in its format."""
+    if output_format == "table":
+        return Listing(output)
+    if output_format == "xlsx":
+        if output is None:
+            raise UsageError("--format xlsx: expected --output FILE")
+        return Workbook(output)
+    return Table(output, FORMATS[output_format], names=names)
 
 
 def _common_folder(paths: Sequence[str]) -> Path:

@@ -13,18 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rowscan.batch.formats import FORMATS, Format
+from rowscan.batch.results import Results
 from rowscan.errors import OutputError, UsageError, reason_of
 from rowscan.reading import Reading
 
 
-class Table:
-    """Records in a file, perhaps of an interrupted run, or on standard output.
-
-    Attributes:
-        on_terminal: whether the records go to a terminal.
-        resumed: the number of pictures that the file already held.
-        failed: the number of them that could not be read.
-    """
+class Table(Results):
+    """Records in a file, perhaps of an interrupted run, or on standard output."""
 
     def __init__(
         self, path: Path | None, style: Format, *, names: Callable[[], Iterable[str]] = tuple

@@ -13,6 +13,7 @@ import numpy as np
 
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError
+from rowscan.reading import Cell
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.bands import CELL, BandLine, PageAnswer, digit_heights, find_lines
 from rowscan.segmentation.binarize import (
@@ -22,7 +23,7 @@ from rowscan.segmentation.binarize import (
     resize,
     weighted_median,
 )
-from rowscan.segmentation.grids import Grid, find_grids
+from rowscan.segmentation.grids import Grid, find_grids, table_cells, upside_down
 from rowscan.segmentation.light import Absorption, absorption, darkest_channel
 from rowscan.segmentation.page import (
     DIGIT_HEIGHT,
@@ -75,12 +76,24 @@ class PageLines:
 
     Attributes:
         lines: from top to bottom and from left to right.
-        shape: rows and columns of the grid or table on the page, (0, 0) where there is none; those
-            of several follow each other downwards.
+        cells: of all grids and tables on the page.
     """
 
     lines: list[LineImage]
-    shape: tuple[int, int]
+    cells: tuple[Cell, ...]
+
+    def upside_down(self) -> "PageLines":
+        """The same page, turned by 180 degrees."""
+        turned = tuple(upside_down(self.cells))
+        places = {
+            (cell.row, cell.column): (now.row, now.column)
+            for cell, now in zip(self.cells, turned, strict=True)
+        }
+        lines = [
+            replace(line.upside_down(), cell=line.cell and places[line.cell])
+            for line in self.lines[::-1]
+        ]
+        return PageLines(lines, turned)
 
 
 def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segment) -> PageLines:
@@ -104,25 +117,33 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segme
     found = find_lines(page.answer)
     usual = float(np.median([line.height for line in found])) if found else _HEIGHT
     grids = find_grids(page.answer, usual)
+    angle = float(np.median([line.angle for line in found])) if found else 0.0
+    cells = table_cells(
+        grids, angle, lambda corners: map_box(page.to_image, corners, (0, 0, *size))
+    )
     cut = [
-        replace(image, cell=_cell(line, grids))
+        replace(image, cell=_cell(line, grids, cells))
         for line in found
         if (image := cut_out(line, dark, page.to_image, size)) is not None
     ]
-    shape = sum(grid.shape[0] for grid in grids), max((grid.shape[1] for grid in grids), default=0)
-    angle = float(np.median([line.angle for line in found])) if found else 0.0
-    return PageLines(in_reading_order(cut, angle), shape)
+    return PageLines(in_reading_order(cut, angle), tuple(cells.values()))
 
 
-def _cell(line: BandLine, grids: list[Grid]) -> tuple[int, int] | None:
-    """Row and column of a line, from 1."""
-    x = (int(line.columns.min()) + int(line.columns.max())) / 2
-    y = (int(line.rows.min()) + int(line.rows.max())) / 2
-    above = 0
-    for grid in grids:
+def _cell(
+    line: BandLine, grids: list[Grid], cells: dict[tuple[int, int, int], Cell]
+) -> tuple[int, int] | None:
+    """Row and column of a line, from 1: of the cell in which it begins.
+
+    It begins where it has a quarter of its ink, since it may reach a little beyond its cell.
+    """
+    cos, sin = math.cos(math.radians(line.angle)), math.sin(math.radians(line.angle))
+    along = float(np.quantile(line.columns * cos + line.rows * sin, 0.25))
+    across = float(np.median(line.rows * cos - line.columns * sin))
+    x, y = along * cos - across * sin, along * sin + across * cos
+    for number, grid in enumerate(grids):
         if place := grid.place(x, y):
-            return above + place[0] + 1, place[1] + 1
-        above += grid.shape[0]
+            cell = cells[number, *place]
+            return cell.row, cell.column
     return None
 
 
