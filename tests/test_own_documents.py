@@ -1,7 +1,9 @@
 """Training goes on from a model, on a user's own pictures, and says what it brought."""
 
 import csv
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,13 +202,65 @@ def test_joined_lines_are_all_there(tiny: Path) -> None:
     [
         ("file,label\n1.png,12\n", "expected filename,label in the first line, got file,label"),
         ("filename,label\n", "no pictures in it"),
-        ("filename,label\n1.png\n", "line 2: expected a file name and a label"),
+        ("filename,label\n1.png\n", "row 2: expected a file name and a label"),
     ],
 )
 def test_labels_that_are_wrong(content: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(content)
     with pytest.raises(DataError, match=reason):
         load_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "encoding"),
+    [
+        ("filename;label\r\n图片.png;00565\r\n;\r\n", "gb18030"),
+        ("filename\tlabel\n图片.png\t00565\n", "utf-16"),
+        (",filename,label,note\n0,图片.png,００５６５,\n,,,\n", "utf-8-sig"),
+        ("filename,label\n图片.png,'00565\n", "gb18030"),
+        ('filename,label\n图片.png,"=""00565"""\n', "utf-8"),
+    ],
+)
+def test_tables_as_programs_write_them(table: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "图片.png").touch()
+    (tmp_path / "labels.csv").write_bytes(table.encode(encoding))
+    assert [(p.path.name, p.label) for p in load_labels(tmp_path)] == [("图片.png", "00565")]
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([",", ";", "\t"]))
+def test_a_column_of_floats_is_one_of_whole_numbers(numbers: list[int], comma: str) -> None:
+    rows = [f"{i}.png{comma}{n}.0" for i, n in enumerate(numbers)] + [f"none.png{comma}"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "labels.csv")
+        path.write_text("\n".join([f"filename{comma}label", *rows]))
+        assert [p.label for p in load_labels(folder)] == [*map(str, numbers), ""]
+
+
+@pytest.mark.parametrize("label", ["6.75E+11", "6,75e+11", "n/a", "٣", "675.0"])
+def test_labels_that_are_not_clear_are_refused_with_their_row(label: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"filename;label\n1.png;12\n\n2.png;{label}\n")
+    with pytest.raises(DataError, match=f"row 4: label '{re.escape(label)}': "):
+        load_labels(tmp_path)
+
+
+def test_lines_are_matched_and_lost_zeros_are_said(tmp_path: Path) -> None:
+    digits = sorted((Path(__file__).parent.parent / "examples" / "digits").glob("*.png"))
+    ink = {file.name[0]: normalise_digit(open_image(file))[:, 3:-3] for file in digits}
+    texts = [["3852", "7604"], *[["00", "27", f"5{n}4"] for n in range(6)], *[["0083"]] * 8]
+    for number, lines in enumerate(texts):
+        rows = [np.concatenate([ink[c] for c in line.ljust(4, line[-1])], 1) for line in lines]
+        sheet = np.pad(np.concatenate([np.pad(row, 8) for row in rows]), 10)
+        PIL.Image.fromarray(255 - sheet.repeat(2, 0).repeat(2, 1)).save(tmp_path / f"{number}.png")
+    labels = [" / ".join(line.ljust(4, line[-1]) for line in lines) for lines in texts]
+    labels[-8:] = ["83"] * 4 + ["0083"] * 4
+    table = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    (tmp_path / "labels.csv").write_text("filename,label\n" + table)
+    found = load_documents(tmp_path, Reader())
+    assert {doubt.row for doubt in found.doubts if doubt.lost_zeros} == {9, 10, 11, 12}
+    assert str(found.doubts[-1]).startswith("row 12: labelled 83, reads 0083, ")
+    trained = {int(p.path.stem) for p in load_labels(tmp_path)}
+    trained -= {int(p.path.stem) for p in found.held_out} | {7, 8, 9, 10}
+    assert len(found.lines) == sum(len(texts[number]) for number in trained)
 
 
 def test_of_a_label_only_the_digits_count(tmp_path: Path) -> None:

@@ -210,6 +210,17 @@ class Reader:
                 return by_rules, one, ()
         return candidates, lines, cells
 
+    def find_lines(self, picture: Picture) -> list[LineImage]:
+        """The images of all lines that `read` may see in a picture, numbers or not.
+
+        Args:
+            picture: (height, width) of grey or (height, width, 3) of colour.
+        """
+        if picture.shape[0] * picture.shape[1] <= _ONE_FIELD:
+            return page.extract_lines(picture)
+        found = page_lines.extract_lines(picture, None, self.page_model.segment).lines
+        return found if len(found) > 1 else found + page.extract_lines(picture)
+
     def _read_upright(
         self, found: page_lines.PageLines, allowed: Constraint
     ) -> tuple[list[Candidate], tuple[Cell, ...]]:

@@ -139,6 +139,8 @@ def _train(run: Run, task: Task, group: ProcessGroup, *, quiet: bool) -> Run:
     with TrainingProgress(
         run.recipe, steps=steps, done=state.step, quiet=quiet or not writes
     ) as progress:
+        for note in task.notes:
+            progress.say(note)
         try:
             _run_epochs(run, task, state, progress=progress, writes=writes)
         except KeyboardInterrupt as error:

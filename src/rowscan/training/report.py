@@ -22,7 +22,7 @@ from rowscan.io.atomic import write_atomically
 from rowscan.metrics import DigitResult, NumberResult, score_digits
 from rowscan.recipes import DigitRecipe, LineRecipe, Published, Recipe
 from rowscan.training import plots
-from rowscan.training.results import KindResult
+from rowscan.training.results import Doubt, KindResult
 
 _MISTAKES = 24
 
@@ -175,6 +175,7 @@ def write_line_report(
     result: NumberResult,
     lines: Sequence[LineAnswer],
     kinds: Sequence[KindResult],
+    doubts: Sequence[Doubt] = (),
     seconds: float,
 ) -> None:
     """Write the report of a line model as one HTML file that loads nothing else.
@@ -187,6 +188,7 @@ def write_line_report(
         result: how well the test lines were read.
         lines: the test lines.
         kinds: how well they were read, by what they show.
+        doubts: labels of the user's pictures that are likely to be wrong.
         seconds: how long the training took.
 
     Raises:
@@ -201,6 +203,7 @@ def write_line_report(
         share=result.exact,
         result=result,
         kinds=kinds,
+        doubts=doubts,
         first=lines[:_MISTAKES],
         worst=wrong[:_MISTAKES],
         seconds=seconds,

@@ -31,6 +31,23 @@ class DigitRunResult(DigitResult):
     """the accuracy on these."""
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A picture that the reader is sure shows another number than its label."""
+
+    row: int
+    """In the table of labels, from 1, the header included."""
+    label: str
+    read: str
+    confidence: float
+    lost_zeros: bool
+    """Whether zeros in front are all that the label lacks: spreadsheets drop them."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"row {self.row}: labelled {self.label}, reads {self.read}, {self.confidence:.0%}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DocumentsGain:
     """How well a user's pictures that were held out are read, before the training and after."""
@@ -42,6 +59,8 @@ class DocumentsGain:
     after: NumberResult
     before: NumberResult | None = None
     """None where the training started from new weights."""
+    doubts: tuple[Doubt, ...] = ()
+    """Labels that are likely to be wrong. Pictures whose label lacks zeros are left out."""
 
 
 @dataclass(frozen=True)

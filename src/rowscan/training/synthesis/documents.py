@@ -6,7 +6,7 @@ page can be.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,15 @@ from rowscan.arrays import Float32, UInt8
 from rowscan.datasets.labelled import LabelledPicture, has_labels, load_labels
 from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
+from rowscan.evaluation import comparable
 from rowscan.io.pictures import MAX_PIXELS, open_image, open_reduced
+from rowscan.metrics import SURE
 from rowscan.reader import Reader
 from rowscan.reading import Box
-from rowscan.recognition.ctc import BLANK, align, text_probability
+from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
-from rowscan.segmentation.page import LineImage, extract_lines
+from rowscan.segmentation.page import LineImage
+from rowscan.training.results import Doubt
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
     pixelwise,
@@ -76,6 +79,8 @@ class Documents:
     """Number of training pictures without a line that fits their label."""
     held_out: tuple[LabelledPicture, ...]
     """Pictures for evaluation only."""
+    doubts: tuple[Doubt, ...] = ()
+    """Rows of `labels.csv` whose picture the reader is sure shows another number."""
 
     def sample(self, n: int, g: Generator) -> LineBatch:
         """`n` augmented lines, drawn with replacement."""
@@ -112,13 +117,18 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
     Raises:
         DataError: folder not found, a damaged picture, or fewer than ten usable pictures.
     """
+    doubts = list[Doubt]()
     if has_labels(folder):
         pictures = sorted(load_labels(folder), key=lambda picture: str(picture.path))
         held = _held_out(len(pictures))
-        found = [
-            [] if line is None else [line]
-            for line in (_labelled_line(pictures[i], reader) for i in held.training)
-        ]
+        training, found = set(held.training), []
+        for number, picture in enumerate(pictures):
+            seen = _see(picture, reader)
+            doubt = _doubt(picture, seen, reader)
+            doubts += [] if doubt is None else [doubt]
+            if number in training:
+                lost = doubt is not None and doubt.lost_zeros
+                found.append([] if lost else _labelled_lines(picture, seen, reader))
     else:
         pages = load_reviewed(folder)
         held = _held_out(len(pages), [page.number == 1 for page in pages])
@@ -132,7 +142,9 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
             f"expected at least {_MIN_LINES} pictures to train on, got {len(lines)} "
             f"({len(held.out)} held out, {left_out} without a line that fits their label)",
         )
-    return Documents(str(folder), lines, left_out, tuple(pictures[i] for i in held.out))
+    out = tuple(pictures[i] for i in held.out)
+    doubts.sort(key=lambda doubt: doubt.row)
+    return Documents(str(folder), lines, left_out, out, tuple(doubts))
 
 
 @dataclass(frozen=True)
@@ -161,10 +173,10 @@ def _reviewed_lines(page: ReviewedPage, reader: Reader) -> list[LabelledLine]:
     if opened is None:
         raise DataError(page.path, f"it has no page {page.number}")
     picture, _ = opened
-    found = extract_lines(picture)
+    found = reader.find_lines(picture)
     labelled = []
     for line in page.lines:
-        ink = _ink_at(line.box, found, picture)
+        ink = _ink_at(line.box, found, picture, reader)
         if ink is not None:
             labelled.append(_reviewed_line(line, ink, reader))
     return labelled
@@ -185,7 +197,10 @@ def _reviewed_line(
 
 
 def _ink_at(
-    box: Box, found: Sequence[LineImage], picture: UInt8[np.ndarray, "height width *rgb"]
+    box: Box,
+    found: Sequence[LineImage],
+    picture: UInt8[np.ndarray, "height width *rgb"],
+    reader: Reader,
 ) -> UInt8[np.ndarray, "32 _"] | None:
     """The line in a box: one that was found on the page, or else in this part of it alone."""
     for line in found:
@@ -198,7 +213,7 @@ def _ink_at(
     if part.size == 0:
         return None
     inside = (x - left, y - top, width, height)
-    lines = extract_lines(np.ascontiguousarray(part))
+    lines = reader.find_lines(np.ascontiguousarray(part))
     best = max(lines, key=lambda line: _overlap(inside, line.box), default=None)
     return best.ink if best is not None and _overlap(inside, best.box) > 0 else None
 
@@ -211,32 +226,90 @@ def _overlap(one: Box, other: Box) -> float:
     return common / max(1, one[2] * one[3] + other[2] * other[3] - common)
 
 
-def _labelled_line(picture: LabelledPicture, reader: Reader) -> LabelledLine | None:
-    """The line of a picture that gives its label the highest probability; None if none fits."""
-    if not picture.label.isdecimal():  # several lines, or none
+_Seen = list[tuple[LineImage, Float32[np.ndarray, "_ _"]]]
+"""The lines of a picture, each with the probabilities of its characters."""
+
+
+def _see(picture: LabelledPicture, reader: Reader) -> _Seen:
+    found = reader.find_lines(open_image(picture.path, colour=True))
+    return [(line, reader.line_model.probabilities(line.ink[None])[0]) for line in found]
+
+
+def _doubt(picture: LabelledPicture, seen: _Seen, reader: Reader) -> Doubt | None:
+    """Whether the reader is sure that a line of a label is none of the lines of its picture."""
+    sure = (text_probability(steps, best_path(steps)) >= SURE for _, steps in seen)
+    if not picture.label or not any(sure):
         return None
-    alphabet, written = reader.line_model.alphabet, picture.full or picture.text
-    options = [(picture.label, True)]
-    if written != picture.label and set(written) <= set(alphabet):
-        options.append((written, False))
-    best, found = _MIN_PROBABILITY, None
-    for line in extract_lines(open_image(picture.path, colour=True)):
-        probabilities = reader.line_model.probabilities(line.ink[None])[0]
-        for label, alone in options:
+    reading = reader.read(picture.path)
+    if reading.confidence < SURE:
+        return None
+    read, true = (text.split(" / ") for text in comparable(reading, picture.text, reader.readable))
+    missing = set(true) - set(read)
+    if not missing:
+        return None
+    zeros = {text.lstrip("0") for text in missing} <= {text.lstrip("0") for text in read}
+    return Doubt(picture.row, picture.text, reading.text, reading.confidence, zeros)
+
+
+@dataclass(frozen=True, eq=False)
+class _Match:
+    """A line of a picture, and one of the texts that its label allows for it."""
+
+    probability: float
+    """Of the text, and"""
+    weighed: float
+    """the same, less if signs of the label are left out."""
+    part: int
+    """Which line of the label it is."""
+    line: LineImage
+    probabilities: Float32[np.ndarray, "time classes"]
+    text: tuple[int, ...]
+    alone: bool
+    """Whether the digits of the label alone are compared."""
+
+
+def _labelled_lines(picture: LabelledPicture, seen: _Seen, reader: Reader) -> list[LabelledLine]:
+    """The lines of a picture that show the lines of its label, the likeliest matched first.
+
+    Lines that fit none are left out.
+    """
+    alphabet = reader.line_model.alphabet
+    matches = [match for line in seen for match in _matches(picture, line, alphabet)]
+    lines, taken = list[LabelledLine](), set[int]()
+    for match in sorted(matches, key=lambda match: -match.weighed):
+        if match.weighed > _MIN_PROBABILITY and not taken & {id(match.line), match.part}:
+            taken |= {id(match.line), match.part}
+            lines.append(_matched(match))
+    return lines
+
+
+def _matches(
+    picture: LabelledPicture,
+    seen: tuple[LineImage, Float32[np.ndarray, "_ _"]],
+    alphabet: str,
+) -> Iterator[_Match]:
+    """How likely a line of a picture shows each of the lines of its label."""
+    line, probabilities = seen
+    parts = picture.label.split(" / ") if picture.label else []
+    written = (picture.full or picture.text).split(" / ")
+    if len(written) != len(parts):  # some have no digits
+        written = parts
+    for number, (digits, full) in enumerate(zip(parts, written, strict=True)):
+        signs = full != digits and set(full) <= set(alphabet)
+        for label, alone in [(digits, True), (full, False)][: 1 + signs]:
             text = tuple(map(alphabet.index, label))
             compared = digits_alone(probabilities) if alone else probabilities
             probability = text_probability(compared, text)
-            weighed = probability * (_WITHOUT_SIGNS if alone and len(options) > 1 else 1)
-            if weighed > best:
-                best, found = weighed, (line.ink, probabilities, compared, text, alone)
-                aligned = probability >= _ALIGNED
-    if found is None:
-        return None
-    ink, probabilities, compared, text, alone = found
-    spans = align(compared, text)
-    if alone:
+            weighed = probability * (_WITHOUT_SIGNS if alone and signs else 1)
+            yield _Match(probability, weighed, number, line, probabilities, text, alone)
+
+
+def _matched(match: _Match) -> LabelledLine:
+    text, probabilities, ink = match.text, match.probabilities, match.line.ink
+    spans = align(digits_alone(probabilities) if match.alone else probabilities, text)
+    if match.alone:
         text, spans = add_signs(probabilities, text, spans)
-    return LabelledLine(ink, text, _cuts(ink, spans) if aligned else ())
+    return LabelledLine(ink, text, _cuts(ink, spans) if match.probability >= _ALIGNED else ())
 
 
 def digits_alone(

@@ -1,7 +1,7 @@
 """Task: what of a training depends on the kind of model. The loop knows nothing else of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,12 +26,14 @@ class Task(ABC):
     Attributes:
         engine: the network in training.
         steps_per_epoch: steps in an epoch.
+        notes: lines about the data that people should see before the training.
     """
 
     kind: ClassVar[str]
     """As the model file has it: `digit` or `line`."""
     engine: Trainer
     steps_per_epoch: int
+    notes: Sequence[str] = ()
 
     @classmethod
     @abstractmethod

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rowscan.arrays import Float32, UInt8
+from rowscan.arrays import Float32, Shaped, UInt8
 from rowscan.datasets.digits import Digits, Split, load_digits
 from rowscan.errors import DataError
 from rowscan.metrics import score_digits
@@ -38,6 +38,8 @@ class DigitTask(Task):
         if self.steps_per_epoch == 0:
             raise DataError(recipe.data, f"{len(images)} training images are less than one batch")
         engine.load_images(images.images, images.labels)
+        if absent := _digits(np.bincount(images.labels, minlength=10) == 0):
+            self.notes = [f"{recipe.data}: no training images of {absent}"]
         split = digits.test if recipe.monitor == "test" else digits.validation
         n = recipe.monitor_images or len(split)
         self._monitored = Split(split.images[:n], split.labels[:n])
@@ -107,6 +109,9 @@ class DigitTask(Task):
             f"accuracy   {result.accuracy:.2%} of {result.n:,} test images "
             f"(95% interval {low:.2%} to {high:.2%})",
         ]
+        shown, answered = result.confusion.sum(1), result.confusion.sum(0)
+        if never := _digits((shown > 0) & (answered == 0)):
+            lines.append(f"never      answered {never}, although test images show it")
         published = run.recipe.published
         if published and result.published_n is not None:
             on = f"{result.published_accuracy:.2%} of the first {result.published_n:,}"
@@ -150,6 +155,11 @@ class DigitTask(Task):
             Sample(image=int(i), answer=int(probabilities[i].argmax()), truth=int(labels[i]))
             for i in chosen
         )
+
+
+def _digits(chosen: Shaped[np.ndarray, " 10"]) -> str:
+    """The digits that are chosen, for people; empty if none is."""
+    return ", ".join(map(str, np.flatnonzero(chosen)))
 
 
 def _steps_per_epoch(recipe: DigitRecipe, images: int) -> int:

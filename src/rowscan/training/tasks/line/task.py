@@ -41,6 +41,8 @@ LINES = 32
 _FINE_TUNING = {"epochs": 20, "batch_size": 32, "learning_rate": 0.0005, "optimizer": "adamw"}
 """On a user's documents, where nothing else is asked for. At three times this rate the network
 forgets more than twice as many composed lines."""
+_NAMED = 20
+"""Doubtful labels that are named one by one before the training."""
 _SURE, _UNSURE = 1 - 1e-6, 1e-6
 
 
@@ -73,6 +75,7 @@ class LineTask(Task):
         engine.load_inks(training)
         if documents:
             engine.load_documents(documents)
+            self.notes = _doubtful(documents)
         self._validation = _lines(validation, MONITOR_BATCHES, seed=1)
 
     @classmethod
@@ -143,6 +146,7 @@ class LineTask(Task):
             result=scored,
             lines=answers,
             kinds=kinds,
+            doubts=self.documents.doubts if self.documents else (),
             seconds=state.seconds,
         )
         return LineRunResult(
@@ -168,6 +172,10 @@ class LineTask(Task):
             lines.append(
                 f"documents  {gain.after.exact:.2%} of {gain.n:,} held back read exactly{before}"
             )
+            if gain.left_out or gain.doubts:
+                lines.append(
+                    f"labels     {len(gain.doubts):,} doubtful, {gain.left_out:,} pictures left out"
+                )
         return lines
 
     def _calibrate(self) -> dict[str, Any]:
@@ -197,6 +205,7 @@ class LineTask(Task):
             n=len(self.documents.held_out),
             left_out=self.documents.left_out,
             before=self.before,
+            doubts=self.documents.doubts,
             after=_score_held_out(Reader(model), self.documents, strict=False),
         )
 
@@ -204,6 +213,16 @@ class LineTask(Task):
 def _has_documents(data: str | Path) -> bool:
     """Whether the data are a user's own pictures: labelled, or reviewed."""
     return has_labels(data) or is_reviewed(data)
+
+
+def _doubtful(documents: Documents) -> list[str]:
+    """What is said of labels that are likely to be wrong."""
+    lines = [str(doubt) for doubt in documents.doubts[:_NAMED]]
+    if more := len(documents.doubts) - len(lines):
+        lines.append(f"and {more:,} more rows, which the report lists")
+    if any(doubt.lost_zeros for doubt in documents.doubts):
+        lines.append("pictures whose label has lost zeros in front are not trained on")
+    return lines
 
 
 def _score_held_out(reader: Reader, documents: Documents, *, strict: bool) -> NumberResult:
