@@ -166,7 +166,7 @@ def test_the_public_names_are_these() -> None:
     errors = ["DataError", "MissingExtraError", "ModelError", "OutputError", "RowscanError"]
     functions = ["evaluate", "explain", "load_digits", "normalise_digit", "open_image", "read"]
     errors += ["TooLargeError", "UnsupportedFormatError", "UsageError"]
-    rest = ["Reader", "Reading", "__version__", "train"]
+    rest = ["Form", "Reader", "Reading", "__version__", "train"]
     assert sorted(rowscan.__all__) == sorted(errors + functions + rest)
     for name in rowscan.__all__:
         value = getattr(rowscan, name)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from rowscan.evaluation import evaluate
     from rowscan.explanation import explain
+    from rowscan.forms import Form
     from rowscan.io.pictures import open_image
     from rowscan.reader import Reader, read
     from rowscan.reading import Reading
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataError",
+    "Form",
     "MissingExtraError",
     "ModelError",
     "OutputError",
@@ -50,6 +52,7 @@ __all__ = [
 
 
 _HOMES = {
+    "Form": "forms",
     "Reader": "reader",
     "Reading": "reading",
     "evaluate": "evaluation",

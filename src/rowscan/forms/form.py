@@ -1,0 +1,183 @@
+"""Form: a form by its `form.toml`, and what is read on pictures of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rowscan.errors import UsageError
+from rowscan.forms.blank import Blank, Features, Grey, find_features
+from rowscan.forms.fields import Part, cut_out, read_parts
+from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match
+from rowscan.forms.results import FieldReading, FormReading
+from rowscan.forms.rules import broken
+from rowscan.forms.specification import Specification, load
+from rowscan.io.pictures import Source, open_reduced
+from rowscan.reader import Reader
+from rowscan.segmentation.binarize import WORKING_PIXELS
+
+_THERE = 0.5  # of the fields of a page: where the print around fewer is found it is another form
+_SECOND = 0.5  # of the inliers of the best blank: one with as many is laid too, and compared
+
+
+class Form:
+    """A form that was printed, and filled in many times."""
+
+    def __init__(
+        self, path: str | Path, *, model: str | Path | None = None, reader: Reader | None = None
+    ) -> None:
+        """Open a form.
+
+        Args:
+            path: its `form.toml`; the pictures of the blank are beside it.
+            model: a line model, as for `Reader`.
+            reader: reads lines and digits; by default a new one with `model`.
+
+        Raises:
+            DataError: the file or a blank cannot be read, or the file is wrong.
+            ModelError: the model cannot be opened.
+        """
+        self.path = Path(path)
+        self.specification: Specification = load(path)
+        self.blanks = [Blank.open(self.path.parent / name) for name in self.specification.pages]
+        self.reader = reader or Reader(model)
+
+    @property
+    def name(self) -> str:
+        """As `form.toml` has it."""
+        return self.specification.name
+
+    def read(self, source: Source) -> FormReading:
+        """What is written on the form in a picture; the first one of a document.
+
+        Returns:
+            A reading with the status `error` if the picture does not show this form.
+
+        Raises:
+            DataError: not a picture, or a damaged one.
+        """
+        return next(self.read_all(source))
+
+    def read_all(self, source: Source) -> Iterator[FormReading]:
+        """What is written on each form of a document, one after the other. As `read`."""
+        return Forms([self]).read_all(source)
+
+
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """A page of a document, laid upon the blank that it shows."""
+
+    form: Form
+    number: int
+    """Of the form, from 1."""
+    laid: Laid
+    parts: Sequence[Part]
+
+    @property
+    def share(self) -> float:
+        """Of its fields those whose surroundings were found."""
+        return sum(part.is_there for part in self.parts) / max(len(self.parts), 1)
+
+    @property
+    def score(self) -> float:
+        """How well the print around the fields is found."""
+        return sum(part.score for part in self.parts) / max(len(self.parts), 1)
+
+
+class Forms:
+    """Several forms, which are told apart by what is printed on them."""
+
+    def __init__(self, forms: Sequence[Form]) -> None:
+        """Forms with different names.
+
+        Raises:
+            UsageError: two forms have one name.
+        """
+        self.forms = tuple(forms)
+        names = [form.name for form in forms]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"two forms are named {name!r}: change the name in one form.toml")
+
+    @classmethod
+    def open(cls, paths: Sequence[Path], model: Path | None = None, threads: int = 1) -> "Forms":
+        """Open the forms in some files, with one reader."""
+        reader = Reader(model, threads=threads)
+        return cls([Form(path, reader=reader) for path in paths])
+
+    def read_all(self, source: Source) -> Iterator[FormReading]:
+        """What is written on each form of a document.
+
+        Pages belong to one form until a page of another one comes, or one that it has already.
+
+        Yields:
+            A reading for each form, and one with the status `error` for each page without one.
+        """
+        pages: dict[int, tuple[int, _Page]] = {}
+        for number, (picture, _) in enumerate(
+            open_reduced(source, WORKING_PIXELS, colour=False), start=1
+        ):
+            found = self._find(picture)
+            first = next(iter(pages.values()), None)
+            over = isinstance(found, str) or found.number in pages
+            if first is not None and (
+                over or (isinstance(found, _Page) and found.form is not first[1].form)
+            ):
+                yield _form_reading(pages)
+                pages = {}
+            if isinstance(found, str):
+                yield FormReading("", number, error=found)
+            else:
+                pages[found.number] = number, found
+        if pages:
+            yield _form_reading(pages)
+
+    def _find(self, picture: Grey) -> _Page | str:
+        """The page that a picture shows; or one line that says why there is none."""
+        features = find_features(picture)
+        likely = self._likely(picture, features)
+        if not likely:
+            return f"not {self._named()}: its print is not found"
+        laid = [_laid(picture, *candidate) for candidate in likely]
+        best = max(laid, key=lambda page: page.score)
+        if best.share < _THERE:
+            return (
+                f"not {self._named()}: the print is found around {best.share:.0%} of the fields "
+                f"of {best.form.name!r}"
+            )
+        return best
+
+    def _likely(self, picture: Grey, features: Features) -> list[tuple[Form, int, Match]]:
+        """The blanks that have enough features in common with a picture; at most two."""
+        size = (picture.shape[1], picture.shape[0])
+        found = [
+            (form, number, matched)
+            for form in self.forms
+            for number, blank in enumerate(form.blanks, start=1)
+            if (matched := match(features, size, blank)) and matched.inliers >= MIN_INLIERS
+        ]
+        found.sort(key=lambda candidate: -candidate[2].inliers)
+        return [c for c in found[:2] if c[2].inliers >= _SECOND * found[0][2].inliers]
+
+    def _named(self) -> str:
+        return " or ".join(form.name for form in self.forms[:3]) + " …" * (len(self.forms) > 3)
+
+
+def _laid(picture: Grey, form: Form, number: int, found: Match) -> _Page:
+    laid = lay(picture, found)
+    fields = [field for field in form.specification.fields if field.page == number]
+    return _Page(form, number, laid, [cut_out(laid, field) for field in fields])
+
+
+def _form_reading(pages: Mapping[int, tuple[int, _Page]]) -> FormReading:
+    """The fields of all pages of one form, in the order of `form.toml`."""
+    form = next(iter(pages.values()))[1].form
+    found: dict[str, FieldReading] = {}
+    for number, page in pages.values():
+        for name, reading in read_parts(page.parts, page.laid, form.reader).items():
+            found[name] = replace(reading, page=number)
+    for field in form.specification.fields:
+        if field.name not in found:  # on a page that is missing
+            found[field.name] = FieldReading(field.name, "", 0.0, "unreadable", (0, 0, 0, 0))
+    fields = {field.name: found[field.name] for field in form.specification.fields}
+    rules = broken(form.specification, fields, form.path.parent)
+    return FormReading(form.name, min(number for number, _ in pages.values()), fields, rules)

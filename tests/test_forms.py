@@ -1,0 +1,198 @@
+"""Forms: what form.toml says, a photo laid upon its blank, and what is read in its fields."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rowscan
+from rowscan.errors import DataError
+from rowscan.forms.blank import Blank, find_features
+from rowscan.forms.fields import iso_date, number
+from rowscan.forms.ink import written
+from rowscan.forms.registration import correlation, is_plausible, lay, match
+from rowscan.forms.rules import has_check_digit
+from rowscan.forms.specification import load, to_toml
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "forms"
+sys.path.insert(0, str(EXAMPLES))
+
+from make_forms import make  # noqa: E402
+from photograph_forms import Shot, Writer, fill, photograph  # noqa: E402
+
+FLAT = Shot(dpi=150, degrees=187, tilt=0.03, bend=0, hidden=0, scan=False)
+BENT = Shot(dpi=170, degrees=4, tilt=0.03, bend=1.2, hidden=0, scan=False)
+LISTING = """
+name = "card"
+pages = ["meter-card.png"]
+[[fields]]
+name = "meter"
+kind = "digits"
+boxes = [[10, 10, 20, 20]]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three blanks."""
+    folder = tmp_path_factory.mktemp("forms")
+    make(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def card(folder: Path) -> "rowscan.Form":
+    """The form with the fewest fields."""
+    return rowscan.Form(folder / "meter-card.toml")
+
+
+@pytest.fixture(scope="module")
+def hand() -> Writer:
+    """Writes the digits of the examples."""
+    images: dict[str, list[np.ndarray]] = {str(d): [] for d in range(10)}
+    for path in sorted((EXAMPLES.parent / "digits").glob("*.png")):
+        image = rowscan.normalise_digit(rowscan.open_image(path))
+        images[path.name[0]].append(image)
+    return Writer({d: np.stack(some) for d, some in images.items()}, np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("shot", [FLAT, BENT], ids=["flat", "bent"])
+def test_a_photo_is_read(card: "rowscan.Form", folder: Path, hand: Writer, shot: Shot) -> None:
+    page, truth = fill(card.specification, folder, hand)
+    picture, _ = photograph(page, shot, np.random.default_rng(1))
+    reading = card.read(picture)
+    assert reading.error is None
+    for name in ("meter", "reading", "moved", "broken"):
+        assert reading[name].text == truth[name]
+    assert reading["signature"].status == "picture"
+    assert reading["signature"].picture is not None
+
+
+def test_an_empty_form_has_empty_fields(card: "rowscan.Form", folder: Path) -> None:
+    reading = card.read(folder / "meter-card.png")
+    assert {name: one.text for name, one in reading.fields.items()} == {
+        **dict.fromkeys(["meter", "reading", "read_on", "signature"], ""),
+        **dict.fromkeys(["moved", "broken"], "no"),
+    }
+    assert reading.status == "check"
+    assert reading.broken == ("meter: required, and empty", "reading: required, and empty")
+
+
+def test_another_form_is_an_error(card: "rowscan.Form", folder: Path) -> None:
+    reading = card.read(folder / "exam-cover.png")
+    assert reading.status == "error"
+    assert reading.error is not None
+    assert reading.error.startswith("not meter-card: ")
+    with pytest.raises(DataError, match="not meter-card"):
+        reading["meter"]
+
+
+def test_a_field_that_is_hidden_or_moved_is_not_read(
+    card: "rowscan.Form", folder: Path, hand: Writer
+) -> None:
+    page, _ = fill(card.specification, folder, hand)
+    x, y, _, _ = (2 * side for side in card.specification.fields[0].boxes[0])
+    page[y - 40 : y + 160, x - 40 : x + 860] = 90  # something lies on the meter number
+    reading = card.read(page)
+    assert reading["meter"].status == "unreadable"
+    assert reading["meter"].text == ""
+    assert reading["reading"].status == "read"
+    assert "meter: unreadable" in reading.broken
+
+
+def test_print_is_taken_away_and_strokes_across_it_stay() -> None:
+    printed = np.zeros((80, 120), np.uint8)
+    printed[40:42] = 150
+    found = np.roll(printed, 1, axis=0)  # laid a pixel beside
+    cv2.line(found, (60, 10), (64, 70), 130, 4)
+    ink = written(printed, found)
+    rows = np.flatnonzero(ink.mask.any(1))
+    assert rows[0] <= 10
+    assert rows[-1] >= 69
+    assert len(rows) == rows[-1] - rows[0] + 1  # not cut where it crosses the rule
+    columns = np.flatnonzero(ink.mask.any(0))
+    assert columns[0] >= 55
+    assert columns[-1] <= 70
+    assert not written(printed, np.roll(printed, 1, axis=0)).mask.any()
+
+
+def test_the_print_tells_where_a_page_lies(folder: Path) -> None:
+    blank = Blank.open(folder / "meter-card.png")
+    picture = np.full((900, 1200), 200, np.uint8)
+    picture[100:720, 150:1024] = blank.picture
+    found = match(find_features(picture), (1200, 900), blank)
+    assert found is not None
+    assert np.abs(found.to_picture @ [0, 0, 1] - [150, 100, 1]).max() < 1
+    laid = lay(picture, found)
+    assert correlation(blank.contrast, laid.contrast) > 0.98
+    assert correlation(blank.contrast, np.roll(laid.contrast, 25, axis=0)) < 0.4
+
+
+def test_a_page_seen_from_behind_is_not_plausible() -> None:
+    mirror = np.array([[-1.0, 0, 500], [0, 1, 0], [0, 0, 1]])
+    assert is_plausible(np.eye(3), (300, 500), (500, 300))
+    assert not is_plausible(mirror, (300, 500), (500, 300))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"digits"', '"digit"', "field 'meter': kind: invalid enum value 'digit'"),
+        ("20, 20", "20", "field 'meter': boxes[0]: expected array of length 4"),
+        ('kind = "digits"', "", "field 'meter': it missing required field kind"),
+        ("[[fields]]", "[[field]]", "it contains unknown field field"),
+        ("20, 20", "0, 20", "field 'meter': boxes: expected x, y, width and height of a box"),
+        ('"digits"', '"digits"\npattern = "["', "field 'meter': pattern: pattern '['"),
+        ('"digits"', '"digits"\npage = 2', "field 'meter': page: expected 1 to 1, got 2"),
+        ('"card"', '"card', "not a TOML file"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    path = tmp_path / "form.toml"
+    path.write_text(LISTING.replace(old, new))
+    with pytest.raises(DataError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: {reason}")
+
+
+def test_a_rule_names_its_fields(tmp_path: Path) -> None:
+    path = tmp_path / "form.toml"
+    path.write_text(LISTING + '[[rules]]\nrule = "sum"\nfield = "meter"\nof = ["a"]\n')
+    with pytest.raises(DataError, match="rule 1: no field is named 'a'"):
+        load(path)
+
+
+def test_a_written_file_says_the_same(folder: Path, tmp_path: Path) -> None:
+    for path in folder.glob("*.toml"):
+        form = load(path)
+        (tmp_path / "again.toml").write_text(to_toml(form))
+        assert load(tmp_path / "again.toml") == form
+
+
+def test_check_digits() -> None:
+    # Worked by hand: ISO/IEC 7812's 7992739871 with 3, ISBN 0306406152, an account of MOD 97-10.
+    assert has_check_digit("79927398713", "luhn")
+    assert not has_check_digit("79927398710", "luhn")
+    assert has_check_digit("0306406152", "mod11")
+    assert has_check_digit("123456789" + f"{98 - int('12345678900') % 97:02}", "mod97")
+
+
+@given(st.text("0123456789", min_size=2, max_size=12), st.data())
+def test_luhn_finds_each_wrong_digit(text: str, data: st.DataObject) -> None:
+    right = next(text + d for d in "0123456789" if has_check_digit(text + d, "luhn"))
+    place = data.draw(st.integers(0, len(right) - 1))
+    other = data.draw(st.sampled_from([d for d in "0123456789" if d != right[place]]))
+    assert not has_check_digit(right[:place] + other + right[place + 1 :], "luhn")
+
+
+def test_values() -> None:
+    assert number("12,50", 2) == 12.5
+    assert number("1250", 2) == 12.5
+    assert number("-", 0) is None
+    assert iso_date("26112026", "dd.mm.yyyy") == "2026-11-26"
+    assert iso_date("3/4/26", "mm/dd/yy") == "2026-03-04"
+    assert iso_date("31022026", "dd.mm.yyyy") is None
