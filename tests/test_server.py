@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rowscan.explanation import explain
-from rowscan.io.pictures import Source, open_image
+from rowscan.io.pictures import open_image
 from rowscan.reader import Reader
 from rowscan.reading import Reading
 from rowscan.server import Limits, ServerLimits, create_app, schemas
@@ -38,7 +38,7 @@ from rowscan.server.guard import HEADERS
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 SEVEN = (EXAMPLES / "7-13.png").read_bytes()
 PATIENCE = 240.0  # seconds; longer than anything takes on a busy machine
-LIMITS = Limits(body=300_000, pixels=1_000_000, lines=3)
+LIMITS = Limits(body=300_000, pixels=1_000_000, lines=3, pages=3, seconds=PATIENCE)
 STATIC = resources.files("rowscan.server").joinpath("static")
 
 
@@ -137,8 +137,8 @@ def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, read
 
 def test_numbers_and_single_digits_can_have_different_readers(reader: Reader) -> None:
     class Silent(Reader):
-        def read(self, source: Source, **options: Any) -> Reading:
-            return Reading(width=1, height=2, lines=(), confidence=1.0)
+        def read_opened(self, pages: Any, **options: Any) -> Iterator[Reading]:
+            return (Reading(width=1, height=2, lines=(), confidence=1.0) for _ in pages)
 
     with TestClient(create_app(Silent(), reader)) as client:
         assert client.post("/v1/read", content=SEVEN).json()["width"] == 1
@@ -182,7 +182,9 @@ def test_health_and_metrics(client: TestClient) -> None:
         ({"content": png(PIL.Image.new("1", (1001, 1000)))}, 413, "1001 x 1000 pixels"),
         ({"content": huge_png()}, 413, "more than 1 megapixels"),
         ({"content": b"no picture"}, 415, "not an image"),
-        ({"content": b"%PDF-1.7 and so on"}, 415, "not an image"),
+        ({"content": b"%PDF-1.7 and so on"}, 422, "damaged or unsupported PDF"),
+        ({"content": SEVEN, "params": {"page": 2}}, 422, "it has no page 2"),
+        ({"content": SEVEN, "params": {"show_other": "?"}}, 422, "show_other: "),
         ({"content": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, 415, "not an image"),
         ({"content": SEVEN[: len(SEVEN) // 2]}, 422, "damaged"),
         ({"content": SEVEN, "params": {"min_confidence": "2"}}, 422, "min_confidence: "),
@@ -207,7 +209,49 @@ def test_too_many_lines_are_refused(client: TestClient) -> None:
     assert client.post("/v1/read", content=sheet("7-13.png", down=3)).status_code == 200
     answer = client.post("/v1/read", content=sheet("7-13.png", down=4))
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "the picture has more than 3 lines of writing"}
+    assert answer.json() == {"detail": "more than 3 lines of writing"}
+
+
+def document(*digits: str) -> bytes:
+    """A TIFF with a digit on each page."""
+    pages = [PIL.Image.open(EXAMPLES / name).convert("L") for name in digits]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    return buffer.getvalue()
+
+
+def test_all_pages_of_a_document_are_read_or_the_one_that_is_asked_for(client: TestClient) -> None:
+    content = document("7-13.png", "4-08.png", "0-00.png")
+    answer = client.post("/v1/read", content=content).json()
+    assert [(page["page"], page["text"]) for page in answer["pages"]] == [
+        (1, "7"),
+        (2, "4"),
+        (3, "0"),
+    ]
+    assert schemas.PagesSchema.model_validate(answer).model_dump(mode="json") == answer
+    for body in ({"content": content, "params": {"page": 2}}, {"files": {"file": content}}):
+        one = client.post("/v1/read", **body, data={"page": "2"} if "files" in body else None)
+        assert one.json() == {**answer["pages"][1], "path": "-"}
+    longer = document(*["7-13.png"] * 4)
+    refused = client.post("/v1/read", content=longer)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        413,
+        "expected at most 3 pages, got 4",
+    )
+    assert client.post("/v1/read", content=longer, params={"page": 4}).json()["text"] == "7"
+
+
+def test_several_files_are_entries_of_one_answer(client: TestClient) -> None:
+    sent = [("a.png", SEVEN), ("b.txt", b"no picture"), ("c.tif", document("4-08.png", "0-00.png"))]
+    answer = client.post("/v1/read", files=[("file", part) for part in sent])
+    assert answer.status_code == 200
+    found = answer.json()
+    assert [(page["path"], page["status"], page["text"]) for page in found["pages"]] == [
+        ("a.png", "read", "7"),
+        ("b.txt", "error", ""),
+        ("c.tif", "error", ""),  # more pages than are left
+    ]
+    assert schemas.PagesSchema.model_validate(found).model_dump(mode="json") == found
 
 
 def test_unknown_paths_and_methods(client: TestClient) -> None:
@@ -220,7 +264,7 @@ def test_unknown_paths_and_methods(client: TestClient) -> None:
 
 def test_an_exception_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Reader):
-        def read(self, source: Source, **options: Any) -> Reading:
+        def read_opened(self, pages: Any, **options: Any) -> Iterator[Reading]:
             raise RuntimeError("a secret")
 
     with TestClient(create_app(Broken())) as client:
@@ -238,10 +282,10 @@ class Held(Reader):
         super().__init__()
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def read(self, source: Source, **options: Any) -> Reading:
+    def read_opened(self, pages: Any, **options: Any) -> Iterator[Reading]:
         self.begun.set()
         assert self.go.wait(PATIENCE)
-        return super().read(source, **options)
+        return super().read_opened(pages, **options)
 
 
 @pytest.mark.parametrize(
@@ -451,7 +495,8 @@ def test_every_answer_is_in_the_openapi_description(
         assert documented["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
         assert schemas.Error.model_validate(answer.json()).model_dump() == answer.json()
     elif method == "POST":
-        schema = schemas.ReadingSchema if path == "/v1/read" else schemas.ExplanationSchema
+        read = schemas.PagesSchema if "pages" in answer.json() else schemas.ReadingSchema
+        schema = read if path == "/v1/read" else schemas.ExplanationSchema
         assert schema.model_validate(answer.json()).model_dump(mode="json") == answer.json()
 
 

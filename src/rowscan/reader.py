@@ -1,7 +1,7 @@
 """Reader: pictures to readings. It joins segmentation, which finds lines, and recognition."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.errors import TooLargeError
 from rowscan.io.pictures import Source, open_reduced
 from rowscan.reading import Cell, Line, Reading
 from rowscan.recognition.characters import read_lines
@@ -42,6 +43,11 @@ def _lacks_ones(line: Line, other: Line) -> bool:
     """Whether `other` has the digits of `line`, and further 1s."""
     few, more = line.digits_only, other.digits_only
     return len(few) < len(more) and few.replace("1", "") == more.replace("1", "")
+
+
+def _check_count(lines: Sequence[LineImage], most: int | None) -> None:
+    if most is not None and len(lines) > most:
+        raise TooLargeError("image", f"more than {most} lines of writing")
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -172,10 +178,42 @@ class Reader:
         show_other: bool = False,
     ) -> Iterator[Reading]:
         """The numbers on each page of a document, one page after the other. As `read`."""
+        yield from self.read_opened(
+            open_reduced(source, WORKING_PIXELS),
+            min_confidence=min_confidence,
+            alphabet=alphabet,
+            pattern=pattern,
+            show_other=show_other,
+        )
+
+    def read_opened(
+        self,
+        pages: Iterable[tuple[Picture, tuple[int, int]]],
+        *,
+        min_confidence: float = 0.0,
+        alphabet: str | None = None,
+        pattern: str | None = None,
+        show_other: bool = False,
+        first: int = 1,
+        max_lines: int | None = None,
+    ) -> Iterator[Reading]:
+        """As `read_pages`, of pages that have been decoded already.
+
+        Args:
+            pages: pixels of each, perhaps reduced, and the width and height that boxes are in.
+            min_confidence: as for `read`, like the next three.
+            alphabet: as in `Reader`.
+            pattern: as in `Reader`.
+            show_other: whether an unknown character is "□".
+            first: the number of the first page.
+            max_lines: a page on which more lines are found is refused before any is read.
+
+        Raises:
+            TooLargeError: more lines.
+        """
         allowed = self.constraint(alphabet, pattern, show_other=show_other)
-        pages = open_reduced(source, WORKING_PIXELS)
-        for number, (picture, (width, height)) in enumerate(pages, start=1):
-            candidates, lines, cells = self._read_page(picture, (width, height), allowed)
+        for number, (picture, (width, height)) in enumerate(pages, start=first):
+            candidates, lines, cells = self._read_page(picture, (width, height), allowed, max_lines)
             left_out = rejected(candidates, lines)
             result = Reading(
                 width=width,
@@ -189,7 +227,11 @@ class Reader:
             yield result.at_least(min_confidence)
 
     def _read_page(
-        self, picture: Picture, size: tuple[int, int], allowed: Constraint
+        self,
+        picture: Picture,
+        size: tuple[int, int],
+        allowed: Constraint,
+        max_lines: int | None,
     ) -> tuple[list[Candidate], tuple[Line, ...], tuple[Cell, ...]]:
         """What is read of a picture, which of it are numbers, and the cells of its tables.
 
@@ -198,9 +240,12 @@ class Reader:
         nothing, or one line, since it can take an upright 1 for a mark.
         """
         if size[0] * size[1] <= _ONE_FIELD:
-            candidates = self._read_lines(page.extract_lines(picture, size), allowed)
+            found_lines = page.extract_lines(picture, size)
+            _check_count(found_lines, max_lines)
+            candidates = self._read_lines(found_lines, allowed)
             return candidates, select_lines(candidates), ()
         found = page_lines.extract_lines(picture, size, self.page_model.segment)
+        _check_count(found.lines, max_lines)
         candidates, cells = self._read_upright(found, allowed)
         lines = select_likely(candidates)
         if len(lines) <= 1 and len(fields := page.extract_lines(picture, size)) == 1:

@@ -47,6 +47,23 @@ class LabelledPicture:
     """Its row in the table, from 1, the header included."""
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A picture that the reader is sure shows another number than its label."""
+
+    row: int
+    """In the table of labels, from 1, the header included."""
+    label: str
+    read: str
+    confidence: float
+    lost_zeros: bool
+    """Whether zeros in front are all that the label lacks: spreadsheets drop them."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"row {self.row}: labelled {self.label}, reads {self.read}, {self.confidence:.0%}"
+
+
 def has_labels(path: str | Path) -> bool:
     """Whether the path is a folder with a `labels.csv`."""
     return (Path(path) / LABELS).is_file()

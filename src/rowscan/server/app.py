@@ -1,40 +1,40 @@
 """App: the routes of the service. Reading is up to `rowscan.reader`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import rowscan
-from rowscan.errors import DataError, UsageError
-from rowscan.explanation import Explanation, explain
+from rowscan.errors import DataError, MissingExtraError, UsageError
+from rowscan.explanation import Explanation
 from rowscan.io.cores import available_cores
-from rowscan.io.pictures import identify, open_image
 from rowscan.reader import Reader
-from rowscan.reading import Reading
 from rowscan.server import schemas
-from rowscan.server.errors import on_data, on_http, on_parameter, on_usage
+from rowscan.server.errors import on_data, on_http, on_missing, on_parameter, on_usage
 from rowscan.server.executor import BoundedExecutor
 from rowscan.server.guard import Guard
 from rowscan.server.intake import Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""The formats that are tried. Some others of Pillow's start programs."""
+from rowscan.server.reading import Options, PictureReader
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.Error, "description": "No picture in the request"},
     408: {"model": schemas.Error, "description": "The body took too long"},
-    413: {"model": schemas.Error, "description": "Too many bytes, pixels or lines"},
+    413: {
+        "model": schemas.Error,
+        "description": "Too many bytes, pixels, pages or lines; too much to decode",
+    },
     415: {"model": schemas.Error, "description": "Not an image"},
     422: {"model": schemas.Error, "description": "A damaged image, or a wrong parameter"},
     503: {
@@ -42,7 +42,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         "description": "Busy; try again after the seconds in Retry-After",
     },
 }
-_PICTURE = {
+_PICTURES = {
     "requestBody": {
         "required": True,
         "content": {
@@ -51,12 +51,57 @@ _PICTURE = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
                 }
             },
         },
     }
 }
+
+
+class _Query(BaseModel):
+    """The parameters of `/v1/read`."""
+
+    min_confidence: Annotated[
+        float,
+        Field(ge=0, le=1, description="characters below this confidence are written ?"),
+    ] = 0.0
+    alphabet: Annotated[
+        str | None,
+        Field(
+            max_length=100,
+            description="the characters to read, or digits, amount, date, time, phone",
+        ),
+    ] = None
+    pattern: Annotated[
+        str | None,
+        Field(max_length=100, description="a regular expression that each line must match"),
+    ] = None
+    show_other: Annotated[bool, Field(description="write □ for characters that are not known")] = (
+        False
+    )
+    page: Annotated[
+        int | None, Field(ge=1, le=100_000, description="read this page alone, from 1")
+    ] = None
+
+
+def _options(query: _Query, fields: Mapping[str, str]) -> Options:
+    """The parameters; fields of the form come first.
+
+    Raises:
+        RequestValidationError: a field that is none.
+    """
+    known = {name: value for name, value in fields.items() if name in _Query.model_fields}
+    try:
+        values = _Query.model_validate({**query.model_dump(), **known}).model_dump()
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
+    return Options(**{name: value for name, value in values.items() if value})
 
 
 def create_app(
@@ -80,7 +125,9 @@ def create_app(
             default any name, since what forwards requests to this application knows its own.
     """
     limits = limits or Limits()
-    executor = BoundedExecutor(threads or available_cores(), limits.waiting)
+    threads = threads or available_cores()
+    executor = BoundedExecutor(threads, limits.waiting)
+    pictures = PictureReader(numbers, digits or numbers, limits, threads)
     intake = Intake(limits)
     metrics = Metrics(pending=lambda: executor.pending, held=lambda: intake.held)
 
@@ -88,6 +135,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         executor.close()
+        pictures.close()
 
     app = FastAPI(
         title="Rowscan",
@@ -101,6 +149,7 @@ def create_app(
             HTTPException: on_http,
             RequestValidationError: on_parameter,
             DataError: on_data,
+            MissingExtraError: on_missing,
             UsageError: on_usage,
         },
     )
@@ -110,70 +159,36 @@ def create_app(
         )
     app.add_middleware(Guard, metrics=metrics, hosts=allow_hosts, origins=allow_origins)
 
-    def read_picture(
-        content: bytes, min_confidence: float, alphabet: str | None, pattern: str | None
-    ) -> Reading:
-        with identify(content, formats=FORMATS, max_pixels=limits.pixels) as image:
-            reading = numbers.read(
-                image, min_confidence=min_confidence, alphabet=alphabet, pattern=pattern
-            )
-        if len(reading.lines) > limits.lines:
-            raise HTTPException(413, f"the picture has more than {limits.lines} lines of writing")
-        return reading
-
-    def explain_picture(content: bytes) -> Explanation:
-        with identify(content, formats=FORMATS, max_pixels=limits.pixels) as image:
-            return explain(open_image(image), digits or numbers)
-
     @app.post(
         "/v1/read",
-        summary="Read the numbers in a picture",
-        responses={200: {"model": schemas.ReadingSchema}, **_ERRORS},
-        openapi_extra=_PICTURE,
+        summary="Read the numbers in pictures",
+        responses={200: {"model": schemas.ReadingSchema | schemas.PagesSchema}, **_ERRORS},
+        openapi_extra=_PICTURES,
     )
-    async def read(
-        request: Request,
-        min_confidence: Annotated[
-            float, Query(ge=0, le=1, description="characters below this confidence are written ?")
-        ] = 0.0,
-        alphabet: Annotated[
-            str | None,
-            Query(
-                max_length=100,
-                description="the characters to read, or digits, amount, date, time, phone",
-            ),
-        ] = None,
-        pattern: Annotated[
-            str | None,
-            Query(max_length=100, description="a regular expression that each line must match"),
-        ] = None,
-    ) -> Response:
-        """Send the picture as the body itself, or as the part `file` of a form.
+    async def read(request: Request, query: Annotated[_Query, Query()]) -> Response:
+        """Send a picture or a document as the body itself, or files as parts `file` of a form.
 
-        PNG, JPEG, TIFF, WebP, BMP or GIF; only the first of several frames is read.
+        All formats of `rowscan read`. A file with several pages, or several files, are answered
+        with an array of `pages`. The parameters may also be fields of the form.
         """
-        async with intake.picture(request) as upload:
-            alphabet = upload.fields.get("alphabet", alphabet)
-            pattern = upload.fields.get("pattern", pattern)
-            reading = await executor.run(
-                read_picture, upload.content, min_confidence, alphabet or None, pattern or None
-            )
-        # As `rowscan read --format jsonl` writes it for standard input.
-        return JSONResponse({"path": "-"} | reading.to_dict())
+        async with intake.pictures(request) as upload:
+            options = _options(query, upload.fields)
+            answer = await executor.run(pictures.read, upload.files, options)
+        return JSONResponse(answer)  # as `rowscan read --format jsonl` writes it
 
     @app.post(
         "/v1/explain",
         summary="Read one digit step by step",
         responses={200: {"model": schemas.ExplanationSchema}, **_ERRORS},
-        openapi_extra=_PICTURE,
+        openapi_extra=_PICTURES,
     )
     async def explain_digit(request: Request) -> Response:
         """The probabilities of the ten digits after each row.
 
         Send a picture of one digit, as for `/v1/read`.
         """
-        async with intake.picture(request) as upload:
-            explanation = await executor.run(explain_picture, upload.content)
+        async with intake.pictures(request) as upload:
+            explanation = await executor.run(pictures.explain, upload.files[0])
         return JSONResponse(_explanation(explanation))
 
     @app.get("/healthz", summary="Check that the service runs", response_model=schemas.Health)

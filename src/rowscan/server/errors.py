@@ -7,7 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError, UsageError
+from rowscan.errors import (
+    DataError,
+    MissingExtraError,
+    TooLargeError,
+    UnsupportedFormatError,
+    UsageError,
+)
 
 RETRY = {"Retry-After": "1"}
 """Seconds: reading takes some milliseconds, so a queue is short-lived."""
@@ -40,6 +46,12 @@ async def on_data(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(error, UnsupportedFormatError):
         status = 415
     return answer(status, error.reason)
+
+
+async def on_missing(request: Request, error: Exception) -> JSONResponse:
+    """A format whose package is not installed here."""
+    assert isinstance(error, MissingExtraError)
+    return answer(415, error.reason)
 
 
 async def on_usage(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Intake: from a request to the bytes of one picture, within the limits. It decodes nothing."""
+"""Intake: from a request to the bytes of its pictures, within the limits. It decodes nothing."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
@@ -15,10 +15,20 @@ from rowscan.server.limits import Limits
 
 
 @dataclass(frozen=True)
-class Upload:
+class File:
     """A picture that was sent."""
 
+    name: str
+    """As the client calls it: never a path to open."""
     content: bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What was sent."""
+
+    files: list[File]
+    """At least one."""
     fields: Mapping[str, str]
     """The other fields of the form, if it was one."""
 
@@ -35,10 +45,10 @@ class Intake:
         self._limits = limits
 
     @asynccontextmanager
-    async def picture(self, request: Request) -> AsyncIterator[Upload]:
-        """The picture in a request: its body, or the part `file` of a form, with its other fields.
+    async def pictures(self, request: Request) -> AsyncIterator[Upload]:
+        """The pictures in a request: its body, or the parts `file` of a form, with other fields.
 
-        Its bytes count as held until the context ends.
+        Their bytes count as held until the context ends.
 
         Raises:
             HTTPException: 400 no picture or a malformed form; 408 too slow; 413 too large.
@@ -82,22 +92,22 @@ async def _receive(request: Request, body: AsyncGenerator[bytes, None], limits: 
     fields: dict[str, str] = {}
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        content = b"".join([chunk async for chunk in body])
+        files = [File("-", b"".join([chunk async for chunk in body]))]
     else:
-        parser = MultiPartParser(request.headers, body, max_files=1, max_fields=10)
+        parser = MultiPartParser(request.headers, body, max_files=limits.files, max_fields=10)
         parser.spool_max_size = limits.body + 1  # keep it in memory
         try:
             form = await parser.parse()
         except MultiPartException as error:
             raise HTTPException(400, f"not a form: {error.message}") from None
         try:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
+            sent = [part for part in form.getlist("file") if isinstance(part, UploadFile)]
+            if not sent:
                 raise HTTPException(400, "the form has no file named 'file'")
-            content = await file.read()
+            files = [File(part.filename or "-", await part.read()) for part in sent]
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
         finally:
             await form.close()
-    if not content:
+    if not any(file.content for file in files):
         raise HTTPException(400, "no picture: the body is empty")
-    return Upload(content, fields)
+    return Upload(files, fields)

@@ -12,7 +12,15 @@ class Limits:
     pixels: int = 50_000_000
     """Pixels of a picture, by its header, before it is decoded; more are answered with 413."""
     lines: int = 200
-    """Lines of writing in a picture; more are answered with 413."""
+    """Lines of writing that are found on a page; more are refused before any is read."""
+    pages: int = 20
+    """Pages in a request, of all its files together; more are refused."""
+    files: int = 20
+    """Files in a form; more are answered with 400."""
+    seconds: float = 15.0
+    """Time to decode and read a request's pictures; pages that are not decoded then are refused."""
+    memory: int = 450_000_000
+    """Bytes of data for decoding a picture, in the process that does it; then it is refused."""
     body_seconds: float = 30.0
     """Time from the head of a request to the end of its body; then it is answered with 408."""
     waiting: int = 128

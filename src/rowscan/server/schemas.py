@@ -71,7 +71,7 @@ class RejectedSchema(BaseModel):
 class ReadingSchema(BaseModel):
     """A picture, read."""
 
-    path: Annotated[str, Field(description="always '-': the request has no file name")]
+    path: Annotated[str, Field(description="'-'; of several files, their names as they were sent")]
     page: Annotated[int, Field(ge=1)]
     status: Annotated[Literal["read", "empty"], Field(description="whether there was a number")]
     width: int
@@ -80,6 +80,19 @@ class ReadingSchema(BaseModel):
     confidence: Annotated[Probability, Field(description="that all of this is right and complete")]
     lines: list[LineSchema]
     rejected: list[RejectedSchema]
+
+
+class UnreadableSchema(ReadingSchema):
+    """A page that could not be read, among others."""
+
+    status: Literal["error"]  # type: ignore[assignment]
+    error: str
+
+
+class PagesSchema(BaseModel):
+    """Several pages or files."""
+
+    pages: list[ReadingSchema | UnreadableSchema]
 
 
 class ExplanationSchema(BaseModel):

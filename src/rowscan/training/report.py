@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image
 
 from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.datasets.labelled import Doubt
 from rowscan.io.atomic import write_atomically
 from rowscan.metrics import DigitResult, NumberResult, score_digits
 from rowscan.recipes import DigitRecipe, LineRecipe, Published, Recipe
 from rowscan.training import plots
-from rowscan.training.results import Doubt, KindResult
+from rowscan.training.results import KindResult
 
 _MISTAKES = 24
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from rowscan.datasets.labelled import Doubt
 from rowscan.metrics import DigitResult, NumberResult
 
 
@@ -29,23 +30,6 @@ class DigitRunResult(DigitResult):
     """Test images that the published claim is about, and"""
     published_accuracy: float | None = None
     """the accuracy on these."""
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A picture that the reader is sure shows another number than its label."""
-
-    row: int
-    """In the table of labels, from 1, the header included."""
-    label: str
-    read: str
-    confidence: float
-    lost_zeros: bool
-    """Whether zeros in front are all that the label lacks: spreadsheets drop them."""
-
-    def __str__(self) -> str:
-        """One line for people."""
-        return f"row {self.row}: labelled {self.label}, reads {self.read}, {self.confidence:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True)

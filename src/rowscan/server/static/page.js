@@ -43,7 +43,8 @@ async function read() {
   await attempt(signal, async () => {
     const picture = file ?? (await toBlob(paper.sheet()));
     signal.throwIfAborted();
-    const reading = await ask("v1/read", picture, { signal, onBusy });
+    const answer = await ask("v1/read", picture, { signal, onBusy });
+    const reading = answer.pages ? { ...answer.pages[0], pages: answer.pages.length } : answer;
     if (signal.aborted) return;
     show(reading.lines.length ? { kind: "reading", reading } : { kind: "none", reading });
     const digits = allDigits(reading);
@@ -148,9 +149,9 @@ function show(answer) {
   at("result").classList.toggle("long", kind === "reading" && longest(reading) > 5);
   at("remark").textContent = {
     nothing: () => say("nothing"),
-    none: () => say("noDigitRemark"),
+    none: () => say("noDigitRemark") + ofPages(reading),
     refused: () => answer.message(),
-    reading: () => say("sure", percent(reading.confidence)),
+    reading: () => say("sure", percent(reading.confidence)) + ofPages(reading),
   }[kind]();
   at("spoken").textContent = {
     nothing: () => "",
@@ -167,6 +168,11 @@ function show(answer) {
   }
   drawBoxes();
   if (kind !== "reading") belief.set(null);
+}
+
+/** Of a document this page shows the first page alone, and says so. */
+function ofPages(reading) {
+  return reading.pages ? ` · ${say("firstOf", reading.pages)}` : "";
 }
 
 function lineElement(line) {

@@ -18,7 +18,7 @@ from torch.nn import functional as fn
 
 from rowscan.alphabet import ALPHABET, DIGITS, OTHER
 from rowscan.arrays import Float32, UInt8
-from rowscan.datasets.labelled import LabelledPicture, has_labels, load_labels
+from rowscan.datasets.labelled import Doubt, LabelledPicture, has_labels, load_labels
 from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
 from rowscan.evaluation import comparable
@@ -29,7 +29,6 @@ from rowscan.reading import Box
 from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import LineImage
-from rowscan.training.results import Doubt
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
     pixelwise,

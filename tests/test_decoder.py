@@ -1,0 +1,89 @@
+"""Pictures are decoded by a process with limits, which a bomb ends without harm to the next one."""
+
+import io
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from rowscan.errors import DataError, TooLargeError
+from rowscan.io.decoder import Decoder, Request
+from rowscan.io.pictures import open_reduced
+
+PATIENCE = 240.0  # seconds
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    ink = PIL.Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    ink.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def tiff(*shades: int) -> bytes:
+    buffer = io.BytesIO()
+    pages = [PIL.Image.new("L", (20, 10 + shade), shade) for shade in shades]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    return buffer.getvalue()
+
+
+SMALL = png(60, 40)
+
+
+def request(content: bytes, *, first: int = 1, count: int | None = None) -> Request:
+    return Request(content=content, enough=1000, max_pixels=10**8, first=first, count=count)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(memory=120_000_000)
+    yield decoder
+    decoder.close()
+
+
+def works(decoder: Decoder) -> bool:
+    (page,) = decoder.pages(request(SMALL), deadline=time.monotonic() + PATIENCE)
+    ((pixels, size),) = open_reduced(SMALL, 1000)
+    np.testing.assert_array_equal(page.pixels, pixels)
+    return page.size == size == (60, 40)
+
+
+def test_it_decodes_as_open_reduced_does(decoder: Decoder) -> None:
+    assert works(decoder)
+    some = request(tiff(0, 9, 18, 27), first=2, count=2)
+    found = list(decoder.pages(some, deadline=time.monotonic() + PATIENCE))
+    assert [int(page.pixels[0, 0]) for page in found] == [9, 18]
+    assert [page.size for page in found] == [(20, 19), (20, 28)]
+    assert works(decoder)
+
+
+def test_an_error_is_raised_here(decoder: Decoder) -> None:
+    before = decoder.start()
+    for content in (b"no picture", SMALL[:90]):
+        with pytest.raises(DataError):
+            list(decoder.pages(request(content), deadline=time.monotonic() + PATIENCE))
+    assert works(decoder)
+    assert decoder.start() is before
+
+
+def test_a_picture_that_takes_too_much_memory_costs_itself_alone(decoder: Decoder) -> None:
+    with pytest.raises(TooLargeError, match="more memory"):
+        list(decoder.pages(request(png(9000, 9000)), deadline=time.monotonic() + PATIENCE))
+    assert works(decoder)
+
+
+def test_one_that_takes_too_much_time_ends_its_process(decoder: Decoder) -> None:
+    before = decoder.start()
+    with pytest.raises(TooLargeError, match="time to decode"):
+        list(decoder.pages(request(png(4000, 4000)), deadline=time.monotonic() + 0.001))
+    assert before.poll() is not None
+    assert works(decoder)
+
+
+def test_who_stops_in_the_middle_leaves_nothing_for_the_next(decoder: Decoder) -> None:
+    begun = decoder.pages(request(tiff(0, 9)), deadline=time.monotonic() + PATIENCE)
+    assert next(begun).size == (20, 10)
+    begun.close()
+    assert works(decoder)
