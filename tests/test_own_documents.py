@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 
 from rowscan.datasets.digits import load_digits
 from rowscan.datasets.labelled import load_labels
-from rowscan.datasets.reviewed import load_reviewed
+from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
 from rowscan.metrics import score_numbers
@@ -35,6 +36,7 @@ from rowscan.training.runs import Run
 from rowscan.training.synthesis.documents import (
     Documents,
     LabelledLine,
+    _held_out_by_content,
     add_signs,
     concatenate,
     digits_alone,
@@ -341,7 +343,26 @@ def test_a_reviewed_folder_is_data_of_the_line_model(reviewed: Path) -> None:
     for data in (reviewed, reviewed / "rowscan.db"):
         recipe = change(find("line"), {"data": str(data)})
         assert LineTask.digits_for(recipe) == "mnist"
-        assert LineTask.settings_for(data)["steps_per_epoch"] == 10
+        assert LineTask.settings_for(data)["steps_per_epoch"] == 40 + 15 // 4
+
+
+def test_what_is_held_out_stays_so_when_a_review_grows_or_its_files_get_other_names() -> None:
+    pages = [
+        ReviewedPage(Path(f"{i}.png"), 1, (ReviewedLine("1", (0, 0, 9, 9), typed=True),), f"{i}")
+        for i in range(300)
+    ]
+
+    def held_out(some: list[ReviewedPage]) -> set[str]:
+        return {some[i].content_hash for i in _held_out_by_content(some).out}
+
+    few, many = held_out(pages[:100]), held_out(pages)
+    assert few == many & {page.content_hash for page in pages[:100]}
+    assert 37 <= len(many) <= 83  # a fifth of 300; 3.3 standard deviations
+    renamed = [replace(page, path=Path(f"{300 - i}.png")) for i, page in enumerate(pages)]
+    assert held_out(renamed[::-1]) == many
+    assert len(held_out(pages[:5])) >= 1
+    later = [replace(page, number=2) for page in pages]
+    assert held_out(later) == set()
 
 
 @pytest.mark.parametrize(("now", "status"), [("12", "better"), ("13", "not better")])

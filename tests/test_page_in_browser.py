@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from rowscan.datasets.reviewed import load_reviewed
 from test_server import EXAMPLES, PATIENCE, SEVEN, Service
 
 Stroke = list[tuple[float, float]]
@@ -139,8 +140,14 @@ def shown(page: Page) -> str:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = Service()
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page keeps samples."""
+    return tmp_path_factory.mktemp("kept") / "samples"
+
+
+@pytest.fixture(scope="module")
+def service(samples: Path) -> Iterator[Service]:
+    service = Service("--samples", samples)
     yield service
     service.end()
 
@@ -318,6 +325,7 @@ def pixels(page: Page, name: str) -> str:
 def test_the_slider_steps_through_the_rows(open_page: Open) -> None:
     page = open_page()
     draw(page, place(DIGITS["7"], *PLACES[0]))
+    page.locator("#view-rows").click()
     step, slider = page.locator("#step"), page.locator("#slider")
     expect(step).to_have_text(re.compile(r"^Row 28 of 28: 7, >?\d+%$"))
     expect(page.locator("#bars .leads b")).to_have_text("7")
@@ -334,7 +342,35 @@ def test_the_slider_steps_through_the_rows(open_page: Open) -> None:
     assert (pixels(page, "heat"), pixels(page, "picture")) == last
 
 
-def test_the_rows_are_animated_unless_motion_is_reduced(open_page: Open) -> None:
+def test_a_line_is_read_from_left_to_right_over_the_writing(open_page: Open) -> None:
+    page = open_page()
+    draw(page, number("407"))
+    step, so_far = page.locator("#step"), page.locator("#so-far")
+    expect(step).to_have_text(re.compile(r"^Step (\d+) of \1: 407, >?\d+%$"))
+    expect(so_far).to_have_text("407")
+    expect(page.locator("#head")).to_be_hidden()
+    whole = pixels(page, "strip")
+    page.locator("#slider").focus()
+    page.keyboard.press("Home")
+    expect(so_far).to_have_text("–")
+    texts, places = ["–"], []
+    for _ in range(int(page.locator("#slider").get_attribute("max") or "0") - 2):
+        page.keyboard.press("ArrowRight")
+        texts.append(so_far.text_content() or "")
+        head = page.locator("#head-line").bounding_box()
+        assert head is not None
+        places.append(head["x"])
+    assert [text for text, _ in itertools.groupby(texts)] == ["–", "4", "40", "407"]
+    assert places == sorted(places)
+    boxes = [box.bounding_box() for box in page.locator(".box").all()]
+    assert boxes[0] is not None
+    assert boxes[2] is not None
+    assert places[0] < boxes[0]["x"] + boxes[0]["width"] / 2
+    assert places[-1] > boxes[2]["x"]
+    assert pixels(page, "strip") != whole
+
+
+def test_the_steps_are_animated_unless_motion_is_reduced(open_page: Open) -> None:
     page = open_page(reduced_motion="no-preference")
     page.evaluate(  # each frame comes a twentieth of a second after the one before it
         """() => {
@@ -353,12 +389,12 @@ def test_the_rows_are_animated_unless_motion_is_reduced(open_page: Open) -> None
         }"""
     )
     draw(page, place(DIGITS["7"], *PLACES[0]))
-    expect(page.locator("#step")).to_have_text(re.compile(r"^Row 28 of 28"))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Step (\d+) of \1: "))
     seen = rows.json_value()
     assert len(set(seen)) > 5
     page.locator("#play").click()
     page.wait_for_function(
-        "([seen, before]) => seen.length > before && /^Row 28 /.test(seen.at(-1))",
+        r"([seen, before]) => seen.length > before && /^Step (\d+) of \1:/.test(seen.at(-1))",
         arg=[rows, len(seen)],
     )
     again = rows.json_value()[len(seen) :]
@@ -370,11 +406,14 @@ def test_each_digit_of_a_number_can_be_explained_by_keyboard(open_page: Open) ->
     draw(page, number("407"))
     pressed = page.locator("#result .digit[aria-pressed=true]")
     expect(pressed).to_have_attribute("aria-label", re.compile(r"^4, "))
-    expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 4, "))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Step (\d+) of \1: 407, "))
     pressed.focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_have_text(re.compile(r": 7, "))
+    expect(page.locator("#so-far")).to_have_text("407")
+    page.locator("#view-rows").click()
     expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 7, "))
     expect(pressed).to_have_attribute("aria-label", re.compile(r"^7, "))
     expect(page.locator(".box.selected")).to_have_count(1)
@@ -405,7 +444,86 @@ def test_a_photo_is_read_and_its_boxes_lie_on_the_digits(open_page: Open, tmp_pa
         truth = left + scale * (x + a), top + scale * (y + b), scale * (c - a), scale * (d - b)
         assert list(found.values()) == pytest.approx(truth, abs=4)
     page.locator(".box").nth(2).click()
-    expect(page.locator("#step")).to_have_text(re.compile(r"Row 28 of 28: 7, "))
+    expect(page.locator("#step")).to_have_text(re.compile(r": 7, "))
+
+
+def test_tags_do_not_cover_each_other_on_a_phone(open_page: Open) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    for example in ("cheque", "note"):
+        page.locator(f"[data-example={example}]").click()
+        expect(page.locator("#so-far")).not_to_be_empty()
+        tags = [tag.bounding_box() for tag in page.locator(".tag").all()]
+        for one, other in itertools.combinations(filter(None, tags), 2):
+            across = (
+                one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
+            )
+            down = (
+                one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+            )
+            assert across or down
+        page.locator("#clear").click()
+        expect(page.locator(".box")).to_have_count(0)
+
+
+def test_several_files_and_documents_are_read_one_after_the_other(
+    open_page: Open, tmp_path: Path
+) -> None:
+    pages = [PIL.Image.open(EXAMPLES / name).convert("L") for name in ("4-08.png", "9-17.png")]
+    pages[0].save(tmp_path / "two.pdf", save_all=True, append_images=pages[1:], resolution=150)
+    pages[1].save(tmp_path / "one.tif")
+    (tmp_path / "no.png").write_text("Dear reader,")
+    page = open_page()
+    names = ["two.pdf", "no.png", "one.tif"]
+    page.locator("#choose").set_input_files(
+        [EXAMPLES / "7-13.png", *(tmp_path / name for name in names)]
+    )
+    expect(page.locator("#which")).to_have_text("1 of 5 · 7-13.png")
+    expect(page.locator("#many")).to_be_empty()  # all are read
+    seen = []
+    for _ in range(5):
+        settle(page)
+        seen.append((page.locator("#which").text_content(), shown(page)))
+        page.locator("#after").click(force=True)
+    assert seen == [
+        ("1 of 5 · 7-13.png", "7"),
+        ("2 of 5 · two.pdf, page 1", "4"),
+        ("3 of 5 · two.pdf, page 2", "9"),
+        ("4 of 5 · no.png", ""),
+        ("5 of 5 · one.tif, page 1", "9"),
+    ]
+    page.locator("#text").fill("8")
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    content = json.loads(waiting.value.path().read_text(encoding="utf-8"))["pages"]
+    assert [one.get("corrected") for one in content] == ["7", "4", "9", None, "8"]
+    assert [(one["path"], one["page"]) for one in content][:3] == [
+        ("7-13.png", 1),
+        ("two.pdf", 1),
+        ("two.pdf", 2),
+    ]
+
+
+def test_a_correction_is_kept_only_if_the_user_says_so(open_page: Open, samples: Path) -> None:
+    page = open_page()
+    page.locator("[data-example=note]").click()
+    text, kept = page.locator("#text"), page.locator("#kept")
+    expect(text).to_have_value(re.compile("^4071 / 90210 / "))
+    read = text.input_value()
+    text.fill(read.replace("90210", "90211"))
+    text.press("Enter")
+    expect(page.locator("#keep")).not_to_be_checked()
+    assert not samples.exists()
+    page.locator("#keep").check()
+    expect(kept).to_have_text(f"Kept: 1 in {samples}")
+    assert [line.typed for line in load_reviewed(samples)[0].lines] == [False, True, False]
+    text.fill(read.replace("90210", "90212"))
+    text.press("Enter")
+    expect(kept).to_have_text(f"Kept: 1 in {samples}")
+    (found,) = load_reviewed(samples)
+    assert found.text == read.replace("90210", "90212")
+    text.fill("4071 / 8635")
+    text.press("Enter")
+    expect(kept).to_have_text(re.compile("^Not kept: expected 3 lines"))
 
 
 def test_undo_restores_the_strokes_before_the_image(open_page: Open, tmp_path: Path) -> None:
@@ -470,10 +588,10 @@ def test_the_language_is_the_browsers_until_another_is_chosen(open_page: Open) -
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
     expect(page.locator("#undo")).to_have_text("撤销")
     draw(page, number("4"))
-    expect(page.locator("#step")).to_have_text(re.compile(r"^第 28 行，共 28 行：4，"))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^第 (\d+) 步，共 \1 步：4，"))
     page.get_by_role("button", name="English").click()
     expect(page.locator("html")).to_have_attribute("lang", "en")
-    expect(page.locator("#step")).to_have_text(re.compile(r"^Row 28 of 28: 4, "))
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Step (\d+) of \1: 4, "))
     expect(page.locator("#spoken")).to_have_text(re.compile(r"^Read: 4, "))
     assert shown(page) == "4"
     page.reload()
@@ -538,7 +656,13 @@ def test_every_control_has_a_name(open_page: Open) -> None:
 def test_the_interface_is_described(open_page: Open, service: Service) -> None:
     page = open_page(f"{service.url}/docs")
     expect(page.locator("h2")).to_have_text(
-        ["POST /v1/read", "POST /v1/explain", "GET /healthz", "GET /metrics"]
+        [
+            "POST /v1/read",
+            "POST /v1/explain",
+            "POST /v1/picture",
+            "GET /healthz",
+            "GET /metrics",
+        ]
     )
     expect(page.locator("pre").first).to_have_text(
         f"curl --data-binary @number.jpg {service.url}/v1/read"

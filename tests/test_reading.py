@@ -9,11 +9,13 @@ import pytest
 
 import rowscan
 from rowscan.datasets.labelled import LabelledPicture, load_labels
+from rowscan.errors import UsageError
 from rowscan.io.pictures import open_image
+from rowscan.line_explanation import cut_out, explain_character, explain_line
 from rowscan.reader import Reader
 from rowscan.reading import Character, Line, Reading, Rejected
 from rowscan.recipes import LineRecipe, decode, find
-from rowscan.recognition.characters import character_columns
+from rowscan.recognition.ctc import best_path
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import (
     Candidate,
@@ -21,6 +23,7 @@ from rowscan.recognition.selection import (
     rejected,
     select_lines,
 )
+from rowscan.recognition.strokes import assign, character_columns
 from rowscan.training.tasks.line.engine import LineEngine
 from rowscan.training.tasks.line.task import start_from
 
@@ -46,7 +49,7 @@ def test_the_sample_pictures_are_read(picture: LabelledPicture, reader: Reader) 
             assert _inside(inner, line.box, slack=3)
             assert _inside(inner, (0, 0, width, height))
         for (x, _, wide, _), (after, *_) in itertools.pairwise(boxes):
-            assert x + wide <= after + 6
+            assert x + wide <= after + 10  # the flag of a 5 reaches over the next digit
 
 
 def _inside(inner: Box, outer: Box, slack: int = 0) -> bool:
@@ -221,6 +224,43 @@ def test_neighbours_are_cut_where_there_is_least_ink() -> None:
     assert 18 <= right[0] <= 30
     assert right[1] == 40
     assert character_columns(ink, []) == []
+
+
+def test_each_stroke_is_its_character_s_though_boxes_overlap() -> None:
+    ink = np.zeros((32, 60), np.uint8)
+    ink[4:28, 5:8] = ink[4:7, 5:26] = 255  # a 5's flag reaches over
+    ink[12:28, 20:30] = 255  # the next digit, whose steps are under the flag
+    ink[24:28, 34:37] = 255  # and a dot, named a little late
+    spans = [(6.0, 8.0), (22.0, 26.0), (37.0, 38.0)]
+    owners = assign(ink, spans)
+    assert (owners[4:7, 5:26] == 0).all()
+    assert (owners[12:28, 20:30] == 1).all()
+    assert (owners[24:28, 34:37] == 2).all()
+    assert ((owners >= 0) == (ink > 127)).all()
+    assert character_columns(ink, spans) == [(5, 26), (20, 30), (34, 37)]
+    alone = cut_out(ink, spans)
+    assert [np.count_nonzero(part) for part in alone] == [24 * 3 + 3 * 18, 160, 12]
+
+
+def test_a_line_is_explained_step_by_step(reader: Reader) -> None:
+    path = NUMBERS / "board.jpg"
+    found = explain_line(path, 1, reader)
+    (line,) = reader.read(path).lines
+    assert found.line == line
+    assert found.belief.shape == (len(found.places), 1 + len(found.alphabet))
+    assert "".join(found.alphabet[i] for i in best_path(found.belief)) == line.text
+    _, y, _, height = line.box
+    for step, character in zip(found.steps, line.characters, strict=True):
+        left, top, right, bottom = found.places[step]
+        assert character.box[0] - 9 <= (left + right) / 2 <= character.box[0] + character.box[2] + 9
+        assert y - 20 <= top < bottom <= y + height + 20
+    for place, character in enumerate(line.text, start=1):
+        assert explain_character(path, 1, place, reader).digit == int(character)
+    for wrong in (0, 2):
+        with pytest.raises(UsageError, match=f"no line {wrong}"):
+            explain_line(path, wrong, reader)
+    with pytest.raises(UsageError, match="no character 5"):
+        explain_character(path, 1, 5, reader)
 
 
 @pytest.mark.xfail(reason="line.onnx was trained by an earlier form of the recipe", strict=True)

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from rowscan.explanation import explain
 from rowscan.io.pictures import open_image
+from rowscan.line_explanation import explain_line
 from rowscan.reader import Reader
 from rowscan.reading import Reading
 from rowscan.server import Limits, ServerLimits, create_app, schemas
@@ -133,6 +134,22 @@ def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, read
     assert np.asarray(found["belief"]) == pytest.approx(expected.belief, abs=1e-4)
     assert found["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
     assert schemas.ExplanationSchema.model_validate(found).model_dump(mode="json") == found
+
+
+def test_a_line_of_the_reading_is_explained(client: TestClient, reader: Reader) -> None:
+    page = sheet("4-08.png", "7-13.png")
+    found = client.post("/v1/explain?line=1", content=page).json()
+    expected = explain_line(page, 1, reader)
+    assert found["text"] == "47"
+    assert found["alphabet"] == list(reader.line_model.alphabet)
+    np.testing.assert_allclose(found["belief"], expected.belief, atol=1e-4)
+    np.testing.assert_array_equal(found["picture"], expected.picture)
+    assert schemas.LineExplanationSchema.model_validate(found).model_dump(mode="json") == found
+    digit = client.post("/v1/explain?line=1&character=2", content=page).json()
+    assert digit["digit"] == 7
+    assert schemas.ExplanationSchema.model_validate(digit).model_dump(mode="json") == digit
+    for query in ("line=2", "line=1&character=3", "line=0"):
+        assert client.post(f"/v1/explain?{query}", content=page).status_code == 422
 
 
 def test_numbers_and_single_digits_can_have_different_readers(reader: Reader) -> None:

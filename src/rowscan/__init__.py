@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rowscan.io.pictures import open_image
     from rowscan.reader import Reader, read
     from rowscan.reading import Reading
+    from rowscan.review.notebook import review
     from rowscan.segmentation.digit import normalise_digit
     from rowscan.training.loop import train
 
@@ -47,6 +48,7 @@ __all__ = [
     "normalise_digit",
     "open_image",
     "read",
+    "review",
     "train",
 ]
 
@@ -63,7 +65,8 @@ _HOMES = {
     "read": "reader",
     "train": "training.loop",
 }
-"""The modules of the public names; all others are errors."""
+"""The modules of the public names; `review` is a package that can be called, all others are
+errors."""
 
 
 def __getattr__(name: str) -> object:
@@ -75,6 +78,8 @@ def __getattr__(name: str) -> object:
 
     from rowscan.errors import requires
 
+    if name == "review":
+        return import_module("rowscan.review")
     with requires("train", "training") if name == "train" else contextlib.nullcontext():
         return getattr(import_module(f"rowscan.{_HOMES.get(name, 'errors')}"), name)
 

@@ -327,16 +327,37 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     metavar="NAME",
     help="Another name by which clients call this service.",
 )
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    default=Path("rowscan-samples"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the page keeps corrections, if its user says so.",
+)
 def serve(
-    host: str, port: int, model: Path | None, origins: tuple[str, ...], hosts: tuple[str, ...]
+    host: str,
+    port: int,
+    model: Path | None,
+    origins: tuple[str, ...],
+    hosts: tuple[str, ...],
+    samples: Path,
 ) -> None:
     """Serve the reader over HTTP, with a page to write on, until Ctrl-C."""
     with requires("server", "serving"):
         from rowscan import server
-    server.serve(host, port, model=model, allow_origins=origins, allow_hosts=hosts)
+        from rowscan.review.samples import Samples
+    server.serve(
+        host,
+        port,
+        model=model,
+        allow_origins=origins,
+        allow_hosts=hosts,
+        samples=Samples(samples, model),
+    )
 
 
-@cli.command()
+@cli.command("review")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
 @click.option(
@@ -357,7 +378,7 @@ def serve(
     metavar="FILE",
     help="Write what is known into FILE (.csv, .jsonl, .xlsx, labels.csv), and end.",
 )
-def review(
+def review_folder(
     folder: Path,
     host: str,
     port: int,
@@ -369,11 +390,12 @@ def review(
 ) -> None:
     """Read FOLDER, and check and correct the readings on a page, the doubtful ones first."""
     with requires("server", "reviewing"):
-        from rowscan import review as module
+        from rowscan.review.exports import export
+        from rowscan.review.run import review
     if output is not None:
-        click.echo(f"{output}: {module.export(folder, output):,} pages")
+        click.echo(f"{output}: {export(folder, output):,} pages")
     else:
-        module.review(folder, host=host, port=port, model=model, user=user, jobs=jobs, learn=learn)
+        review(folder, host=host, port=port, model=model, user=user, jobs=jobs, learn=learn)
 
 
 def main() -> NoReturn:

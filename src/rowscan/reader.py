@@ -226,6 +226,23 @@ class Reader:
             )
             yield result.at_least(min_confidence)
 
+    def read_images(
+        self, picture: Picture, size: tuple[int, int], *, max_lines: int | None = None
+    ) -> list[tuple[Line, LineImage]]:
+        """The lines of a reading, each with the image that the line model read.
+
+        Args:
+            picture: as `open_reduced` gives it.
+            size: width and height of the original.
+            max_lines: as in `read_opened`.
+
+        Raises:
+            TooLargeError: more lines.
+        """
+        candidates, lines, _ = self._read_page(picture, size, self.constraint(), max_lines)
+        images = {id(c.line): c.image for c in candidates}
+        return [(line, image) for line in lines if (image := images[id(line)]) is not None]
+
     def _read_page(
         self,
         picture: Picture,

@@ -31,6 +31,8 @@ class ReviewedPage:
     """From 1."""
     lines: tuple[ReviewedLine, ...]
     """From top to bottom; none if there is no number in it."""
+    content_hash: str = ""
+    """SHA-256 of the picture's content, hexadecimal."""
 
     @property
     def text(self) -> str:
@@ -53,24 +55,24 @@ def load_reviewed(path: str | Path) -> list[ReviewedPage]:
         DataError: no such database, or a damaged one.
     """
     database = _database(path)
-    found: dict[tuple[str, int], dict[str, ReviewedLine]] = {}
+    found: dict[tuple[str, int, str], dict[str, ReviewedLine]] = {}
     try:
         # Not read-only: a database in WAL mode needs its index, which may have to be written.
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", uri=True)) as opened:
             rows = opened.execute(
-                "SELECT path, number, line, state, text, x, y, width, height FROM lesson "
-                "ORDER BY path, number"
+                "SELECT path, lesson.number, hash, line, state, text, x, y, width, height "
+                "FROM lesson JOIN page ON page.id = lesson.page ORDER BY path, lesson.number"
             ).fetchall()
     except sqlite3.Error as error:
         raise DataError(database, str(error)) from None
-    for path_name, number, line, state, text, *box in rows:
-        lines = found.setdefault((path_name, number), {})
+    for path_name, number, content_hash, line, state, text, *box in rows:
+        lines = found.setdefault((path_name, number, content_hash), {})
         if state is not None and text:
             x, y, width, height = box
             lines[line] = ReviewedLine(text, (x, y, width, height), state == "typed")
     return [
-        ReviewedPage(database.parent / path_name, number, _ordered(lines))
-        for (path_name, number), lines in found.items()
+        ReviewedPage(database.parent / path_name, number, _ordered(lines), content_hash)
+        for (path_name, number, content_hash), lines in found.items()
     ]
 
 

@@ -1,6 +1,5 @@
 """Characters: from line images to their readings. Which lines are numbers, `selection` decides."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from rowscan import reading
 from rowscan.alphabet import DIGITS, OTHER
-from rowscan.arrays import Float, Int64, UInt8
+from rowscan.arrays import Float, Int64
 from rowscan.recognition import tta
 from rowscan.recognition.beam import decode_lines
 from rowscan.recognition.constraint import Constraint
@@ -22,6 +21,7 @@ from rowscan.recognition.ctc import (
 )
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import Candidate
+from rowscan.recognition.strokes import character_columns
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.page import LineImage
 
@@ -62,6 +62,7 @@ def read_lines(
             ),
             others=_others(model.alphabet, step),
             digits=_digits(model.alphabet, step),
+            image=line,
         )
         for line, decoding, step, (_, starts), odds_of_line in zip(
             lines, decodings, steps, restricted, odds, strict=True
@@ -139,55 +140,3 @@ def _runner_up(
     if others[second] < _MIN_RUNNER_UP:
         return None
     return alphabet[second], float(others[second])
-
-
-def character_columns(
-    ink: UInt8[np.ndarray, "32 width"], spans: list[tuple[float, float]]
-) -> list[tuple[int, int]]:
-    """First and last column of each character, the last exclusive.
-
-    CTC names a character at some step within its ink. Two neighbours are cut at the column with the
-    least ink between their steps; within its cuts a character is the runs of ink that its steps
-    touch.
-
-    Args:
-        ink: the line.
-        spans: first and last column of each character's steps, the last exclusive.
-    """
-    if not spans:
-        return []
-    cuts = _cuts(ink.astype(np.int64).sum(0), spans)
-    return [
-        _ink_columns(ink[:, left:right], left, span)
-        for (left, right), span in zip(itertools.pairwise(cuts), spans, strict=True)
-    ]
-
-
-def _cuts(amount: np.ndarray, spans: list[tuple[float, float]]) -> list[int]:
-    """The columns at which characters are parted, from 0 to the width of the line."""
-    cuts = [0]
-    for (_, stop), (start, _) in itertools.pairwise(spans):
-        middle = (stop + start) / 2
-        reach = max((start - stop) / 2, 0) + 3
-        first = int(max(middle - reach, cuts[-1] + 1))
-        last = int(min(middle + reach, len(amount) - 1))
-        between = np.arange(first, max(last, first) + 1)
-        between = between[between < len(amount)]
-        least = amount[between]
-        best = between[least == least.min()]
-        cuts.append(int(best[np.abs(best - middle).argmin()]))
-    return [*cuts, len(amount)]
-
-
-def _ink_columns(
-    ink: UInt8[np.ndarray, "32 width"], left: int, span: tuple[float, float]
-) -> tuple[int, int]:
-    """First and last column of the runs of ink that a span touches, or of the nearest run."""
-    start, stop = span
-    dark = np.flatnonzero((ink > 127).any(0)) + left
-    if not len(dark):
-        return int(start), int(np.ceil(stop))
-    runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
-    distances = [max(start - run[-1] - 1, run[0] - stop, 0) for run in runs]
-    nearest = [run for run, away in zip(runs, distances, strict=True) if away <= min(distances)]
-    return int(nearest[0][0]), int(nearest[-1][-1]) + 1

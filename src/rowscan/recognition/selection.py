@@ -1,4 +1,4 @@
-"""Selection: which of the lines found in a picture are numbers. It sees readings, no pixels.
+"""Selection: which of the lines found in a picture are numbers. It looks at readings alone.
 
 Stains, the fold of a book, words and other things beside the writing are often read as a single
 digit, most often a 1. A candidate is a line's plausibility (see `LineImage`) and its reading.
@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from rowscan.reading import Line, Rejected
+from rowscan.segmentation.page import LineImage
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Candidate:
     """How many of its characters are outside of the alphabet."""
     digits: float = 0.0
     """The probability that there is a digit in it, whatever may be read."""
+    image: LineImage | None = None
+    """What it was read from."""
 
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,

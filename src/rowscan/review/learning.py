@@ -6,6 +6,7 @@ model is ever deleted: the runs are in `.rowscan` in the folder.
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,6 +38,8 @@ class State:
     """and how many the new one."""
     run: str = ""
     """The run directory, from the folder."""
+    share: float = 0.0
+    """How much of a training is done, 0 to 1."""
 
 
 class Learning:
@@ -55,22 +58,26 @@ class Learning:
         """
         self._folder, self._store = folder, store
         self._model, self._on_use = start_model, on_use
-        self._state = State()
+        self._state = self._found()
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
     def to_dict(self) -> dict[str, Any]:
         """The state, for the page."""
-        return asdict(self._state)
+        state = self._state
+        if state.status == "running":
+            state = replace(state, share=_share(self._folder / state.run))
+        return asdict(state)
 
     def start(self) -> None:
         """Begin a training, unless there is one."""
         with self._lock:
             if self._state.status == "running":
                 return
-            number = 1 + sum(1 for _ in (self._folder / RUNS).glob("learned-*"))
-            run = f"{RUNS}/learned-{number}"
+            run = f"{RUNS}/learned-{1 + len(self._runs())}"
             command = [sys.executable, "-m", "rowscan", "train", "line"]
+            if nice := shutil.which("nice"):  # the page stays quick
+                command = [nice, *command]
             command += ["--data", str(self._store.path), "--from", self._model]
             command += ["--output", str(self._folder / run)]
             self._process = subprocess.Popen(
@@ -106,6 +113,23 @@ class Learning:
             self._state = replace(self._state, status="used")
         self._on_use(run)
 
+    def _runs(self) -> list[Path]:
+        """The run directories, the oldest first."""
+        found = (self._folder / RUNS).glob("learned-*")
+        return sorted(found, key=lambda run: (len(run.name), run.name))
+
+    def _found(self) -> State:
+        """What the last training gained, if it went on from the model in use and nobody has said.
+
+        The service may have been stopped before anyone looked.
+        """
+        with contextlib.suppress(IndexError, OSError, KeyError, TypeError, ValueError):
+            last = self._runs()[-1]
+            recipe = json.loads((last / "recipe.json").read_text(encoding="utf-8"))
+            if recipe["start"] == self._model:
+                return gain(self._folder, f"{RUNS}/{last.name}")
+        return State()
+
     def _wait(self, process: "subprocess.Popen[str]", run: str) -> None:
         _, said = process.communicate()
         if process.returncode:
@@ -118,6 +142,17 @@ class Learning:
             self._state = gain(self._folder, run)
         except (OSError, KeyError, TypeError, ValueError) as error:
             self._state = State("failed", f"its result cannot be read: {error}", run=run)
+
+
+def _share(run: Path) -> float:
+    """How much of a training is done, by its last record; it still has to be measured then."""
+    try:
+        recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+        records = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        step = json.loads(records[-1])["step"]
+        return float(step / (recipe["epochs"] * recipe["steps_per_epoch"]))
+    except (OSError, IndexError, KeyError, TypeError, ValueError):
+        return 0.0  # it has not begun, or is writing
 
 
 def gain(folder: Path, run: str) -> State:

@@ -1,20 +1,15 @@
-"""Pictures: a page as the browser shows it: a JPEG of at most the size that the reader looks at."""
+"""Pictures: the pages of a folder as the browser shows them, the last ones in memory."""
 
-import io
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
-import PIL.Image
-
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_reduced
 from rowscan.segmentation.binarize import WORKING_PIXELS
+from rowscan.server.pictures import draw
 
-_QUALITY = 88
 _CACHED = 48_000_000  # bytes of JPEG; about a hundred pages
-_BROWSER_PIXELS = 2 * WORKING_PIXELS
-"""Only JPEG is reduced while it is decoded, by whole numbers; anything else is reduced here."""
 
 
 class Pictures:
@@ -44,7 +39,11 @@ class Pictures:
                 self._cache.move_to_end(key)
                 return self._cache[key]
         with self._decoding:
-            content = _draw(self._folder / path, number)
+            opened = open_reduced(self._folder / path, WORKING_PIXELS, first=number)
+            page = next(opened, None)
+            if page is None:
+                raise DataError(path, f"it has no page {number}")
+            content = draw(page[0])
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = content
@@ -52,18 +51,3 @@ class Pictures:
             while self._size > _CACHED and len(self._cache) > 1:
                 self._size -= len(self._cache.popitem(last=False)[1])
         return content
-
-
-def _draw(path: Path, number: int) -> bytes:
-    page = next(open_reduced(path, WORKING_PIXELS, first=number), None)
-    if page is None:
-        raise DataError(path, f"it has no page {number}")
-    image = PIL.Image.fromarray(page[0])
-    if image.width * image.height > _BROWSER_PIXELS:
-        factor = (_BROWSER_PIXELS / (image.width * image.height)) ** 0.5
-        image = image.resize(
-            (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        )
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()

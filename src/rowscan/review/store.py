@@ -172,6 +172,18 @@ class Store:
                     ),
                 )
 
+    def page(self, content_hash: str, number: int = 1) -> int:
+        """The id of a page of a picture that was read.
+
+        Raises:
+            DataError: it was not.
+        """
+        query = "SELECT id FROM page WHERE hash = ? AND number = ?"
+        row = self._connection.execute(query, (content_hash, number)).fetchone()
+        if row is None:
+            raise DataError(None, f"no page {number} of this picture was read")
+        return int(row[0])
+
     # Corrections
 
     def correct(self, author: Author, gesture: str, changes: Sequence[Change]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
@@ -14,19 +13,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import rowscan
-from rowscan.errors import DataError, MissingExtraError, UsageError
-from rowscan.explanation import Explanation
+from rowscan.errors import DataError, MissingExtraError, OutputError, UsageError
 from rowscan.io.cores import available_cores
 from rowscan.reader import Reader
 from rowscan.server import schemas
-from rowscan.server.errors import on_data, on_http, on_missing, on_parameter, on_usage
+from rowscan.server.errors import on_data, on_http, on_missing, on_output, on_parameter, on_usage
 from rowscan.server.executor import BoundedExecutor
+from rowscan.server.explanations import explanation_json
 from rowscan.server.guard import Guard
 from rowscan.server.intake import Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
 from rowscan.server.reading import Options, PictureReader
+from rowscan.server.samples import Keeper
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.Error, "description": "No picture in the request"},
@@ -112,6 +112,7 @@ def create_app(
     threads: int | None = None,
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] | None = None,
+    samples: Keeper | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -123,6 +124,8 @@ def create_app(
         allow_origins: other origins whose pages may send requests.
         allow_hosts: names that requests may have in `Host`, beside `localhost` and any address; by
             default any name, since what forwards requests to this application knows its own.
+        samples: keeps pictures with corrected texts, where a user of the page says so; by default
+            nothing is ever kept.
     """
     limits = limits or Limits()
     threads = threads or available_cores()
@@ -151,6 +154,7 @@ def create_app(
             DataError: on_data,
             MissingExtraError: on_missing,
             UsageError: on_usage,
+            OutputError: on_output,
         },
     )
     if allow_origins:
@@ -178,18 +182,68 @@ def create_app(
 
     @app.post(
         "/v1/explain",
-        summary="Read one digit step by step",
-        responses={200: {"model": schemas.ExplanationSchema}, **_ERRORS},
+        summary="Read step by step",
+        responses={
+            200: {"model": schemas.ExplanationSchema | schemas.LineExplanationSchema},
+            **_ERRORS,
+        },
         openapi_extra=_PICTURES,
     )
-    async def explain_digit(request: Request) -> Response:
-        """The probabilities of the ten digits after each row.
+    async def explain_reading(
+        request: Request,
+        line: Annotated[
+            int | None, Query(ge=1, description="a line of the reading, from 1")
+        ] = None,
+        character: Annotated[
+            int | None, Query(ge=1, description="a character of that line, from 1")
+        ] = None,
+    ) -> Response:
+        """The probabilities of the ten digits after each row of a picture of one digit.
 
-        Send a picture of one digit, as for `/v1/read`.
+        With `line`, the probabilities of the line model at each step along a line of what
+        `/v1/read` reads in the picture; with `character` too, those of the digit model after each
+        row of this character alone. Send a picture as for `/v1/read`.
         """
         async with intake.pictures(request) as upload:
-            explanation = await executor.run(pictures.explain, upload.files[0])
-        return JSONResponse(_explanation(explanation))
+            found = await executor.run(pictures.explain, upload.files[0], line, character)
+        return JSONResponse(explanation_json(found))
+
+    @app.post(
+        "/v1/picture",
+        summary="Draw a page as a browser can show it",
+        responses={
+            200: {"content": {"image/jpeg": {}}},
+            204: {"description": "The file has no such page"},
+            **_ERRORS,
+        },
+        response_class=Response,
+        openapi_extra=_PICTURES,
+    )
+    async def draw_page(
+        request: Request,
+        page: Annotated[int, Query(ge=1, le=100_000, description="from 1")] = 1,
+    ) -> Response:
+        """A page of a PDF, a TIFF or another file as JPEG, at the size at which it is read."""
+        async with intake.pictures(request) as upload:
+            drawn = await executor.run(pictures.draw, upload.files[0], page)
+        return Response(drawn, 200 if drawn else 204, media_type="image/jpeg" if drawn else None)
+
+    @app.get("/v1/samples", include_in_schema=False)
+    async def where_samples_are() -> Response:
+        return JSONResponse({"folder": str(samples.folder.resolve()) if samples else None})
+
+    @app.post("/v1/samples", include_in_schema=False)
+    async def keep_sample(request: Request) -> Response:
+        """Keep the picture in the part `file` of a form, with the field `text`."""
+        if samples is None:
+            raise HTTPException(403, "no samples are kept here")
+        async with intake.pictures(request) as upload:
+            text, file = upload.fields.get("text"), upload.files[0]
+            if text is None:
+                raise HTTPException(400, "the form has no field 'text'")
+            reading = await executor.run(pictures.read_first, file)
+            kept = await executor.run(samples.keep, file.content, reading, text)
+        return JSONResponse({"kept": kept})
 
     @app.get("/healthz", summary="Check that the service runs", response_model=schemas.Health)
     async def healthz() -> Response:
@@ -201,13 +255,3 @@ def create_app(
 
     add_pages(app, ["rowscan.server"], {"/": "index.html", "/docs": "docs.html"})
     return app
-
-
-def _explanation(explanation: Explanation) -> dict[str, Any]:
-    return {
-        "digit": explanation.digit,
-        "confidence": round(explanation.confidence, 4),
-        "scan": explanation.scan,
-        "belief": np.round(explanation.belief.astype(float), 4).tolist(),
-        "picture": explanation.picture.tolist(),
-    }

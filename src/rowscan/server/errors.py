@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from rowscan.errors import (
     DataError,
     MissingExtraError,
+    OutputError,
     TooLargeError,
     UnsupportedFormatError,
     UsageError,
@@ -58,6 +59,12 @@ async def on_usage(request: Request, error: Exception) -> JSONResponse:
     """An alphabet or a pattern that cannot be read."""
     assert isinstance(error, UsageError)
     return answer(422, str(error))
+
+
+async def on_output(request: Request, error: Exception) -> JSONResponse:
+    """A file of this machine that cannot be written."""
+    assert isinstance(error, OutputError)
+    return answer(507, str(error))
 
 
 async def on_parameter(request: Request, error: Exception) -> JSONResponse:

@@ -14,11 +14,13 @@ from typing import Any
 from rowscan.errors import DataError, MissingExtraError, TooLargeError
 from rowscan.explanation import Explanation, explain
 from rowscan.io.decoder import Decoder, Request, decoded
+from rowscan.line_explanation import LineExplanation, Opened, explain_character, explain_line
 from rowscan.reader import Reader
-from rowscan.reading import unreadable
+from rowscan.reading import Reading, unreadable
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 from rowscan.server.intake import File
 from rowscan.server.limits import Limits
+from rowscan.server.pictures import draw
 
 _SMALL = 1_000_000  # pixels
 
@@ -108,23 +110,64 @@ class PictureReader:
         if not found:
             raise DataError("image", f"it has no page {request.first}")
 
-    def explain(self, file: File) -> Explanation:
-        """What the digit model believes of a picture of one digit.
+    def explain(
+        self, file: File, line: int | None = None, character: int | None = None
+    ) -> Explanation | LineExplanation:
+        """What the digit model believes of a picture of one digit; or of what is read in it.
+
+        Args:
+            file: the picture.
+            line: what the line model believes of this line of the reading, from 1.
+            character: what the digit model believes of this character of the line, from 1.
+
+        Raises:
+            DataError: as for `read`.
+            UsageError: no such line or character.
+        """
+        if line is None:
+            pixels, _ = self._page(file, colour=False)
+            return explain(pixels, self._digits)
+        opened = self._page(file)
+        if character is None:
+            return explain_line(opened, line, self._numbers)
+        return explain_character(opened, line, character, self._numbers, self._digits)
+
+    def draw(self, file: File, page: int) -> bytes | None:
+        """A page as JPEG; None if there is no such page.
 
         Raises:
             DataError: as for `read`.
         """
+        opened = self._open(file, page)
+        return None if opened is None else draw(opened[0])
+
+    def read_first(self, file: File) -> Reading:
+        """The first page.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        opened = iter([self._page(file)])
+        return next(self._numbers.read_opened(opened, max_lines=self._limits.lines))
+
+    def _page(self, file: File, *, colour: bool = True) -> Opened:
+        opened = self._open(file, 1, colour=colour)
+        if opened is None:
+            raise DataError("image", "it has no pages")
+        return opened
+
+    def _open(self, file: File, page: int, *, colour: bool = True) -> Opened | None:
         request = Request(
             content=file.content,
             enough=WORKING_PIXELS,
-            colour=False,
+            colour=colour,
             max_pixels=self._limits.pixels,
+            first=page,
             count=1,
         )
         deadline = time.monotonic() + self._limits.seconds
         with closing(self._decoded(request, deadline)) as opened:
-            ((pixels, _),) = opened
-        return explain(pixels, self._digits)
+            return next(opened, None)
 
     def _decoded(
         self, request: Request, deadline: float

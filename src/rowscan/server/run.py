@@ -16,6 +16,7 @@ from rowscan.reader import Reader
 from rowscan.server.app import create_app
 from rowscan.server.connection import BACKLOG, limited_server
 from rowscan.server.limits import Limits, ServerLimits
+from rowscan.server.samples import Keeper
 
 
 def serve(
@@ -27,6 +28,7 @@ def serve(
     server_limits: ServerLimits | None = None,
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] = (),
+    samples: Keeper | None = None,
 ) -> None:
     """Serve HTTP until SIGINT or SIGTERM; then finish the requests in progress and return.
 
@@ -43,6 +45,8 @@ def serve(
         allow_origins: other origins whose pages may send requests, such as `https://example.org`.
         allow_hosts: other names by which clients call this service, beside `host`, `localhost`,
             the name of this machine and any address.
+        samples: keeps pictures with corrected texts, where a user of the page says so. It is for
+            users of this machine: a service that listens to the network keeps nothing.
 
     Raises:
         RowscanError: it cannot listen on the address.
@@ -56,8 +60,15 @@ def serve(
         limits=limits,
         allow_origins=allow_origins,
         allow_hosts=own_names(host) + list(allow_hosts),
+        samples=samples if is_local(listening) else None,
     )
     run_app(app, listening, "Rowscan reads at {} (Ctrl-C ends it)", server_limits)
+
+
+def is_local(listening: socket.socket) -> bool:
+    """Whether only this machine can reach what listens."""
+    address = listening.getsockname()[0]
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def own_names(host: str) -> list[str]:
@@ -81,7 +92,7 @@ def run_app(
         server_limits: of connections.
     """
     address, port = listening.getsockname()[:2]
-    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    if not is_local(listening):
         print(
             f"rowscan: listening on {address}: anyone who can reach this machine over the network "
             "can use the service; it has no passwords and no encryption",

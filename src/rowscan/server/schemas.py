@@ -111,6 +111,33 @@ class ExplanationSchema(BaseModel):
     ]
 
 
+class LineExplanationSchema(BaseModel):
+    """One line of a reading, step by step."""
+
+    text: Annotated[str, Field(description="what is read in the line")]
+    confidence: Probability
+    box: Box
+    alphabet: Annotated[list[str], Field(description="the characters that the line model knows")]
+    belief: Annotated[
+        list[list[Probability]],
+        Field(
+            description="at each step along the line, the probability of no new character, then of "
+            "each of the alphabet"
+        ),
+    ]
+    places: Annotated[
+        list[tuple[float, float, float, float]],
+        Field(description="of each step, x and y of its upper and of its lower end in the picture"),
+    ]
+    steps: Annotated[
+        list[int], Field(description="the step, from 0, at which each character of the text ends")
+    ]
+    picture: Annotated[
+        list[list[Annotated[int, Field(ge=0, le=255)]]],
+        Field(description="the input of the network: 32 rows, 0 paper, 255 ink"),
+    ]
+
+
 class Health(BaseModel):
     """The service runs."""
 

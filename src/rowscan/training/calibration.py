@@ -17,13 +17,14 @@ _HEAD = ("head.weight", "head.bias")
 
 
 def calibrate(
-    engine: Trainer, loss: Callable[[], float], *, prior_ratio: float = 1.0
+    engine: Trainer, loss: Callable[[float], float], *, prior_ratio: float = 1.0
 ) -> dict[str, float]:
     """Divide the weights of the head by the best temperature; figures for the model file.
 
     Args:
         engine: a trained network; its weights are replaced.
-        loss: loss of the current network on held-out examples in nats, to be minimised.
+        loss: loss of the network on held-out examples in nats, by the temperature, to be minimised;
+            the engine has the weights of this temperature then.
         prior_ratio: frequency of the last class, the negatives, in use divided by its frequency in
             training. Bayes' rule adds log(prior_ratio) to its logit (Saerens et al., "Adjusting the
             Outputs of a Classifier to New a Priori Probabilities", 2002).
@@ -36,7 +37,7 @@ def calibrate(
         heads = {name: weights[name] / weights[name].dtype.type(temperature) for name in _HEAD}
         heads["head.bias"][-1] += math.log(prior_ratio)
         engine.load_weights(weights | heads)
-        losses[temperature] = loss()
+        losses[temperature] = loss(temperature)
         return losses[temperature]
 
     before = evaluate(0.0)

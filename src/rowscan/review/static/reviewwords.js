@@ -36,7 +36,7 @@ const english = {
   learnUse: "Use the new model",
   learning: {
     idle: "A model is trained on what you have accepted and typed; one picture in five is held back to measure it.",
-    running: "Training. You can go on; this takes minutes, or longer.",
+    running: ({ share }) => `Training, ${Math.round(100 * share)}% done. You can go on reviewing.`,
     better: ({ held_back, before, after }) =>
       `Of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}.`,
     "not better": ({ held_back, before, after }) =>
@@ -110,7 +110,7 @@ const chinese = {
   learnUse: "使用新模型",
   learning: {
     idle: "用您确认和输入的内容训练模型；每五张图片留出一张，用来检验效果。",
-    running: "正在训练。您可以继续工作；这需要几分钟或更久。",
+    running: ({ share }) => `正在训练，已完成 ${Math.round(100 * share)}%。您可以继续工作。`,
     better: ({ held_back, before, after }) =>
       `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。`,
     "not better": ({ held_back, before, after }) =>

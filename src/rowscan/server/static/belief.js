@@ -1,61 +1,107 @@
-// Belief: the probabilities after each step of one digit, as an animated chart.
+// Belief: what the networks thought step by step, as an animation with two views: the line model
+// along a line of writing, and the digit model down one digit.
 
-import { percent, say } from "./words.js";
+import { Rows } from "./rows.js";
+import { Strip } from "./strip.js";
+import { say } from "./words.js";
 
-const DIGITS = 10;
-const DURATION = 1100; // milliseconds for all steps
-const CLEAR = 0.3; // a digit that is less probable leads nothing
+const DURATION = { line: 2600, rows: 1100 }; // milliseconds for all steps
 
 const at = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Belief {
-  #explanation = null;
+  #views = { line: new Strip(at("strip")), rows: new Rows() };
+  #has = { line: false, rows: false };
+  #name = "line";
   #step = 0;
   #frame = 0;
-  #bars = [];
+  #answer = ""; // the text of the line, as it was read
+  #onStep;
 
-  constructor() {
-    for (let digit = 0; digit < DIGITS; digit++) {
-      const column = document.createElement("div");
-      const bar = document.createElement("i");
-      const name = document.createElement("b");
-      name.textContent = digit;
-      column.append(bar, name);
-      at("bars").append(column);
-      this.#bars.push(column);
-    }
+  /** `onView` is called with the view that is chosen, `onStep` with each step along a line. */
+  constructor({ onView, onStep }) {
+    this.#onStep = onStep;
     at("slider").addEventListener("input", () => {
       cancelAnimationFrame(this.#frame);
       this.#show(Number(at("slider").value));
     });
     at("play").addEventListener("click", () => this.#play());
-    new ResizeObserver(() => this.redraw()).observe(at("heat"));
+    for (const name of ["line", "rows"]) {
+      at(`view-${name}`).addEventListener("click", () => {
+        if (name === this.#name) return;
+        this.#name = name;
+        this.#arrange();
+        onView();
+      });
+    }
+    new ResizeObserver(() => this.redraw()).observe(at("growth"));
   }
 
-  /** Show an explanation as the service gives it, or nothing. */
-  set(explanation) {
+  get view() {
+    return this.#name;
+  }
+
+  /** There is nothing to show. */
+  clear() {
     cancelAnimationFrame(this.#frame);
-    this.#explanation = explanation;
-    at("growth").hidden = !explanation;
-    at("belief-hint").hidden = Boolean(explanation);
-    if (!explanation) return;
-    at("slider").max = explanation.belief.length;
-    if (still.matches) this.#show(explanation.belief.length);
+    this.#has = { line: false, rows: false };
+    at("growth").hidden = true;
+    at("belief-hint").hidden = false;
+    this.#onStep(null);
+  }
+
+  /** Show the explanation of a line, played from left to right or up to one of its characters. */
+  setLine(found, character = null) {
+    this.#answer = found.text;
+    this.#take("line", found);
+    if (character === null && !still.matches) this.#play();
+    else this.#show(character === null ? this.#view.steps : this.#view.stepOf(character));
+  }
+
+  /** Show the explanation of a digit, row by row. */
+  setRows(found) {
+    this.#take("rows", found);
+    if (still.matches) this.#show(found.belief.length);
     else this.#play();
   }
 
   /** Draw again: in another size, language or colour. */
   redraw() {
-    if (this.#explanation) this.#show(this.#step);
+    if (this.#has[this.#name] && this.#step) this.#show(this.#step);
+  }
+
+  get #view() {
+    return this.#views[this.#name];
+  }
+
+  #take(name, found) {
+    cancelAnimationFrame(this.#frame);
+    this.#name = name;
+    this.#has[name] = true;
+    this.#views[name].set(found);
+    at("growth").hidden = false;
+    at("belief-hint").hidden = true;
+    this.#arrange();
+    at("slider").max = this.#view.steps;
+  }
+
+  #arrange() {
+    cancelAnimationFrame(this.#frame);
+    this.#step = 0;
+    for (const name of ["line", "rows"]) {
+      at(`${name}-view`).hidden = name !== this.#name;
+      at(`view-${name}`).setAttribute("aria-pressed", String(name === this.#name));
+    }
+    this.#onStep(null);
   }
 
   #play() {
-    const steps = this.#explanation.belief.length;
+    const { steps } = this.#view;
     const start = performance.now();
     cancelAnimationFrame(this.#frame);
     const frame = (now) => {
-      const share = Math.min(Math.max((now - start) / DURATION, 0), 1);
+      const share = Math.min(Math.max((now - start) / DURATION[this.#name], 0), 1);
       this.#show(Math.max(1, Math.round(share * steps)));
       if (share < 1) this.#frame = requestAnimationFrame(frame);
     };
@@ -63,105 +109,20 @@ export class Belief {
   }
 
   #show(step) {
-    const { belief, picture, scan } = this.#explanation;
-    const steps = belief.length;
-    const now = belief[step - 1];
-    const leader = argmax(now);
+    const last = step === this.#view.steps;
+    const text = this.#view.show(step);
     this.#step = step;
-    for (const [digit, column] of this.#bars.entries()) {
-      column.firstChild.style.height = `${100 * now[digit]}%`;
-      column.classList.toggle("leads", digit === leader && now[leader] >= CLEAR);
-    }
-    const byRows = scan === "rows";
-    const when = say(byRows ? "row" : "step", step, steps);
-    const text =
-      now[leader] >= CLEAR
-        ? say("believed", when, leader, percent(now[leader]))
-        : say("undecided", when);
     at("step").textContent = text;
     at("slider").value = step;
     at("slider").setAttribute("aria-valuetext", text);
-    const way = step === steps ? changes(belief) : [];
-    at("path").textContent = way.length > 1 ? say("path", way.slice(0, -1)) : "";
-    drawPicture(at("picture"), picture, byRows ? step : picture.length);
-    drawHeat(at("heat"), belief, step);
-  }
-}
-
-function drawPicture(canvas, picture, rows) {
-  const { context, side, ink, accent } = prepare(canvas);
-  const cell = side / picture.length;
-  context.fillStyle = ink;
-  for (const [y, row] of picture.entries()) {
-    for (const [x, value] of row.entries()) {
-      if (!value) continue;
-      context.globalAlpha = (value / 255) * (y < rows ? 1 : 0.15);
-      fill(context, x * cell, y * cell, cell, cell);
+    if (this.#name === "rows") {
+      at("path").textContent = last ? this.#view.way() : "";
+      return;
     }
+    const soFar = this.#view.soFar(step);
+    at("so-far").textContent = soFar || "–";
+    const changed = last && soFar !== this.#answer && !this.#answer.includes("?");
+    at("path").textContent = changed ? say("lookedAgain", this.#answer) : "";
+    this.#onStep(last ? null : step);
   }
-  mark(context, rows * cell, side, accent);
-}
-
-function drawHeat(canvas, belief, step) {
-  const { context, side, ink, accent } = prepare(canvas);
-  const width = side / DIGITS;
-  const height = side / belief.length;
-  context.fillStyle = ink;
-  for (const [y, row] of belief.slice(0, step).entries()) {
-    for (const [digit, probability] of row.entries()) {
-      context.globalAlpha = 0.04 + 0.86 * probability;
-      fill(context, digit * width, y * height, width - devicePixelRatio, height);
-    }
-  }
-  context.globalAlpha = 1;
-  context.strokeStyle = accent;
-  context.lineWidth = 2 * devicePixelRatio;
-  context.lineJoin = "round";
-  context.beginPath();
-  let led = false;
-  for (const [y, row] of belief.slice(0, step).entries()) {
-    const x = (argmax(row) + 0.5) * width;
-    const leads = Math.max(...row) >= CLEAR;
-    if (leads) {
-      if (led) context.lineTo(x, y * height);
-      else context.moveTo(x, y * height);
-      context.lineTo(x, (y + 1) * height);
-    }
-    led = leads;
-  }
-  context.stroke();
-  mark(context, step * height, side, accent);
-}
-
-function prepare(canvas) {
-  const side = Math.round(canvas.clientWidth * devicePixelRatio);
-  canvas.width = canvas.height = side;
-  const style = getComputedStyle(canvas);
-  return { context: canvas.getContext("2d"), side, ink: style.color, accent: style.caretColor };
-}
-
-// On whole pixels, so that no seam shows between cells.
-function fill(context, x, y, width, height) {
-  const left = Math.round(x);
-  const top = Math.round(y);
-  context.fillRect(left, top, Math.round(x + width) - left, Math.round(y + height) - top);
-}
-
-function mark(context, y, side, accent) {
-  context.globalAlpha = 0.6;
-  context.fillStyle = accent;
-  context.fillRect(0, Math.min(y, side) - devicePixelRatio, side, devicePixelRatio);
-}
-
-function argmax(row) {
-  return row.indexOf(Math.max(...row));
-}
-
-/** The digits that led, in order; a lead counts if it is clear and lasts two steps. */
-function changes(belief) {
-  const leaders = belief.map((row) => (Math.max(...row) >= CLEAR ? argmax(row) : null));
-  const lasting = leaders.filter(
-    (digit, i) => digit !== null && (digit === leaders[i - 1] || digit === leaders[i + 1]),
-  );
-  return lasting.filter((digit, i) => digit !== lasting[i - 1]);
 }

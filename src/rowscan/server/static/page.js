@@ -2,17 +2,18 @@
 
 import { Belief } from "./belief.js";
 import { Paper, SHEET } from "./paper.js";
-import { Gone, Refused, ask, comeback } from "./service.js";
+import { Gone, Refused, ask, comeback, keep, reach } from "./service.js";
+import { Sheets } from "./sheets.js";
 import { fillIn, percent, remember, say, switchLanguage } from "./words.js";
 
-const TAG = 32; // pixels that the broadest tag takes, ">99%"
+const TAG = { width: 44, height: 17 }; // pixels that the broadest tag takes, ">99%"
 
 const at = (id) => document.getElementById(id);
 
 const paper = new Paper(at("paper"), {
   onStart() {
-    if (photo) {
-      dropPhoto();
+    if (sheets.current) {
+      dropPhotos();
       paper.clear();
     }
     running?.abort(); // what is still being read is no longer what stands there
@@ -20,36 +21,61 @@ const paper = new Paper(at("paper"), {
   },
   onChange: read,
 });
-const belief = new Belief();
+const belief = new Belief({ onView: () => selected && explain(selected), onStep: drawHead });
+const sheets = new Sheets(); // pictures that are read instead of the paper
 
-let photo = null; // the file that is being read instead of the paper
 let shown = { kind: "nothing" }; // what the answer shows, to say it again in another language
 let selected = null; // the digit that is explained
+let explained = null; // the line whose explanation is shown, and where its steps are
 let running = null; // aborts what is being asked
 let away = false; // the service does not answer
 let fixed = null; // the reading whose text is in the field
+let readingOn = false; // the pictures after the one that is shown
+let keeps = null; // the folder for samples, if any are kept
 
 // Reading ------------------------------------------------------------------------------------
 
 async function read() {
   running?.abort();
   if (paper.writing) return;
-  at("hint").hidden = !paper.empty || photo !== null;
-  if (!photo && paper.empty) return show({ kind: "nothing" });
+  const sheet = sheets.current;
+  at("hint").hidden = !paper.empty || sheet !== null;
+  if (!sheet && paper.empty) return show({ kind: "nothing" });
   at("result").ariaBusy = "true";
   running = new AbortController();
   const { signal } = running;
-  const file = photo;
   await attempt(signal, async () => {
-    const picture = file ?? (await toBlob(paper.sheet()));
+    if (sheet?.error) {
+      readOn();
+      throw sheet.error;
+    }
+    const picture = sheet?.blob ?? (await toBlob(paper.sheet()));
     signal.throwIfAborted();
-    const answer = await ask("v1/read", picture, { signal, onBusy });
-    const reading = answer.pages ? { ...answer.pages[0], pages: answer.pages.length } : answer;
+    const reading = sheet?.reading ?? (await ask("v1/read", picture, { signal, onBusy }));
+    if (sheet) sheet.reading = reading;
     if (signal.aborted) return;
-    show(reading.lines.length ? { kind: "reading", reading } : { kind: "none", reading });
+    explained = null;
+    show({ kind: reading.lines.length ? "reading" : "none", reading, picture });
     const digits = allDigits(reading);
-    if (digits.length) await select(digits[0], signal);
+    if (digits.length) await select(digits[0], signal, { whole: true });
+    if (sheet) readOn();
   });
+}
+
+/** Read the other pictures, one by one, while somebody looks at this one. */
+async function readOn() {
+  if (readingOn) return;
+  readingOn = true;
+  for (let sheet = sheets.unread(); sheet; sheet = sheets.unread()) {
+    try {
+      sheet.reading = await ask("v1/read", sheet.blob);
+    } catch (error) {
+      if (!(error instanceof Refused)) break; // once the service is back, `read` begins again
+      sheet.error = error;
+    }
+    tellSheets();
+  }
+  readingOn = false;
 }
 
 /** Explain one digit of the reading that is shown. */
@@ -60,13 +86,23 @@ async function explain(digit) {
   await attempt(signal, () => select(digit, signal));
 }
 
-async function select(digit, signal) {
+/** Show how a digit was read: its line, as a whole or up to the digit, or the digit alone. */
+async function select(digit, signal, { whole = false } = {}) {
   selected = digit;
   markSelected();
-  const picture = (await cutOut(digit.box, shown.reading)) ?? photo;
-  signal.throwIfAborted();
-  const explanation = await ask("v1/explain", picture, { signal, onBusy });
-  if (!signal.aborted) belief.set(explanation);
+  const { reading, picture } = shown;
+  const line = reading.lines.findIndex((one) => one.characters.includes(digit));
+  const character = reading.lines[line].characters.indexOf(digit);
+  const query = `v1/explain?line=${line + 1}`;
+  if (belief.view === "rows" && !whole) {
+    const found = await ask(`${query}&character=${character + 1}`, picture, { signal, onBusy });
+    return signal.aborted || belief.setRows(found);
+  }
+  const known = explained?.line === line && explained.reading === reading;
+  const found = known ? explained.found : await ask(query, picture, { signal, onBusy });
+  if (signal.aborted) return;
+  explained = { reading, line, found };
+  belief.setLine(found, whole ? null : character);
 }
 
 /** Run a request to the service, and show its error. */
@@ -93,40 +129,13 @@ async function waitForService() {
 
 function refuse({ status, message }) {
   const reason = { 413: "tooLarge", 415: "notImage", 422: "damaged" }[status];
-  dropPhoto();
+  if (sheets.all.length < 2) dropPhotos();
   show({ kind: "refused", message: () => (reason ? say(reason) : say("failed", message)) });
-  at("hint").hidden = !paper.empty;
+  at("hint").hidden = !paper.empty || sheets.current !== null;
 }
 
 function onBusy() {
   at("remark").textContent = say("busy");
-}
-
-/** A digit with some paper around it; null where the browser cannot show the image itself. */
-async function cutOut([x, y, width, height], reading) {
-  const source = photo ? at("photo") : paper.sheet();
-  if (photo) await source.decode().catch(() => {});
-  const scale = (photo ? source.naturalWidth : source.width) / reading.width;
-  if (!scale) return null;
-  const margin = Math.max(4, 0.15 * Math.max(width, height));
-  // Neighbours end the margin: their ink is not the digit's.
-  const beside = allDigits(reading).map((digit) => digit.box);
-  const level = beside.filter(([, top, , high]) => top < y + height && top + high > y);
-  const ends = level.map(([from, , wide]) => from + wide).filter((end) => end <= x);
-  const starts = level.map(([from]) => from).filter((start) => start >= x + width);
-  const left = Math.max(0, x - margin, ...ends);
-  const top = Math.max(0, y - margin);
-  const right = Math.min(reading.width, x + width + margin, ...starts);
-  const bottom = Math.min(reading.height, y + height + margin);
-  const zoom = Math.min(scale, 256 / Math.max(right - left, bottom - top));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.ceil(zoom * (right - left));
-  canvas.height = Math.ceil(zoom * (bottom - top));
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.scale(zoom / scale, zoom / scale);
-  context.drawImage(source, -scale * left, -scale * top);
-  return toBlob(canvas);
 }
 
 /** As a PNG, at once: `canvas.toBlob` waits for idle time, on a busy machine for seconds. */
@@ -149,9 +158,9 @@ function show(answer) {
   at("result").classList.toggle("long", kind === "reading" && longest(reading) > 5);
   at("remark").textContent = {
     nothing: () => say("nothing"),
-    none: () => say("noDigitRemark") + ofPages(reading),
+    none: () => say("noDigitRemark"),
     refused: () => answer.message(),
-    reading: () => say("sure", percent(reading.confidence)) + ofPages(reading),
+    reading: () => say("sure", percent(reading.confidence)),
   }[kind]();
   at("spoken").textContent = {
     nothing: () => "",
@@ -159,20 +168,44 @@ function show(answer) {
     refused: () => answer.message(),
     reading: () => say("read", reading.text, percent(reading.confidence)),
   }[kind]();
-  at("undo").disabled = at("clear").disabled = paper.empty && !photo;
-  at("redo").disabled = !paper.redoable || photo !== null;
-  at("fix").hidden = kind !== "reading";
-  if (kind === "reading" && reading !== fixed) {
-    at("text").value = reading.text;
+  const sheet = sheets.current;
+  at("undo").disabled = at("clear").disabled = paper.empty && !sheet;
+  at("redo").disabled = !paper.redoable || sheet !== null;
+  at("fix").hidden = at("keep-row").hidden = !reading;
+  at("keep-row").hidden ||= !keeps;
+  if (reading && reading !== fixed) {
+    at("text").value = sheet?.text ?? reading.text;
+    at("kept").textContent = "";
     fixed = reading;
   }
+  tellSheets();
   drawBoxes();
-  if (kind !== "reading") belief.set(null);
+  if (kind !== "reading") belief.clear();
 }
 
-/** Of a document this page shows the first page alone, and says so. */
-function ofPages(reading) {
-  return reading.pages ? ` · ${say("firstOf", reading.pages)}` : "";
+/** Which of several pictures this is, and how many of them are read. */
+function tellSheets() {
+  const { all, place, current } = sheets;
+  at("sheets").hidden = all.length < 2;
+  if (all.length < 2) return;
+  const read = all.filter((sheet) => sheet.reading || sheet.error).length;
+  const name = current.number ? say("page", current.name, current.number) : current.name;
+  at("which").textContent = say("which", place + 1, all.length, name);
+  at("many").textContent = read < all.length ? say("readSoFar", read, all.length) : "";
+  at("before").disabled = place === 0;
+  at("after").disabled = place === all.length - 1;
+}
+
+/** The step that the line model is at, over the writing; null for none. */
+function drawHead(step) {
+  const place = step === null ? null : explained?.found.places[step - 1];
+  at("head").toggleAttribute("hidden", !place);
+  if (!place) return;
+  const { width, height } = shown.reading;
+  at("head").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  for (const [i, name] of ["x1", "y1", "x2", "y2"].entries()) {
+    at("head-line").setAttribute(name, place[i]);
+  }
 }
 
 function lineElement(line) {
@@ -213,23 +246,39 @@ function drawBoxes() {
   const image = reading.width / reading.height;
   const across = Math.min(1, image / stage);
   const down = Math.min(1, stage / image);
+  const { clientWidth, clientHeight } = at("stage");
+  const tags = []; // where there are some, so that none covers another
   for (const digit of allDigits(reading)) {
     const [x, y, width, height] = digit.box;
     const box = document.createElement("div");
     box.className = "box";
-    box.style.left = `${100 * ((1 - across) / 2 + (across * x) / reading.width)}%`;
-    box.style.top = `${100 * ((1 - down) / 2 + (down * y) / reading.height)}%`;
-    box.style.width = `${(100 * across * width) / reading.width}%`;
-    box.style.height = `${(100 * down * height) / reading.height}%`;
-    box.classList.toggle("high", y < 0.08 * reading.height); // its tag has no room above
-    // A tag that is broader than its box would cover the next one.
-    const room = (width * across * at("stage").clientWidth) / reading.width;
-    if (room >= TAG) box.append(span("tag", percent(digit.confidence)));
-    if (photo) box.addEventListener("click", () => explain(digit)); // on paper one writes
+    const left = (1 - across) / 2 + (across * x) / reading.width;
+    const top = (1 - down) / 2 + (down * y) / reading.height;
+    const wide = (across * width) / reading.width;
+    const high = (down * height) / reading.height;
+    box.style.left = `${100 * left}%`;
+    box.style.top = `${100 * top}%`;
+    box.style.width = `${100 * wide}%`;
+    box.style.height = `${100 * high}%`;
+    const below = y < 0.08 * reading.height; // its tag has no room above
+    box.classList.toggle("high", below);
+    const place = {
+      x: (left + wide / 2) * clientWidth,
+      y: (below ? top + high : top) * clientHeight + (below ? TAG.height : 0),
+    };
+    if (tags.every((tag) => apart(tag, place))) {
+      tags.push(place);
+      box.append(span("tag", percent(digit.confidence)));
+    }
+    if (sheets.current) box.addEventListener("click", () => explain(digit)); // on paper one writes
     boxes.append(box);
   }
-  boxes.classList.toggle("touchable", photo !== null);
+  boxes.classList.toggle("touchable", sheets.current !== null);
   markSelected();
+}
+
+function apart(one, other) {
+  return Math.abs(one.x - other.x) >= TAG.width || Math.abs(one.y - other.y) >= TAG.height;
 }
 
 function markSelected() {
@@ -269,33 +318,45 @@ function span(name, text) {
 
 // Images -------------------------------------------------------------------------------------
 
-function takePhoto(file) {
-  if (!file) return;
-  dropPhoto();
-  photo = file;
-  at("photo").src = URL.createObjectURL(file);
+function takePhotos(files) {
+  if (!files.length) return;
+  dropPhotos();
+  at("remark").textContent = "";
+  at("result").ariaBusy = "true";
+  sheets.open([...files], (sheet) => {
+    if (sheet === sheets.current) return turnTo(0);
+    tellSheets();
+    if (sheets.current.reading || sheets.current.error) readOn();
+  });
+}
+
+/** Show another of the pictures. */
+function turnTo(by) {
+  sheets.turn(by);
+  at("photo").src = sheets.current.url;
   at("photo").hidden = false;
   show({ kind: "nothing" });
   at("remark").textContent = "";
   read();
 }
 
-function dropPhoto() {
-  if (!photo) return;
-  photo = null;
-  URL.revokeObjectURL(at("photo").src);
+function dropPhotos() {
+  if (!sheets.current) return;
+  sheets.close();
   at("photo").removeAttribute("src");
   at("photo").hidden = true;
   show({ kind: "nothing" });
 }
 
+at("before").addEventListener("click", () => turnTo(-1));
+at("after").addEventListener("click", () => turnTo(1));
 for (const id of ["choose", "photograph"]) {
   at(id).addEventListener("change", (event) => {
-    takePhoto(event.target.files[0]);
+    takePhotos([...event.target.files]);
     event.target.value = ""; // the same file may be chosen again
   });
 }
-addEventListener("paste", (event) => takePhoto(event.clipboardData.files[0]));
+addEventListener("paste", (event) => takePhotos(event.clipboardData.files));
 addEventListener("dragover", (event) => {
   event.preventDefault(); // or the browser would leave the page for the file
   at("stage").classList.add("over");
@@ -305,20 +366,20 @@ for (const end of ["dragleave", "drop"]) {
 }
 addEventListener("drop", (event) => {
   event.preventDefault();
-  takePhoto(event.dataTransfer.files[0]);
+  takePhotos(event.dataTransfer.files);
 });
 
 // Tools --------------------------------------------------------------------------------------
 
 function undo() {
   if (paper.writing) return;
-  if (photo) dropPhoto();
+  if (sheets.current) dropPhotos();
   else paper.undo();
   read();
 }
 
 function redo() {
-  if (paper.writing || photo) return;
+  if (paper.writing || sheets.current) return;
   paper.redo();
   read();
 }
@@ -336,7 +397,7 @@ addEventListener("keydown", (event) => {
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", async () => {
     const response = await fetch(`static/example-${button.dataset.example}.jpg`).catch(() => null);
-    if (response?.ok) takePhoto(await response.blob());
+    if (response?.ok) takePhotos([await response.blob()]);
     else await waitForService();
   });
 }
@@ -349,20 +410,52 @@ at("copy").addEventListener("click", async () => {
   setTimeout(() => (at("copy").textContent = say("copy")), 1500);
 });
 at("download").addEventListener("click", () => {
-  const content = JSON.stringify({ ...shown.reading, corrected: at("text").value }, null, 2);
+  const one = { ...shown.reading, corrected: at("text").value };
+  const whole = sheets.all.length > 1 ? { pages: sheets.all.map(asPage) } : one;
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
+  const content = [JSON.stringify(whole, null, 2)];
+  link.href = URL.createObjectURL(new Blob(content, { type: "application/json" }));
   link.download = "reading.json";
   link.click();
   URL.revokeObjectURL(link.href);
 });
+
+function asPage({ name, number, reading, text, error }) {
+  if (!reading) return { path: name, page: number ?? 1, status: "error", error: error?.message };
+  return { ...reading, path: name, page: number ?? 1, corrected: text ?? reading.text };
+}
+
+at("text").addEventListener("input", () => {
+  if (sheets.current) sheets.current.text = at("text").value;
+  at("kept").textContent = "";
+});
+at("text").addEventListener("change", keepSample);
+at("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && at("text").value === fixed?.text) keepSample();
+});
+at("keep").addEventListener("change", () => {
+  if (at("text").value !== fixed?.text) keepSample();
+});
+
+/** Keep what is shown, with the text in the field, where somebody has said so. */
+async function keepSample() {
+  const { picture, reading } = shown;
+  if (!at("keep").checked || !picture) return;
+  try {
+    const n = await keep(picture, at("text").value);
+    if (reading === shown.reading) at("kept").textContent = say("kept", n, keeps);
+  } catch (error) {
+    if (error instanceof Gone) await waitForService();
+    else at("kept").textContent = say("notKept", error.message);
+  }
+}
 
 function oldCopy() {
   document.execCommand("copy");
 }
 
 at("clear").addEventListener("click", () => {
-  dropPhoto();
+  dropPhotos();
   paper.clear();
   read();
 });
@@ -415,3 +508,7 @@ at("theme").addEventListener("click", () => {
 systemDark.addEventListener("change", recolour);
 
 speak();
+
+const answer = await reach("v1/samples").catch(() => null);
+keeps = answer?.ok ? (await answer.json()).folder : null;
+at("keep-row").hidden = !keeps || at("fix").hidden;

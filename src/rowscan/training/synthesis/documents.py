@@ -5,6 +5,7 @@ gain on pictures that the training has not seen; of a document with several page
 page can be.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
                 found.append([] if lost else _labelled_lines(picture, seen, reader))
     else:
         pages = load_reviewed(folder)
-        held = _held_out(len(pages), [page.number == 1 for page in pages])
+        held = _held_out_by_content(pages)
         pictures = [_as_labelled(page) for page in pages]
         found = [_reviewed_lines(pages[i], reader) for i in held.training if pages[i].lines]
     lines = tuple(itertools.chain(*found))
@@ -154,12 +155,25 @@ class _Split:
     out: list[int]
 
 
-def _held_out(n: int, possible: Sequence[bool] | None = None) -> _Split:
-    """One picture in five, of those that can be held out; the same at every call."""
+def _held_out(n: int) -> _Split:
+    """One picture in five; the same at every call."""
     order = np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
-    drawn = order[: n // _HELD_OUT].tolist()
-    out = {i for i in drawn if possible is None or possible[i]}
+    out = set(order[: n // _HELD_OUT].tolist())
     return _Split([i for i in range(n) if i not in out], sorted(out))
+
+
+def _held_out_by_content(pages: Sequence[ReviewedPage]) -> _Split:
+    """About one picture in five, by the hash of its content.
+
+    A review grows, and is learned from again: what was held out before must stay so, or a model
+    would be measured on pictures that the one it started from was trained on.
+    """
+    firsts = [i for i, page in enumerate(pages) if page.number == 1]
+    digests = {i: hashlib.sha256(pages[i].content_hash.encode()).digest() for i in firsts}
+    out = {i for i in firsts if int.from_bytes(digests[i][:4]) % _HELD_OUT == 0}
+    if not out and len(firsts) >= _HELD_OUT:
+        out = {min(firsts, key=digests.__getitem__)}
+    return _Split([i for i in range(len(pages)) if i not in out], sorted(out))
 
 
 def _as_labelled(page: ReviewedPage) -> LabelledPicture:

@@ -124,7 +124,7 @@ class DigitTask(Task):
         validation = self.digits.validation
         done = calibrate(
             self.engine,
-            lambda: (
+            lambda _: (
                 score_digits(predict_proba(self.engine, validation.images), validation.labels).nll
             ),
             prior_ratio=_prior_ratio(self.recipe),
