@@ -1,29 +1,36 @@
 """What corrections buy: a review is simulated from labels, and its folder is learned from.
 
     python benchmarks/review.py FOLDER [--other FOLDER]... [--sizes 50,100,200,400] [--from MODEL]
+        [--output runs/review] [--set KEY=VALUE]...
 
 FOLDER has pictures of one number each, and a `labels.csv`. A fifth of them is never corrected. Of
 the others the first 50, then 100 and so on are: what was read rightly is accepted (a label of
 digits alone says nothing of signs), else the label is typed. After each step a model is trained as
 `rowscan review --learn` does it, and reads the fifth.
+
+What is done is in the output folder: after an interruption the same command goes on from there, in
+the middle of a training too.
 """
 
 import argparse
+import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from rowscan.datasets.labelled import LabelledPicture, load_labels
+from rowscan.datasets.reviewed import is_reviewed, load_reviewed
 from rowscan.evaluation import evaluate, score_pictures
 from rowscan.metrics import NumberResult
 from rowscan.reader import Reader
 from rowscan.reading import Box
+from rowscan.recipes import change, find
 from rowscan.review.store import Author, Change, Store
-from rowscan.training.loop import train
+from rowscan.training.loop import resume, train
 from rowscan.training.results import LineRunResult
-from rowscan.training.runs import environment
+from rowscan.training.runs import Run, environment
+from rowscan.training.tasks.line.task import LineTask, score
 
 AUTHOR = Author("benchmark", "benchmark")
 
@@ -35,6 +42,8 @@ def main() -> None:
     parser.add_argument("--other", type=Path, action="append", default=[])
     parser.add_argument("--sizes", default="50,100,200,400")
     parser.add_argument("--from", dest="start", default="shipped")
+    parser.add_argument("--output", type=Path, default=Path("runs/review"))
+    parser.add_argument("--set", dest="changes", action="append", default=[])
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     print(environment(), end="\n\n")
@@ -44,28 +53,53 @@ def main() -> None:
     fifth = len(shuffled) // 5
     held_back, rest = shuffled[:fifth], shuffled[fifth:]
     first = Reader(None if arguments.start == "shipped" else arguments.start)
-    composed = first.line_model.report.get("exact")
-    report(0, 0, first, held_back, others=arguments.other, composed=composed)
-    for size in map(int, arguments.sizes.split(",")):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name) / "forms"
-            typed = correct(rest[:size], first, folder)
-            run = train(
-                "line",
-                data=folder / "rowscan.db",
-                start=arguments.start,
-                output=Path(name) / "run",
-                device=arguments.device,
-            )
-            assert isinstance(run.result, LineRunResult)
-            reader = Reader(run.directory)
-            report(
-                size, typed, reader, held_back, others=arguments.other, composed=run.result.exact
-            )
+    for size in [0, *map(int, arguments.sizes.split(","))]:
+        place = arguments.output / str(size)
+        line = place / "result.txt"
+        if not line.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            if size == 0:
+                reader, typed = first, 0
+                composed, seconds = composed_exact(arguments.start, arguments.device), 0.0
+            else:
+                typed = correct(rest[:size], first, place / "forms")
+                run = learn(place, arguments.start, arguments.changes, arguments.device)
+                assert isinstance(run.result, LineRunResult)
+                reader, composed, seconds = (
+                    Reader(run.directory),
+                    run.result.exact,
+                    run.result.seconds,
+                )
+            found = report(reader, held_back, others=arguments.other)
+            said = f"{size:4} corrected, {typed:3} typed: {found}, composed {composed:.2%}"
+            line.write_text(f"{said}, {seconds:.0f} s of training\n", encoding="utf-8")
+        print(line.read_text(encoding="utf-8"), end="", flush=True)
+
+
+def learn(place: Path, start: str, changes: list[str], device: str) -> Run:
+    """Train on a reviewed folder, or go on with a training that was interrupted."""
+    output = place / "run"
+    if (output / "recipe.json").exists():
+        return resume(output, device=device)
+    shutil.rmtree(output, ignore_errors=True)  # interrupted before its first step
+    settings = dict(LineTask.settings_for(place / "forms"))
+    settings |= {key: json.loads(value) for key, _, value in (c.partition("=") for c in changes)}
+    data = place / "forms" / "rowscan.db"
+    return train("line", data=data, start=start, output=output, device=device, **settings)
+
+
+def composed_exact(start: str, device: str) -> float:
+    """The share of the composed test lines of a training that a model reads exactly."""
+    recipe = change(find("line"), {"start": start})
+    _, answers = LineTask.prepare(recipe, device=device, offline=False).test()
+    return score(answers).exact
 
 
 def correct(pictures: list[LabelledPicture], reader: Reader, folder: Path) -> int:
     """Copy pictures into a folder and review them by their labels; how many had to be typed."""
+    if is_reviewed(folder) and len(pages := load_reviewed(folder)) == len(pictures):
+        return sum(any(line.typed for line in page.lines) for page in pages)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     store = Store(folder)
     typed = 0
@@ -96,26 +130,17 @@ def correct(pictures: list[LabelledPicture], reader: Reader, folder: Path) -> in
     return typed
 
 
-def report(
-    size: int,
-    typed: int,
-    reader: Reader,
-    held_back: list[LabelledPicture],
-    *,
-    others: list[Path],
-    composed: object,
-) -> None:
-    """One line: what was corrected, and how much is read exactly."""
+def report(reader: Reader, held_back: list[LabelledPicture], *, others: list[Path]) -> str:
+    """How much is read exactly: of what was held back, and of other folders."""
     pairs = [(picture.path, picture.text) for picture in held_back]
     scored = score_pictures(reader, pairs, "held back")
     low, high = scored.interval
     parts = [f"{scored.exact:.2%} ({low:.2%} to {high:.2%}) of {scored.n} held back"]
-    parts.append(f"composed {composed:.2%}" if isinstance(composed, float) else "")
     for folder in others:
         result = evaluate(reader, folder)
         assert isinstance(result, NumberResult)
         parts.append(f"{folder.name} {result.exact:.2%}")
-    print(f"{size:4} corrected, {typed:3} typed: " + ", ".join(filter(None, parts)), flush=True)
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

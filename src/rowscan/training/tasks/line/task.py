@@ -128,8 +128,7 @@ class LineTask(Task):
         """Calibrate on validation lines, test on lines of test digits, write model and report."""
         recipe, engine = self.recipe, self.engine
         calibration = self._calibrate()
-        batches = _lines(self._test, TEST_BATCHES, seed=2)
-        answers = _read(engine, batches)
+        batches, answers = self.test()
         scored, kinds = score(answers), by_kind(answers)
         few = batches[0]
         padded = np.pad(_levels(few), ((0, 0), (0, 0), (0, -few.ink.shape[2] % 4)))
@@ -163,6 +162,11 @@ class LineTask(Task):
             kinds=kinds,
             seconds=round(state.seconds, 3),
         )
+
+    def test(self) -> tuple[list[LineBatch], list[LineAnswer]]:
+        """Lines of test digits, the same for every training, and the answers to them."""
+        batches = _lines(self._test, TEST_BATCHES, seed=2)
+        return batches, _read(self.engine, batches)
 
     @staticmethod
     def summary(run: Run) -> list[str]:
