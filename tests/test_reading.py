@@ -254,8 +254,8 @@ def test_a_line_is_explained_step_by_step(reader: Reader) -> None:
         left, top, right, bottom = found.places[step]
         assert character.box[0] - 9 <= (left + right) / 2 <= character.box[0] + character.box[2] + 9
         assert y - 20 <= top < bottom <= y + height + 20
-    for place, character in enumerate(line.text, start=1):
-        assert explain_character(path, 1, place, reader).digit == int(character)
+    for place, digit in enumerate(line.text, start=1):
+        assert explain_character(path, 1, place, reader).digit == int(digit)
     for wrong in (0, 2):
         with pytest.raises(UsageError, match=f"no line {wrong}"):
             explain_line(path, wrong, reader)

@@ -155,7 +155,8 @@ def _spans(reader: Reader, line: Line, image: LineImage) -> tuple[tuple[int, int
 
 def _steps(image: LineImage) -> int:
     """Steps of the network on a line, without its padding."""
-    return STEPS_A_PATCH * -(-image.ink.shape[1] // PATCH)
+    width: int = image.ink.shape[1]
+    return STEPS_A_PATCH * -(-width // PATCH)
 
 
 def _places(image: LineImage, time: int) -> Float64[np.ndarray, "time 4"]:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from rowscan.arrays import Bool, Int64, UInt8
+from rowscan.arrays import Int64, UInt8
 
 _INK = 127  # of 255
-_SHARED = 0.25  # of a stroke's ink: one that has less of it only reaches under a neighbour's
+_REACHES = 0.5  # of a character's own strokes: a smaller part of another one only reaches over it
 _REACH = 3  # columns beside its steps where two characters may still meet
 
 Span = tuple[float, float]
@@ -38,13 +38,15 @@ def assign(
         return owners
     away = np.array([[_distance(span, box) for box in boxes[1:].tolist()] for span in spans])
     touched = away <= away.min(1, keepdims=True)  # those in its steps, or else the nearest
+    areas = boxes[1:, cv2.CC_STAT_AREA]
+    own = (touched * (touched.sum(0) == 1) * areas).sum(1)  # ink that no other character touches
     for number in range(count - 1):
         stroke = labels == number + 1
         who = np.flatnonzero(touched[:, number]).tolist()
         if len(who) < 2:
             owners[stroke] = away[:, number].argmin()
             continue
-        who = _sharers(stroke.sum(0), spans, who, touched[who].sum(1) == 1)
+        who = _sharers(stroke.sum(0), spans, who, own)
         for i, (first, last) in zip(who, _cut(stroke.sum(0), [spans[i] for i in who]), strict=True):
             owners[:, first:last][stroke[:, first:last]] = i
     return owners
@@ -54,20 +56,20 @@ def _sharers(
     amount: Int64[np.ndarray, " width"],
     spans: Sequence[Span],
     who: list[int],
-    alone: Bool[np.ndarray, " some"],
+    own: Int64[np.ndarray, " characters"],
 ) -> list[int]:
-    """The characters that share a stroke: who has other strokes needs no small part of this one.
+    """The characters that share a stroke: who has larger ones of its own is only reached by it.
 
     Args:
         amount: its ink in each column.
         spans: of all characters.
         who: the numbers of those that touch it.
-        alone: whether they touch no other.
+        own: the ink of each character that no other touches.
     """
     parts = _cut(amount, [spans[i] for i in who])
-    shares = np.array([amount[first:last].sum() for first, last in parts]) / amount.sum()
-    kept = alone | (shares >= min(_SHARED, shares.max()))
-    return [i for i, keep in zip(who, kept, strict=True) if keep]
+    shares = [int(amount[first:last].sum()) for first, last in parts]
+    kept = [i for i, share in zip(who, shares, strict=True) if share >= _REACHES * own[i]]
+    return kept or [who[int(np.argmax(shares))]]
 
 
 def character_columns(

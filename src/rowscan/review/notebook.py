@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import PIL.Image
@@ -88,9 +89,9 @@ def _items(readings: Item | Iterable[Item]) -> Iterator[Item]:
             found = find_pictures([str(readings)])
             yield from (item.path for item in found if isinstance(item, Picture))
         else:
-            yield readings  # type: ignore[misc]
+            yield cast(Item, readings)
     else:
-        yield from readings  # type: ignore[misc]
+        yield from cast(Iterable[Item], readings)
 
 
 def _is_pair(item: object) -> bool:
