@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from test_page_in_browser import draw, number
 
-WIDTH, HEIGHT = 1180, 700
+WIDTH, HEIGHT = 1180, 800
 
 
 def main() -> None:

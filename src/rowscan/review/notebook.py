@@ -91,7 +91,7 @@ def _items(readings: Item | Iterable[Item]) -> Iterator[Item]:
         else:
             yield cast(Item, readings)
     else:
-        yield from cast(Iterable[Item], readings)
+        yield from readings
 
 
 def _is_pair(item: object) -> bool:
