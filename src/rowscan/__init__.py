@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from rowscan.evaluation import evaluate
     from rowscan.explanation import explain
-    from rowscan.forms import Form
+    from rowscan.forms.form import Form
     from rowscan.io.pictures import open_image
     from rowscan.reader import Reader, read
     from rowscan.reading import Reading
@@ -54,7 +54,7 @@ __all__ = [
 
 
 _HOMES = {
-    "Form": "forms",
+    "Form": "forms.form",
     "Reader": "reader",
     "Reading": "reading",
     "evaluate": "evaluation",

@@ -83,6 +83,15 @@ def cli() -> None:
     "--jobs", type=click.IntRange(1), help="Processes that read; by default one for each core."
 )
 @click.option(
+    "--form",
+    "forms",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Read the fields of this form (a form.toml): a row for each filled form, into csv, jsonl, "
+    "xlsx or parquet. For several forms in one folder give it several times.",
+)
+@click.option(
     "--on",
     "cluster",
     metavar="ray|ray://HOST:PORT",
@@ -99,6 +108,7 @@ def read(
     show_other: bool,
     annotate: Path | None,
     jobs: int | None,
+    forms: tuple[Path, ...],
     cluster: str | None,
 ) -> int:
     """Read the numbers in pictures: files, folders with all subfolders, or - for standard input.
@@ -115,7 +125,15 @@ def read(
         pattern=pattern,
         show_other=show_other,
         annotate=annotate,
+        forms=forms,
     )
+    if forms:
+        if cluster is not None or annotate is not None or alphabet or pattern:
+            raise UsageError("--form: leave out --on, --annotate, --alphabet and --pattern")
+        from rowscan.batch.forms import read_forms_to
+
+        to = None if output is None else Path(output)
+        return 0 if read_forms_to(to, paths, job, output_format=layout, jobs=jobs) else 1
     if cluster is not None:
         if cluster != "ray" and not cluster.startswith("ray://"):
             raise UsageError(f"--on: expected ray or ray://HOST:PORT, got {cluster!r}")

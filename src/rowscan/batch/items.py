@@ -6,6 +6,7 @@ A picture becomes its pages, in order, and then one `End`.
 from dataclasses import dataclass
 from pathlib import Path
 
+from rowscan.forms.results import FormReading
 from rowscan.io.pictures import MANY_PAGES, SUFFIXES, suffix
 from rowscan.reading import Reading
 
@@ -36,6 +37,13 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Filled(Page):
+    """A filled form has been read, or a page has none of the forms; `reading` has no lines."""
+
+    form: FormReading
+
+
+@dataclass(frozen=True)
 class End:
     """A picture is finished, or a path holds no picture."""
 
@@ -60,6 +68,8 @@ class Job:
     """What each line must match, as in `Reader`."""
     show_other: bool = False
     """Whether a character outside of the model's alphabet is read as "□"."""
+    forms: tuple[Path, ...] = ()
+    """The files that describe the forms to read; none where all numbers on a page are read."""
     annotate: Path | None = None
     """The folder for annotated copies; None for no copies."""
     base: Path = Path()

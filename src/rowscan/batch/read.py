@@ -9,22 +9,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rowscan.arrays import UInt8
-from rowscan.batch.items import End, Job, Page, Picture
+from rowscan.batch.items import End, Filled, Job, Page, Picture
 from rowscan.errors import RowscanError
 from rowscan.io.pictures import open_pages
 from rowscan.reading import Reading
 
 if TYPE_CHECKING:
+    from rowscan.forms.form import Forms
     from rowscan.reader import Reader
 
 
-def open_reader(job: Job, threads: int = 1) -> "Reader":
-    """A reader whose line model has been loaded.
+_NOTHING = Reading(width=0, height=0, lines=(), confidence=0.0)
+
+
+def open_reader(job: Job, threads: int = 1) -> "Reader | Forms":
+    """A reader whose line model has been loaded; of the forms of the job, if it has any.
 
     Raises:
         ModelError: the model cannot be opened, or does not read lines.
         UsageError: it cannot read the alphabet or the pattern of the job.
+        DataError: a form cannot be opened.
     """
+    if job.forms:
+        from rowscan.forms.form import Forms
+
+        return Forms.open(job.forms, job.model, threads)
     from rowscan.reader import Reader  # here, because the parent of workers needs no reader
 
     reader = Reader(job.model, alphabet=job.alphabet, pattern=job.pattern, threads=threads)
@@ -32,23 +41,30 @@ def open_reader(job: Job, threads: int = 1) -> "Reader":
     return reader
 
 
-def read_picture(picture: Picture, reader: "Reader", job: Job) -> Iterator[Page | End]:
+def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterator[Page | End]:
     """Yield the pages of one picture, then its `End`, with one line about what went wrong."""
+    from rowscan.reader import Reader
+
     error, failed, page = None, None, 1
     source = picture.path if picture.content is None else picture.content
     try:
-        readings = reader.read_pages(
-            source, min_confidence=job.min_confidence, show_other=job.show_other
-        )
-        if job.annotate is None:
-            for reading in readings:
-                yield Page(picture.path, reading)
-                page += 1
+        if not isinstance(reader, Reader):
+            for form in reader.read_all(source):
+                yield Filled(picture.path, _NOTHING, form)
+                page = form.page + 1
         else:
-            for reading, pixels in zip(readings, open_pages(source, colour=True), strict=True):
-                error = _save_copy(picture.path, pixels, reading, job) or error
-                yield Page(picture.path, reading)
-                page += 1
+            readings = reader.read_pages(
+                source, min_confidence=job.min_confidence, show_other=job.show_other
+            )
+            if job.annotate is None:
+                for reading in readings:
+                    yield Page(picture.path, reading)
+                    page += 1
+            else:
+                for reading, pixels in zip(readings, open_pages(source, colour=True), strict=True):
+                    error = _save_copy(picture.path, pixels, reading, job) or error
+                    yield Page(picture.path, reading)
+                    page += 1
     except RowscanError as problem:
         error, failed = problem.reason, page
     except MemoryError:

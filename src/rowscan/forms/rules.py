@@ -100,13 +100,13 @@ def _list(path: Path) -> frozenset[str]:
 
 
 class Seen:
-    """The values of `unique` fields so far: which form had each first."""
+    """The values of `unique` fields so far, and the first two forms that had each."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[str, str, str], str] = {}
+        self._first: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
     def repeated(self, form: Specification, fields: Mapping[str, str], where: str) -> list[str]:
-        """Note the values of a form; a line for each that another one had before.
+        """Note the values of a form; a line for each that another one is known to have.
 
         Args:
             form: whose rules count.
@@ -116,7 +116,12 @@ class Seen:
         lines = []
         for rule in form.rules:
             if isinstance(rule, Unique) and (text := fields.get(rule.field)):
-                first = self._first.setdefault((form.name, rule.field, text), where)
+                key = (form.name, rule.field, text)
+                first, second = self._first.get(key, (where, None))
                 if first != where:
-                    lines.append(f"{rule.field}: {text} is also in {first}")
+                    second = second or where
+                self._first[key] = first, second
+                other = second if first == where else first
+                if other is not None:
+                    lines.append(f"{rule.field}: {text} is also in {other}")
         return lines

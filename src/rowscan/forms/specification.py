@@ -24,6 +24,9 @@ picture."""
 DATE_PARTS = {"dd": 2, "mm": 2, "yyyy": 4, "yy": 2}
 """The parts of a date's format, and their digits."""
 
+HEAD = ("path", "page", "form", "status", "confidence", "rules_broken")
+"""The first columns of a table of filled forms, before its fields."""
+
 _PRINTABLE = "".join(map(chr, range(32, 127)))
 
 Name = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f=,]{1,60}$")]
@@ -152,6 +155,8 @@ def _check_field(field: Field, form: Specification, path: str | Path) -> None:
 
     if sum(other.name == field.name for other in form.fields) > 1:
         raise wrong("name", "another field has it too")
+    if field.name in HEAD:
+        raise wrong("name", "a column of the table has it already; choose another one")
     if field.page > len(form.pages):
         raise wrong("page", f"expected 1 to {len(form.pages)}, got {field.page}")
     for box in field.boxes:

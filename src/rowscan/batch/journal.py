@@ -1,0 +1,114 @@
+"""Journal: what was read on forms so far, a line for each picture, in a file beside the output.
+
+A run that was interrupted goes on from it, and the output is written from it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rowscan.errors import OutputError, UsageError, reason_of
+
+Row = Mapping[str, Any]
+"""A form as `FormReading.to_dict` has it, with the path of its picture."""
+
+
+class Journal:
+    """A file to which pictures are added.
+
+    Attributes:
+        done: the pictures that it has.
+    """
+
+    def __init__(self, path: Path, forms: Sequence[Path]) -> None:
+        """Open or create the file. A line that is cut off at its end is removed.
+
+        Args:
+            path: the file.
+            forms: the files that describe the forms; they must not change between runs.
+
+        Raises:
+            UsageError: a file of another kind, or of other forms; or it cannot be written.
+        """
+        self.path = path
+        self.done: set[str] = set()
+        head = json.dumps({"rowscan": "forms", "read_with": _digest(forms)}) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("r+b" if path.exists() else "w+b")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {reason_of(error)}") from None
+        try:
+            self._resume(head)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _resume(self, head: str) -> None:
+        first = self._file.readline()
+        if not first.endswith(b"\n"):
+            if not head.encode().startswith(first):
+                raise UsageError(f"{self.path}: not the journal of a reading of forms")
+            self._file.truncate(0)
+            self._file.seek(0)
+            self._put(head)
+            return
+        if first != head.encode():
+            raise UsageError(
+                f"{self.path}: it was read with another form.toml; remove it to read all again"
+            )
+        end = self._file.tell()
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            self.done.add(_decoded(self.path, line)["path"])
+            end += len(line)
+        self._file.truncate(end)
+        self._file.seek(end)
+
+    def add(self, path: str, forms: Sequence[Row]) -> None:
+        """Add a picture, whole.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._put(json.dumps({"path": path, "forms": list(forms)}) + "\n")
+
+    def rows(self) -> Iterator[Row]:
+        """All forms of all pictures, in the order in which they were read."""
+        with self.path.open("rb") as file:
+            file.readline()
+            for line in file:
+                picture = _decoded(self.path, line)
+                for form in picture["forms"]:
+                    yield {"path": picture["path"]} | form
+
+    def close(self) -> None:
+        """Close the file; it stays, so that more pictures can be added."""
+        self._file.close()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text.encode())
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(self.path, f"cannot be written: {reason_of(error)}") from None
+
+
+def _decoded(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+        return {"path": str(values["path"]), "forms": list(values["forms"])}
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path}: a damaged line; remove the file to read all again") from None
+
+
+def _digest(forms: Sequence[Path]) -> str:
+    """Tells whether a form.toml has changed."""
+    digest = hashlib.sha256()
+    for path in forms:
+        digest.update(os.fsencode(path.name) + path.read_bytes())
+    return digest.hexdigest()

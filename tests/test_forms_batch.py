@@ -1,0 +1,152 @@
+"""Many forms: a row for each, rules between rows, and a run that is taken up again."""
+
+import csv
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+
+import rowscan
+from rowscan.batch.answers import to_parquet, to_xlsx
+from rowscan.batch.forms import read_forms_to
+from rowscan.batch.items import Job
+from rowscan.errors import UsageError
+from rowscan.forms.results import FieldReading, FormReading
+from rowscan.forms.rules import Seen, broken
+from rowscan.forms.specification import load
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "forms"))
+
+from make_forms import make
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three blanks."""
+    folder = tmp_path_factory.mktemp("forms")
+    make(folder)
+    return folder
+
+
+@pytest.fixture
+def scans(tmp_path: Path, forms: Path) -> Path:
+    """A card that nobody filled in, and a page that is none."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    with PIL.Image.open(forms / "meter-card.png") as blank:
+        blank.save(scans / "a.png")
+    PIL.Image.new("L", (300, 400), 240).save(scans / "b.png")
+    return scans
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_form(
+    forms: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(forms=(forms / "meter-card.toml", forms / "exam-cover.toml"))
+    output = tmp_path / "answers.csv"
+    assert not read_forms_to(output, [str(scans)], job, jobs=1)
+    said = capsys.readouterr().err
+    assert "b.png: not meter-card or exam-cover: its print is not found\n" in said
+    assert "1 forms: 1 to check, 1 errors" in said
+    first, second = rows_of(output)
+    assert (first["form"], first["status"], first["moved"]) == ("meter-card", "check", "no")
+    assert first["meter_status"] == "empty"
+    assert first["rules_broken"] == "meter: required, and empty; reading: required, and empty"
+    assert (second["form"], second["status"], second["q1"]) == ("", "error", "")
+
+    # Taken up again: what is there is not read, what was cut off is.
+    journal = tmp_path / "answers.csv.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:20])
+    before = output.read_bytes()
+    output.unlink()
+    assert not read_forms_to(output, [str(scans)], job, jobs=1)
+    assert output.read_bytes() == before
+    assert "1 pictures already read" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"read with another form\.toml"):
+        read_forms_to(output, [str(scans)], Job(forms=job.forms[:1]), jobs=1)
+
+
+def filled(**texts: str) -> dict[str, FieldReading]:
+    return {
+        name: FieldReading(name, text, 0.99, "read" if text else "empty", (0, 0, 1, 1))
+        for name, text in texts.items()
+    }
+
+
+def test_rules(tmp_path: Path) -> None:
+    (tmp_path / "known.csv").write_text("number;name\n0042;Li\n")
+    path = tmp_path / "form.toml"
+    entries = "".join(
+        f'[[fields]]\nname = "{name}"\nkind = "digits"\nboxes = [[1, 1, 9, 9]]\n' for name in "abt"
+    )
+    rules = '[[rules]]\nrule = "sum"\nfield = "t"\nof = ["a", "b"]\n'
+    rules += '[[rules]]\nrule = "list"\nfield = "a"\nfile = "known.csv"\n'
+    path.write_text(f'name = "f"\npages = ["f.png"]\n{entries}{rules}')
+    form = load(path)
+    assert broken(form, filled(a="0042", b="3", t="45"), tmp_path) == ()
+    assert broken(form, filled(a="0042", b="3", t="46"), tmp_path) == ("t: 46 is not 42 + 3",)
+    assert broken(form, filled(a="43", b="", t="43"), tmp_path) == ("a: 43 is not in known.csv",)
+
+
+def test_what_occurs_twice_is_marked_on_both(forms: Path) -> None:
+    form, seen = load(forms / "meter-card.toml"), Seen()
+    places = [("1", "x.png"), ("2", "y.png"), ("1", "z.png"), ("", "e.png"), ("", "f.png")]
+    assert [seen.repeated(form, {"meter": text}, where) for text, where in places] == [
+        [],
+        [],
+        ["meter: 1 is also in x.png"],
+        [],
+        [],
+    ]
+    assert seen.repeated(form, {"meter": "1"}, "x.png") == ["meter: 1 is also in z.png"]
+
+
+def test_a_workbook_keeps_zeros_and_sets_apart_what_is_to_be_checked(
+    forms: Path, tmp_path: Path
+) -> None:
+    form = load(forms / "meter-card.toml")
+    texts = {field.name: "" for field in form.fields} | {"meter": "00123456"}
+    reading = FormReading("meter-card", 1, filled(**texts), ("meter: wrong",))
+    rows = [
+        {"path": "a.png"} | reading.to_dict(),
+        {"path": "b.png"} | FormReading("", 1, error="no form").to_dict(),
+    ]
+    to_xlsx(tmp_path / "a.xlsx", [form], lambda: rows)
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
+        check = book.read("xl/worksheets/sheet1.xml").decode()
+        cards = book.read("xl/worksheets/sheet2.xml").decode()
+    assert "meter: wrong" in check
+    assert "no form" in check
+    assert "00123456" in cards
+    assert "no form" not in cards
+    to_parquet(tmp_path / "a.parquet", [form], lambda: rows)
+    table = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert [row["meter"] for row in table] == ["00123456", None]
+
+
+def test_the_command(rowscan: "object", forms: Path) -> None:
+    done = rowscan("read", forms / "meter-card.png", "--form", forms / "meter-card.toml")  # type: ignore[operator]
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].startswith(f"{forms / 'meter-card.png'},1,meter-card,check,")
+    wrong = rowscan("read", "x.png", "--form", forms / "x.toml", "--format", "jsonl")  # type: ignore[operator]
+    assert wrong.returncode == 1
+    assert wrong.stderr == f"rowscan: {forms / 'x.toml'}: No such file or directory\n"
+
+
+def test_json_lines(forms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(forms / "meter-card.png")
+    job = Job(forms=(forms / "meter-card.toml",))
+    assert read_forms_to(None, [path], job, output_format="jsonl", jobs=1)
+    row = json.loads(capsys.readouterr().out)
+    assert row["fields"]["moved"]["value"] is False
+    assert row == {"path": path} | rowscan.Form(job.forms[0]).read(path).to_dict()
