@@ -9,6 +9,7 @@ from pathlib import Path
 import PIL.Image
 import pyarrow.parquet as pq
 import pytest
+from fastapi.testclient import TestClient
 
 import rowscan
 from rowscan.batch.answers import to_parquet, to_xlsx
@@ -18,6 +19,7 @@ from rowscan.errors import UsageError
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import Seen, broken
 from rowscan.forms.specification import load
+from rowscan.server import create_app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "forms"))
 
@@ -150,3 +152,14 @@ def test_json_lines(forms: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = json.loads(capsys.readouterr().out)
     assert row["fields"]["moved"]["value"] is False
     assert row == {"path": path} | rowscan.Form(job.forms[0]).read(path).to_dict()
+
+
+def test_over_http(forms: Path) -> None:
+    form = rowscan.Form(forms / "meter-card.toml")
+    content = (forms / "meter-card.png").read_bytes()
+    with TestClient(create_app(form.reader, forms=[form])) as client:
+        answer = client.post("/v1/forms/meter-card", content=content)
+        assert answer.json() == form.read(content).to_dict()
+        missing = client.post("/v1/forms/other", content=content)
+    assert missing.status_code == 404
+    assert missing.json() == {"detail": "no form is named 'other'; forms: meter-card"}

@@ -353,6 +353,14 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     metavar="FOLDER",
     help="Where the page keeps corrections, if its user says so.",
 )
+@click.option(
+    "--form",
+    "forms",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Read the fields of this form (a form.toml) at /v1/forms/NAME.",
+)
 def serve(
     host: str,
     port: int,
@@ -360,6 +368,7 @@ def serve(
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
     samples: Path,
+    forms: tuple[Path, ...],
 ) -> None:
     """Serve the reader over HTTP, with a page to write on, until Ctrl-C."""
     with requires("server", "serving"):
@@ -372,6 +381,7 @@ def serve(
         allow_origins=origins,
         allow_hosts=hosts,
         samples=Samples(samples, model),
+        forms=forms,
     )
 
 
@@ -414,6 +424,34 @@ def review_folder(
         click.echo(f"{output}: {export(folder, output):,} pages")
     else:
         review(folder, host=host, port=port, model=model, user=user, jobs=jobs, learn=learn)
+
+
+@cli.group("form")
+def form_group() -> None:
+    """Describe forms, for `rowscan read --form`."""
+
+
+@form_group.command("new")
+@click.argument("blank", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write; by default form.toml beside the picture. One that is there is opened.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 for any free port.",
+)
+def form_new(blank: Path, output: Path | None, host: str, port: int) -> None:
+    """Find the fields of BLANK, a picture or PDF of an empty form, and name them on a page."""
+    with requires("server", "naming the fields of a form"):
+        from rowscan.designer import new_form
+    new_form(blank, output, host=host, port=port)
 
 
 def main() -> NoReturn:

@@ -1,6 +1,6 @@
 """Form: a form by its `form.toml`, and what is read on pictures of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rowscan.forms.rules import broken
 from rowscan.forms.specification import Specification, load
 from rowscan.io.pictures import Source, open_reduced
 from rowscan.reader import Reader
-from rowscan.segmentation.binarize import WORKING_PIXELS
+from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 
 _THERE = 0.5  # of the fields of a page: where the print around fewer is found it is another form
 _SECOND = 0.5  # of the inliers of the best blank: one with as many is laid too, and compared
@@ -112,10 +112,14 @@ class Forms:
         Yields:
             A reading for each form, and one with the status `error` for each page without one.
         """
+        yield from self.read_opened(open_reduced(source, WORKING_PIXELS, colour=False))
+
+    def read_opened(
+        self, opened: Iterable[tuple[Picture, tuple[int, int]]]
+    ) -> Iterator[FormReading]:
+        """As `read_all`, of pages that are open: grey levels, and the size of each page."""
         pages: dict[int, tuple[int, _Page]] = {}
-        for number, (picture, _) in enumerate(
-            open_reduced(source, WORKING_PIXELS, colour=False), start=1
-        ):
+        for number, (picture, _) in enumerate(opened, start=1):
             found = self._find(picture)
             first = next(iter(pages.values()), None)
             over = isinstance(found, str) or found.number in pages

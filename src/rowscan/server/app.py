@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 import rowscan
 from rowscan.errors import DataError, MissingExtraError, OutputError, UsageError
+from rowscan.forms.form import Form
 from rowscan.io.cores import available_cores
 from rowscan.reader import Reader
 from rowscan.server import schemas
@@ -113,6 +114,7 @@ def create_app(
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] | None = None,
     samples: Keeper | None = None,
+    forms: Sequence[Form] = (),
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -126,7 +128,9 @@ def create_app(
             default any name, since what forwards requests to this application knows its own.
         samples: keeps pictures with corrected texts, where a user of the page says so; by default
             nothing is ever kept.
+        forms: those that `/v1/forms/NAME` reads.
     """
+    named = {form.name: form for form in forms}
     limits = limits or Limits()
     threads = threads or available_cores()
     executor = BoundedExecutor(threads, limits.waiting)
@@ -179,6 +183,24 @@ def create_app(
             options = _options(query, upload.fields)
             answer = await executor.run(pictures.read, upload.files, options)
         return JSONResponse(answer)  # as `rowscan read --format jsonl` writes it
+
+    @app.post(
+        "/v1/forms/{name}",
+        summary="Read the fields of a filled form",
+        responses={404: {"model": schemas.Error, "description": "No such form"}, **_ERRORS},
+        openapi_extra=_PICTURES,
+    )
+    async def read_form(request: Request, name: str) -> Response:
+        """Send a picture as for `/v1/read`. The forms are those given to `rowscan serve --form`.
+
+        A picture that does not show the form is answered with the status `error` and the reason.
+        """
+        if name not in named:
+            known = ", ".join(named) or "none"
+            raise HTTPException(404, f"no form is named {name!r}; forms: {known}")
+        async with intake.pictures(request) as upload:
+            found = await executor.run(pictures.read_form, upload.files[0], named[name])
+        return JSONResponse(found)
 
     @app.post(
         "/v1/explain",

@@ -13,6 +13,7 @@ from typing import Any
 
 from rowscan.errors import DataError, MissingExtraError, TooLargeError
 from rowscan.explanation import Explanation, explain
+from rowscan.forms.form import Form, Forms
 from rowscan.io.decoder import Decoder, Request, decoded
 from rowscan.line_explanation import LineExplanation, Opened, explain_character, explain_line
 from rowscan.reader import Reader
@@ -109,6 +110,24 @@ class PictureReader:
                 found += 1
         if not found:
             raise DataError("image", f"it has no page {request.first}")
+
+    def read_form(self, file: File, form: Form) -> dict[str, Any]:
+        """The filled form in a file; `forms` where it has several.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        request = Request(
+            content=file.content,
+            enough=WORKING_PIXELS,
+            colour=False,
+            max_pixels=self._limits.pixels,
+            max_pages=self._limits.pages,
+        )
+        deadline = time.monotonic() + self._limits.seconds
+        with closing(self._decoded(request, deadline)) as opened:
+            found = [reading.to_dict() for reading in Forms([form]).read_opened(opened)]
+        return found[0] if len(found) == 1 else {"forms": found}
 
     def explain(
         self, file: File, line: int | None = None, character: int | None = None

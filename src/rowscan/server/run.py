@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from rowscan.errors import RowscanError, reason_of
 from rowscan.explanation import explain
+from rowscan.forms.form import Form
 from rowscan.reader import Reader
 from rowscan.server.app import create_app
 from rowscan.server.connection import BACKLOG, limited_server
@@ -29,6 +30,7 @@ def serve(
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] = (),
     samples: Keeper | None = None,
+    forms: Sequence[Path] = (),
 ) -> None:
     """Serve HTTP until SIGINT or SIGTERM; then finish the requests in progress and return.
 
@@ -48,11 +50,15 @@ def serve(
         samples: keeps pictures with corrected texts, where a user of the page says so. It is for
             users of this machine: a service that listens to the network keeps nothing.
 
+        forms: the files that describe the forms which `/v1/forms/NAME` reads.
+
     Raises:
         RowscanError: it cannot listen on the address.
         ModelError: the model cannot be opened.
+        DataError: a form cannot be opened.
     """
     numbers, digits = _readers(model)
+    opened = [Form(path, reader=numbers) for path in forms]
     listening = listen(host, port)
     app = create_app(
         numbers,
@@ -61,6 +67,7 @@ def serve(
         allow_origins=allow_origins,
         allow_hosts=own_names(host) + list(allow_hosts),
         samples=samples if is_local(listening) else None,
+        forms=opened,
     )
     run_app(app, listening, "Rowscan reads at {} (Ctrl-C ends it)", server_limits)
 
