@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.batch.annotate import AMBER, BLUE, GREEN, RED, annotated_path, colour, draw, save
+from rowscan.batch.items import End, Job, Picture
+from rowscan.batch.read import read_picture
 from rowscan.errors import RowscanError
+from rowscan.reader import Reader
 from rowscan.reading import Character, Line, Reading
 
 
@@ -174,3 +177,12 @@ def test_a_copy_that_cannot_be_saved_is_an_error_of_one_line(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(RowscanError, match=r"x\.png: cannot be written: "):
         save(PIL.Image.new("L", (1, 1)), tmp_path / "file" / "x.png")
+
+
+@pytest.mark.parametrize("name", ["copy.png", "copy.jpg"])
+def test_a_copy_is_no_input_of_a_later_run(name: str, tmp_path: Path) -> None:
+    save(PIL.Image.new("RGB", (90, 60), "white"), tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    for picture in (Picture(str(tmp_path / name)), Picture("shard.tar/1.png", content)):
+        (end,) = read_picture(picture, Reader(), Job())
+        assert end == End(picture.path, left_out="annotated copies")

@@ -198,7 +198,12 @@ def test_csv_can_be_read_back(path: str, text: str) -> None:
 def test_jsonl_is_the_reading_with_its_path() -> None:
     (record,) = FORMATS["jsonl"].records("ü\udcff.png", _page("40 / 7", page=3))
     assert json.loads(record) == {"path": "ü\udcff.png", **_page("40 / 7", page=3).to_dict()}
-    assert record.isascii()
+    assert record.startswith('{"path": "ü\\udcff.png", ')
+    separators = {f"{chr(code)}.png" for code in (0x0A, 0x7F, 0x85, 0x2028, 0x2029)}
+    for name in separators:  # no program takes one for the end of a line
+        (record,) = FORMATS["jsonl"].records(name, _page("40"))
+        assert len(record.splitlines()) == 1
+        assert json.loads(record)["path"] == name
     failure = json.loads(FORMATS["jsonl"].failure("ü\udcff.png", 2, "not an image"))
     assert failure == {
         **{"path": "ü\udcff.png", "page": 2, "status": "error", "width": 0, "height": 0},
@@ -246,7 +251,7 @@ def test_a_table_cut_anywhere_is_completed_to_the_same_bytes(
     path = tmp_path / "deep" / "table"
     _fill(path, style)
     whole = path.read_bytes()
-    assert whole.startswith(style.header.encode())
+    assert whole.startswith((style.mark + style.header).encode())
     for cut in range(0, len(whole) + 1, 7 if output_format == "jsonl" else 1):  # objects are long
         path.write_bytes(whole[:cut])
         _fill(path, style)
@@ -261,6 +266,25 @@ def test_a_table_that_is_complete_is_not_touched(output_format: str, tmp_path: P
     table = _fill(path, FORMATS[output_format])
     assert path.stat().st_mtime_ns == 1
     assert (table.resumed, table.failed) == (len(RESULTS), len(FAILURES))
+
+
+def test_only_a_table_with_more_than_ascii_has_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    table = Table(path, FORMATS["csv"])
+    table.write("a.png", _page("1"))
+    before = path.read_bytes()
+    assert before.startswith(b"path,")
+    table.write("数.png", _page("2"))
+    table.write("c.png", _page("3"))
+    table.close()
+    after = path.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf" + before)
+    rows = list(csv.DictReader(after.decode("utf-8-sig").splitlines()))
+    assert [(row["path"], row["text"]) for row in rows] == [
+        ("a.png", "1"),
+        ("数.png", "2"),
+        ("c.png", "3"),
+    ]
 
 
 def test_pictures_of_other_runs_are_kept(tmp_path: Path) -> None:

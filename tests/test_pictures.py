@@ -251,7 +251,7 @@ def test_the_limit_of_pages_is_an_argument(kind: str) -> None:
         pytest.importorskip("pypdfium2")
     content = _paged(kind)
     assert len(list(open_pages(content, max_pages=3))) == 3
-    with pytest.raises(TooLargeError, match="image: expected at most 2 pages, got 3"):
+    with pytest.raises(TooLargeError, match="image: more than 2 pages"):
         next(open_pages(content, max_pages=2))
 
 

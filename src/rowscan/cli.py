@@ -74,6 +74,14 @@ def cli() -> None:
 @_PATTERN
 @click.option("--show-other", is_flag=True, help="Write □ for characters that are not known.")
 @click.option(
+    "--max-pages",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Read at most so many pages of a document.",
+)
+@click.option(
     "--annotate",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -106,6 +114,7 @@ def read(
     alphabet: str | None,
     pattern: str | None,
     show_other: bool,
+    max_pages: int,
     annotate: Path | None,
     jobs: int | None,
     forms: tuple[Path, ...],
@@ -124,6 +133,7 @@ def read(
         alphabet=alphabet,
         pattern=pattern,
         show_other=show_other,
+        max_pages=max_pages,
         annotate=annotate,
         forms=forms,
     )

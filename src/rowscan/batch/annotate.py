@@ -17,9 +17,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+import PIL.PngImagePlugin
 
 from rowscan.alphabet import SPACE
 from rowscan.arrays import UInt8
+from rowscan.batch.items import COPY_MARK
 from rowscan.errors import OutputError, reason_of
 from rowscan.io.atomic import write_atomically
 from rowscan.io.pictures import MANY_PAGES
@@ -122,7 +124,9 @@ def save(image: PIL.Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
     try:
-        image.save(buffer, kind, quality=_JPEG_QUALITY)
+        mark = PIL.PngImagePlugin.PngInfo()
+        mark.add_text("Comment", COPY_MARK.decode())
+        image.save(buffer, kind, quality=_JPEG_QUALITY, comment=COPY_MARK, pnginfo=mark)
     except (OSError, ValueError) as error:  # such as too wide for JPEG
         raise OutputError(path, f"cannot be encoded: {reason_of(error)}") from None
     write_atomically(path, buffer.getvalue())

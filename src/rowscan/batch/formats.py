@@ -22,10 +22,12 @@ class Format(ABC):
         header: the first line of the file; empty if there is none.
         tabular: a page can have several records, and a record can have line feeds within quotation
             marks; otherwise each page is one line.
+        mark: a file begins with it if it has more than ASCII.
     """
 
     header = ""
     tabular = False
+    mark = ""
 
     @abstractmethod
     def records(self, path: str, reading: Reading) -> list[str]:
@@ -124,6 +126,7 @@ class Csv(Format):
     )
     header = ",".join(_COLUMNS) + "\n"
     tabular = True
+    mark = "\ufeff"  # without this byte order mark Excel takes UTF-8 for another encoding
 
     def records(self, path: str, reading: Reading) -> list[str]:
         """The rows, lines numbered from 1."""
@@ -173,12 +176,12 @@ class JsonLines(Format):
     """One object for each page, on one line."""
 
     def records(self, path: str, reading: Reading) -> list[str]:
-        """One line of ASCII, so that it can hold names that are not Unicode."""
-        return [json.dumps({"path": path, **reading.to_dict()}) + "\n"]
+        """One line; of names that are not Unicode the bytes are escaped."""
+        return [_json({"path": path, **reading.to_dict()}) + "\n"]
 
     def failure(self, path: str, page: int, reason: str) -> str:
-        """One line of ASCII with the reason."""
-        return json.dumps({"path": path, **unreadable(page, reason)}) + "\n"
+        """One line with the reason."""
+        return _json({"path": path, **unreadable(page, reason)}) + "\n"
 
     def path_of(self, record: str) -> str:
         """The value of "path"."""
@@ -190,13 +193,22 @@ class JsonLines(Format):
 
     def opening(self, path: str) -> str:
         """The beginning of the object, up to its path."""
-        return json.dumps({"path": path}).removesuffix("}")
+        return _json({"path": path}).removesuffix("}")
 
     def _values(self, record: str) -> dict[str, object]:
         values = json.loads(record)
         if not isinstance(values, dict) or not {"path", "page", "status"} <= values.keys():
             raise ValueError("expected an object with path, page and status")
         return values
+
+
+def _json(values: dict[str, object]) -> str:
+    """On one line, readable; what would end a line, or is not Unicode, is escaped."""
+    return re.sub(
+        "[\x7f-\x9f\u2028\u2029\ud800-\udfff]",
+        lambda found: f"\\u{ord(found[0]):04x}",
+        json.dumps(values, ensure_ascii=False),
+    )
 
 
 FORMATS: dict[str, Format] = {"text": Text(), "csv": Csv(), "jsonl": JsonLines()}

@@ -11,6 +11,10 @@ from rowscan.io.pictures import MANY_PAGES, SUFFIXES, suffix
 from rowscan.reading import Reading
 
 STANDARD_INPUT = "-"
+COPY_MARK = b"Rowscan: annotated copy"
+"""Within the first bytes of each annotated copy, so that no later run takes it for an input."""
+HEAD = 4096
+"""Bytes: the first ones."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class End:
     """What went wrong: one line."""
     page: int | None = None
     """The page that could not be read; None if all were, or if the path is no picture."""
+    left_out: str | None = None
+    """What it is instead of an input: what Rowscan itself has written."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Job:
     """Whether a character outside of the model's alphabet is read as "□"."""
     forms: tuple[Path, ...] = ()
     """The files that describe the forms to read; none where all numbers on a page are read."""
+    max_pages: int = 1000
+    """Pages of a document that are read; the next one is an error."""
     annotate: Path | None = None
     """The folder for annotated copies; None for no copies."""
     base: Path = Path()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rowscan.arrays import UInt8
-from rowscan.batch.items import End, Filled, Job, Page, Picture
-from rowscan.errors import RowscanError
+from rowscan.batch.items import COPY_MARK, HEAD, End, Filled, Job, Page, Picture
+from rowscan.errors import RowscanError, TooLargeError
 from rowscan.io.pictures import open_pages
+from rowscan.io.storage import open_binary
 from rowscan.reading import Reading
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterat
     """Yield the pages of one picture, then its `End`, with one line about what went wrong."""
     from rowscan.reader import Reader
 
+    if _is_copy(picture):
+        yield End(picture.path, left_out="annotated copies")
+        return
     error, failed, page = None, None, 1
     source = picture.path if picture.content is None else picture.content
     try:
@@ -53,8 +57,11 @@ def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterat
                 yield Filled(picture.path, _NOTHING, form)
                 page = form.page + 1
         else:
-            readings = reader.read_pages(
-                source, min_confidence=job.min_confidence, show_other=job.show_other
+            readings = _up_to(
+                job.max_pages,
+                reader.read_pages(
+                    source, min_confidence=job.min_confidence, show_other=job.show_other
+                ),
             )
             if job.annotate is None:
                 for reading in readings:
@@ -72,6 +79,30 @@ def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterat
     except Exception as problem:  # a bug must not stop the other pictures
         error, failed = f"internal error: {type(problem).__name__}: {problem}", page
     yield End(picture.path, error and " ".join(error.split()), failed)
+
+
+def _up_to(pages: int, readings: Iterator[Reading]) -> Iterator[Reading]:
+    """The first pages of a document.
+
+    Raises:
+        TooLargeError: it has more.
+    """
+    for reading in readings:
+        if reading.page > pages:
+            raise TooLargeError(None, f"more than {pages:,} pages; --max-pages reads more")
+        yield reading
+
+
+def _is_copy(picture: Picture) -> bool:
+    """Whether it is an annotated copy, which an earlier run has written."""
+    head = picture.content
+    if head is None:
+        try:
+            with open_binary(picture.path) as file:
+                head = file.read(HEAD)
+        except RowscanError:
+            return False
+    return COPY_MARK in head[:HEAD]
 
 
 def _save_copy(

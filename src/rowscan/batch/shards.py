@@ -15,7 +15,7 @@ from typing import IO, Any
 from rowscan.batch.items import End, Picture
 from rowscan.errors import DataError, MissingExtraError, reason_of, requires
 from rowscan.io.pictures import is_picture_name
-from rowscan.io.storage import open_binary
+from rowscan.io.storage import MAX_BYTES, TOO_MANY_BYTES, open_binary
 
 _TAR = (".tar", ".tar.gz", ".tgz")
 _PARQUET = (".parquet",)
@@ -51,11 +51,14 @@ def pictures_in(shard: str) -> Iterator[Picture | End]:
     try:
         tar = shard.lower().endswith(_TAR)
         with open_binary(shard, streamed=tar) as file:
-            for name, content in _in_tar(file) if tar else _in_parquet(file, shard):
+            for name, content in _in_tar(file, shard) if tar else _in_parquet(file, shard):
                 found = True
                 yield Picture(f"{shard}/{name}", content)
     except (DataError, MissingExtraError) as problem:
         error = problem.reason
+    except _ReadingsError:
+        yield End(shard, left_out="readings of earlier runs")
+        return
     except Exception as problem:  # damaged bytes or a lost connection can cause any kind
         error = f"damaged or unsupported shard: {reason_of(problem)}"
     if error is None and not found:
@@ -64,27 +67,47 @@ def pictures_in(shard: str) -> Iterator[Picture | End]:
         yield End(shard, error)
 
 
+_NAMES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_MAX_NAMES = 1_000_000
+"""Bytes of what stands before a member, its name and more: tarfile reads this whole."""
+
+
 class _Header(tarfile.TarInfo):
     """The header of a member. A damaged one is an error; tarfile takes it for the end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
+            if header.type in _NAMES and header.size > _MAX_NAMES:
+                raise tarfile.ReadError("a name or header that is too long")
+            return header
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}: expected a member or the end of the file") from None
 
 
-def _in_tar(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+def _in_tar(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as members:
         for member in members:
             hidden = any(part.startswith(".") for part in member.name.split("/") if part != ".")
             if member.isfile() and not hidden and is_picture_name(member.name):
                 content = members.extractfile(member)
                 assert content is not None
+                if member.size > MAX_BYTES:
+                    raise DataError(shard, f"{member.name}: {TOO_MANY_BYTES}; the rest is not read")
                 yield member.name.removeprefix("./"), content.read()
+
+
+class _ReadingsError(Exception):
+    """A Parquet file holds what Rowscan has read."""
 
 
 def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
@@ -93,6 +116,8 @@ def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
         import pyarrow.parquet
     table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # it would buffer the whole file
     if IMAGE not in table.schema_arrow.names:
+        if {"path", "page", "status", "lines"} <= set(table.schema_arrow.names):
+            raise _ReadingsError
         raise DataError(shard, f"no column {IMAGE!r}")
     kind = table.schema_arrow.field(IMAGE).type
     if not _holds_files(pyarrow, kind):

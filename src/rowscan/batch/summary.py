@@ -18,7 +18,7 @@ class Summary:
         empty: pages without a number.
         unsure: pages with a confidence below `SURE`.
         errors: pictures and paths of which something could not be read.
-        left_out: files of folders that are no pictures, by how their names end.
+        left_out: files that are no inputs, by how their names end or by what they are.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,9 @@ class Summary:
     def add(self, event: Page | End, *, again: bool = False) -> None:
         """Count a result; with `again`, of a picture that an earlier run had begun to write."""
         if isinstance(event, End):
+            if event.left_out is not None:
+                self.left_out[event.left_out] += 1
+                return
             self.pictures += not again and (event.error is None or event.page is not None)
             self.errors += event.error is not None
             return

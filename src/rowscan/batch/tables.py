@@ -15,6 +15,7 @@ from typing import BinaryIO
 from rowscan.batch.formats import FORMATS, Format
 from rowscan.batch.results import Results
 from rowscan.errors import OutputError, UsageError, reason_of
+from rowscan.io.atomic import write_atomically
 from rowscan.reading import Reading
 
 
@@ -40,6 +41,8 @@ class Table(Results):
         self._done: set[str] = set()
         self._last: tuple[str, int] | None = None  # written path, number of its records
         self._name = str(path or "standard output")
+        self._path = path
+        self._plain = True  # ASCII so far
         self._file: BinaryIO | io.FileIO
         self._regular = False
         self.resumed = 0
@@ -57,7 +60,7 @@ class Table(Results):
         self._file = file
         try:
             self._regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            if not self._regular or self._resume(file, names) == 0:
+            if not self._regular or not self._resume(file, names):
                 self._put(style.header)
         except BaseException:
             self._file.close()
@@ -115,6 +118,8 @@ class Table(Results):
         rest = memoryview(_encoded(text))
         start = self._file.tell() if self._regular else None
         try:
+            if self._plain and self._regular and not text.isascii():
+                start = self._mark()
             while rest:
                 rest = rest[self._file.write(rest) :]
             self._file.flush()
@@ -126,11 +131,29 @@ class Table(Results):
                 raise OutputError(self._name, f"cannot be written: {reason_of(error)}") from None
             raise
 
-    def _resume(self, file: io.FileIO, names: Callable[[], Iterable[str]]) -> int:
-        """Register the complete records and go to their end; returns its position."""
-        end = 0
+    def _mark(self) -> int:
+        """Put the format's mark before what is in the file; returns where its end is then."""
+        assert self._path is not None
+        self._plain = False
+        if self._format.mark:
+            path = self._path.resolve()
+            self._file.seek(0)
+            rest = self._file.read()
+            assert rest is not None
+            write_atomically(path, self._format.mark.encode() + rest)
+            self._file.close()
+            self._file = path.open("r+b", buffering=0)
+        return self._file.seek(0, os.SEEK_END)
+
+    def _resume(self, file: io.FileIO, names: Callable[[], Iterable[str]]) -> bool:
+        """Register the complete records and go to their end; whether there are any."""
+        end = begin = 0
         partial = b""
         buffered = io.BufferedReader(file)
+        mark = self._format.mark.encode()
+        if mark and buffered.peek(len(mark)).startswith(mark):
+            end = begin = len(buffered.read(len(mark)))
+            self._plain = False
         for number, record in enumerate(_records(buffered, self._format.tabular), start=1):
             if not record.endswith(b"\n"):
                 partial = record
@@ -149,15 +172,17 @@ class Table(Results):
                 self._done.add(path)
             end += len(record)
         buffered.detach()
-        if partial and end == 0 and not self._begins(partial, names):
+        if partial and end == begin and not self._begins(partial, names):
             raise self._of_another_kind("it has no complete line")
         if partial:
             file.truncate(end)
         file.seek(end)
-        return end
+        return end > begin
 
     def _begins(self, partial: bytes, names: Callable[[], Iterable[str]]) -> bool:
         """Whether this can be the beginning of what this run would write."""
+        if self._format.mark.encode().startswith(partial):
+            return True
         openings = (_encoded(self._format.opening(name)) for name in names())
         return any(
             partial.startswith(opening) or opening.startswith(partial) for opening in openings

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from rowscan.arrays import Int64, Shaped, UInt8
-from rowscan.datasets.downloads import DATASETS, find, obtain, read
+from rowscan.datasets.downloads import DATASETS, MAX_UNPACKED, find, obtain, read
 from rowscan.errors import DataError, reason_of
 
 __all__ = ["Digits", "Split", "find", "load_digits", "load_test_digits"]
@@ -214,6 +214,12 @@ def _read_npz(path: Path) -> dict[str, Split]:
         # np.load would try to unpickle other files, and leaves damaged ones open.
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             held = archive.files
+            packed = (info for info in archive.zip.infolist() if info.compress_type)
+            if sum(info.file_size for info in packed) > MAX_UNPACKED:
+                reason = (
+                    f"more than {MAX_UNPACKED // 1_000_000} MB compressed; save it uncompressed"
+                )
+                raise DataError(path, reason)
             keys = _NPZ if "x_train" in held else {"train": ("images", "labels")}
             for key in chain(*keys.values()):
                 if key not in held:

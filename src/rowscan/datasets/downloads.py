@@ -24,6 +24,8 @@ Files = dict[str, bytes]
 """Content of files by name, uncompressed."""
 
 _MAX_BYTES = 1 << 26  # of a file, uncompressed; a malicious .gz could be larger
+MAX_UNPACKED = 300_000_000
+"""Bytes that compressed data may become: six times MNIST."""
 _NETWORK_SECONDS = (5, 20)  # to connect, and between two chunks
 _COMMAND_SECONDS = 600
 _LOCK_SECONDS = 1800
@@ -177,6 +179,8 @@ def read(path: Path) -> bytes:
         return _gunzip(path.read_bytes())
     except OSError as error:
         raise DataError(path, reason_of(error)) from None
+    except DataError as error:
+        raise DataError(path, error.reason) from None
 
 
 def _verified(folder: Path, dataset: NamedDataset) -> tuple[Files, str]:
@@ -206,8 +210,12 @@ def _gunzip(data: bytes, limit: int = -1) -> bytes:
         return data
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            content = file.read(limit)
+            content = file.read(limit if limit >= 0 else MAX_UNPACKED)
             complete = not file.read(1)
+            if not complete and limit < 0:
+                raise DataError(
+                    None, f"gzip of more than {MAX_UNPACKED // 1_000_000} MB; unpack it"
+                )
     except (OSError, EOFError, zlib.error):
         complete = False
     if not complete:

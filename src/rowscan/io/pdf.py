@@ -61,7 +61,7 @@ def draw_pages(
             if isinstance(count, str):
                 raise DataError(name, count)
             if max_pages is not None and count > max_pages:
-                raise TooLargeError(name, f"expected at most {max_pages} pages, got {count}")
+                raise TooLargeError(name, f"more than {max_pages} pages")
             for number in range(first, count + 1):
                 yield _page(process.stdout.read, name, f"page {number}")
         finally:

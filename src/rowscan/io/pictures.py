@@ -1,6 +1,7 @@
 """Pictures: the one decoder, from files of any kind to upright pixels. It finds nothing in them."""
 
 import io
+import itertools
 import math
 import os
 import warnings
@@ -250,19 +251,18 @@ class _Decoder:
             return
         _check_kind(content, self.name)
         with identify(content, self.name, max_pixels=self.max_pixels) as image:
-            with _decoding(self.name, self.max_pixels):
-                count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-            self._check_pages(count)
-            for number in range(self.first - 1, count):
-                yield self.page(image, self.enough, number)
+            if self.max_pages is not None and self._has(image, self.max_pages):
+                raise TooLargeError(self.name, f"more than {self.max_pages} pages")
+            for number in itertools.count(self.first - 1):
+                if not self._has(image, number):
+                    return
+                yield self.page(image, self.enough)
 
     def page(
-        self, image: PIL.Image.Image, enough: int, number: int = 0
+        self, image: PIL.Image.Image, enough: int
     ) -> tuple[UInt8[np.ndarray, "height width *rgb"], tuple[int, int]]:
         """The pixels, upright, and the full width and height."""
         with _decoding(self.name, self.max_pixels):
-            if number:
-                image.seek(number)
             width, height = image.size
             _check_size(image, self.name, self.max_pixels)
             shrink = math.isqrt(width * height // enough)
@@ -276,9 +276,16 @@ class _Decoder:
             levels = _levels(image, self.name, self.colour, max(1, shrink))
             return _turned(levels, turn), (width, height)
 
-    def _check_pages(self, count: int) -> None:
-        if self.max_pages is not None and count > self.max_pages:
-            raise TooLargeError(self.name, f"expected at most {self.max_pages} pages, got {count}")
+    def _has(self, image: PIL.Image.Image, number: int) -> bool:
+        """Go to a page, counted from 0, if there is one: files can have millions."""
+        if image.format != "TIFF":
+            return number == 0
+        with _decoding(self.name, self.max_pixels):
+            try:
+                image.seek(number)
+            except EOFError:
+                return False
+        return True
 
 
 def _check_kind(content: bytes, name: str) -> None:

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rowscan.errors import DataError, OutputError, RowscanError, reason_of, requires
+from rowscan.errors import DataError, OutputError, RowscanError, TooLargeError, reason_of, requires
 from rowscan.io.atomic import write_atomically
 
+MAX_BYTES = 250_000_000
+"""Of a file that is read whole; with the picture in it, a process stays below 600 MB."""
+TOO_MANY_BYTES = f"more than {MAX_BYTES // 1_000_000} MB"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: `C:/` is a drive
 _WEB = ("http://", "https://")
 
@@ -29,13 +32,27 @@ def read_bytes(location: str | Path) -> bytes:
 
     Raises:
         DataError: it cannot be read.
+        TooLargeError: it has more than `MAX_BYTES`.
         MissingExtraError: its address needs a package that is not installed.
     """
     with _errors(location):
         if isinstance(location, Path) or not is_address(location):
-            return Path(location).read_bytes()
-        system, path = _system(location)
-        return bytes(system.cat_file(path))
+            with _open(location) as file:
+                content = file.read(MAX_BYTES + 1)
+        else:
+            system, path = _system(location)
+            content = bytes(system.cat_file(path, end=MAX_BYTES + 1))
+    if len(content) > MAX_BYTES:
+        raise TooLargeError(location, TOO_MANY_BYTES)
+    return content
+
+
+def _open(location: str | Path) -> IO[bytes]:
+    """A local file. Devices and pipes are refused: they may have no end."""
+    path = Path(location)
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise DataError(location, "not a file but a device or a pipe; - is standard input")
+    return path.open("rb")
 
 
 def open_binary(location: str | Path, *, streamed: bool = False) -> IO[bytes]:
@@ -52,7 +69,7 @@ def open_binary(location: str | Path, *, streamed: bool = False) -> IO[bytes]:
     """
     with _errors(location):
         if isinstance(location, Path) or not is_address(location):
-            return Path(location).open("rb")
+            return _open(location)
         system, path = _system(location)
         options = {"block_size": 0} if streamed and location.startswith(_WEB) else {}
         file: IO[bytes] = system.open(path, "rb", **options)
