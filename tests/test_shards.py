@@ -141,3 +141,21 @@ def test_a_folder_with_a_shard_is_read_and_resumed(
         output.write_text(whole[:cut])
         assert not read_to(output, [str(folder)], Job())
         assert output.read_text() == whole
+
+
+def test_what_an_archive_unpacks_to_is_limited(tmp_path: Path) -> None:
+    """A member, or the name before one, of more bytes than a picture may have."""
+
+    class Zeros(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return bytes(size)
+
+    for kind, reason in ((tarfile.REGTYPE, "more than 250 MB"), (tarfile.XHDTYPE, "too long")):
+        shard = tmp_path / "shard.tar.gz"
+        with tarfile.open(shard, "w:gz", compresslevel=1) as tar:
+            member = tarfile.TarInfo("a.png")
+            member.type, member.size = kind, 251_000_000
+            tar.addfile(member, Zeros())
+        (end,) = pictures_in(str(shard))
+        assert isinstance(end, End)
+        assert reason in str(end.error)

@@ -155,3 +155,12 @@ system.put(sys.argv[1], "scans/digits", recursive=True)
     assert without_seconds(done.stderr) == (
         "19 pictures: 19 numbers, 0 empty, 0 unsure, 0 errors\nleft out: 1 .csv\n"
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_devices_and_pipes_are_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(DataError, match="not a file but a device or a pipe"):
+            storage.read_bytes(path)

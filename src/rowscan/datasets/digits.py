@@ -214,6 +214,7 @@ def _read_npz(path: Path) -> dict[str, Split]:
         # np.load would try to unpickle other files, and leaves damaged ones open.
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             held = archive.files
+            assert archive.zip is not None
             packed = (info for info in archive.zip.infolist() if info.compress_type)
             if sum(info.file_size for info in packed) > MAX_UNPACKED:
                 reason = (
