@@ -4,9 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
+from rowscan.segmentation import page_lines
 from rowscan.segmentation.bands import PageAnswer, digit_heights, find_lines
 from rowscan.segmentation.light import darkest_channel
 from rowscan.segmentation.page_lines import extract_lines, in_reading_order
+
+
+@pytest.fixture
+def as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are seen at their own scale, at which the answers are drawn."""
+    monkeypatch.setattr(page_lines, "_FIRST_PIXELS", 10_000_000)
 
 
 class Drawn:
@@ -110,6 +117,7 @@ def test_an_answer_without_bands_has_no_lines() -> None:
     assert find_lines(page.answer()) == []
 
 
+@pytest.mark.usefixtures("as_it_is")
 @pytest.mark.parametrize("angle", [0.0, 12.0, 180.0])
 def test_a_line_image_has_the_digits_level_and_knows_where_they_were(angle: float) -> None:
     page = Drawn(256, 384)
@@ -141,6 +149,7 @@ def test_a_line_image_has_the_digits_level_and_knows_where_they_were(angle: floa
     assert first[0] + first[2] / 2 == pytest.approx(190, abs=8)
 
 
+@pytest.mark.usefixtures("as_it_is")
 def test_wide_gaps_are_closed_and_boxes_stay_true() -> None:
     page = Drawn(96, 512)
     page.number(40, 30, digits=2, height=32)
@@ -163,6 +172,7 @@ def test_wide_gaps_are_closed_and_boxes_stay_true() -> None:
     assert last[0] + last[2] / 2 == pytest.approx(440, abs=5)
 
 
+@pytest.mark.usefixtures("as_it_is")
 def test_lines_beside_each_other_are_read_from_left_to_right() -> None:
     page = Drawn(256, 512)
     for x, y in ((310, 24), (20, 30), (20, 150), (210, 148), (360, 153)):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import TooLargeError
 from rowscan.io.pictures import Source, open_reduced
-from rowscan.reading import Cell, Line, Reading
+from rowscan.reading import Cell, Line, Reading, Rejected
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
@@ -35,8 +35,28 @@ _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
-_SURELY_UPRIGHT = 0.85
-"""Of the characters of a page: lines that are less sure are read upside down as well."""
+_SURELY_UPRIGHT = 0.95
+"""Of the characters of a page: lines that are less sure are read upside down as well,"""
+_TELLING = 8
+"""so many at first, the longest ones."""
+_SURELY_THERE = 0.8
+"""Of a number that the page model alone finds in a small picture, where it finds more in error."""
+
+
+class _Page(NamedTuple):
+    """What is read of a picture, which of it are numbers, and the cells of its tables."""
+
+    candidates: list[Candidate]
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...] = ()
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        return rejected(self.candidates, self.lines)
+
+    @property
+    def confidence(self) -> float:
+        return page_confidence(self.lines, self.rejected)
 
 
 def _lacks_ones(line: Line, other: Line) -> bool:
@@ -213,16 +233,15 @@ class Reader:
         """
         allowed = self.constraint(alphabet, pattern, show_other=show_other)
         for number, (picture, (width, height)) in enumerate(pages, start=first):
-            candidates, lines, cells = self._read_page(picture, (width, height), allowed, max_lines)
-            left_out = rejected(candidates, lines)
+            found = self._read_page(picture, (width, height), allowed, max_lines)
             result = Reading(
                 width=width,
                 height=height,
-                lines=lines,
-                confidence=page_confidence(lines, left_out),
+                lines=found.lines,
+                confidence=found.confidence,
                 page=number,
-                rejected=left_out,
-                cells=cells,
+                rejected=found.rejected,
+                cells=found.cells,
             )
             yield result.at_least(min_confidence)
 
@@ -239,9 +258,9 @@ class Reader:
         Raises:
             TooLargeError: more lines.
         """
-        candidates, lines, _ = self._read_page(picture, size, self.constraint(), max_lines)
-        images = {id(c.line): c.image for c in candidates}
-        return [(line, image) for line in lines if (image := images[id(line)]) is not None]
+        found = self._read_page(picture, size, self.constraint(), max_lines)
+        images = {id(c.line): c.image for c in found.candidates}
+        return [(line, image) for line in found.lines if (image := images[id(line)]) is not None]
 
     def _read_page(
         self,
@@ -249,28 +268,39 @@ class Reader:
         size: tuple[int, int],
         allowed: Constraint,
         max_lines: int | None,
-    ) -> tuple[list[Candidate], tuple[Line, ...], tuple[Cell, ...]]:
-        """What is read of a picture, which of it are numbers, and the cells of its tables.
+    ) -> _Page:
+        """What is read of a picture.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
-        more than the page model, which learnt from pages. They are asked, too, where it finds
-        nothing, or one line, since it can take an upright 1 for a mark.
+        more than the page model, which learnt from pages. It is asked where they find nothing; and
+        they are, where it finds nothing, or one line beside other marks, since it can take an
+        upright 1 for a mark.
         """
+        by_rules = None
         if size[0] * size[1] <= _ONE_FIELD:
-            found_lines = page.extract_lines(picture, size)
-            _check_count(found_lines, max_lines)
-            candidates = self._read_lines(found_lines, allowed)
-            return candidates, select_lines(candidates), ()
+            by_rules = self._by_rules(page.extract_lines(picture, size), allowed, max_lines)
+            if by_rules.lines:
+                return by_rules
         found = page_lines.extract_lines(picture, size, self.page_model.segment)
         _check_count(found.lines, max_lines)
         candidates, cells = self._read_upright(found, allowed)
-        lines = select_likely(candidates)
-        if len(lines) <= 1 and len(fields := page.extract_lines(picture, size)) == 1:
-            by_rules = self._read_lines(fields, allowed)
-            one = select_lines(by_rules)
-            if one and (not lines or _lacks_ones(lines[0], one[0])):
-                return by_rules, one, ()
-        return candidates, lines, cells
+        seen = _Page(candidates, select_likely(candidates), cells)
+        if by_rules is not None:
+            sure = len(seen.lines) == 1 and seen.confidence >= _SURELY_THERE
+            return seen if sure else by_rules
+        if len(seen.lines) <= 1 and found.other_marks:
+            fields = page.extract_lines(picture, size)
+            one = self._by_rules(fields, allowed, max_lines) if len(fields) == 1 else seen
+            if one.lines and (not seen.lines or _lacks_ones(seen.lines[0], one.lines[0])):
+                return one
+        return seen
+
+    def _by_rules(
+        self, fields: list[LineImage], allowed: Constraint, max_lines: int | None
+    ) -> _Page:
+        _check_count(fields, max_lines)
+        candidates = self._read_lines(fields, allowed)
+        return _Page(candidates, select_lines(candidates))
 
     def find_lines(self, picture: Picture) -> list[LineImage]:
         """The images of all lines that `read` may see in a picture, numbers or not.
@@ -288,12 +318,14 @@ class Reader:
     ) -> tuple[list[Candidate], tuple[Cell, ...]]:
         """What is read of a page, upside down if that is surer: bands do not say where up is."""
         candidates = self._read_lines(found.lines, allowed)
-        sure = certainty(candidates)
+        longest = sorted(range(len(candidates)), key=lambda i: -found.lines[i].ink.shape[1])
+        telling = longest[:_TELLING]
+        sure = certainty([candidates[i] for i in telling])
         if sure < _SURELY_UPRIGHT:
             turned = found.upside_down()
-            others = self._read_lines(turned.lines, allowed)
-            if certainty(others) > sure:
-                return others, turned.cells
+            lines = [turned.lines[-1 - i] for i in telling]
+            if certainty(self._read_lines(lines, allowed)) > sure:
+                return self._read_lines(turned.lines, allowed), turned.cells
         return candidates, found.cells
 
     def constraint(

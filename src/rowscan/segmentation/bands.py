@@ -5,6 +5,7 @@ part of the bands with the strokes that lie in it or beside it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ _BESIDE = 0.45  # heights: a stroke that begins nearer to a band than this belon
 _BEYOND = 0.75  # and of a stroke in a band, what is farther away does not
 _SHARED = 0.15  # of a stroke's pixels in bands: with more in a second one, it is parted
 _TOLD = 0.6  # of 1: a shorter direction means that the model does not know it
-_WITHIN = 0.35  # of the pixels of a single stroke: with more in a band it is writing, if it is
+_WITHIN = 0.35  # of the pixels of a stroke: with more in a band, or ink, it is writing, if it is
 _LONGEST, _BROADEST = 1.5, 0.6  # heights of digits, and not more; a slash has 0.4 in its band
 _FEW, _ALONE, _LEANING = 3, 1.0, 20.0
 """Bands, heights, degrees: fewer, shorter ones that lean less are level; a 1 alone leans, too."""
@@ -86,7 +87,8 @@ def find_lines(answer: PageAnswer) -> list[BandLine]:
     bands = _connected(answer)
     if len(bands.heights) == 1:
         return []
-    ink = ink_mask(answer, float(np.median(bands.heights[1:]))) | _strokes_in_bands(answer, bands)
+    ink = ink_mask(answer, float(np.median(bands.heights[1:])))
+    ink |= _whole_strokes(answer, bands, ink)
     rows, columns = np.nonzero(ink)
     owner = _owners(ink, bands)[rows, columns]
     order = np.argsort(owner, kind="stable")
@@ -105,6 +107,16 @@ def find_lines(answer: PageAnswer) -> list[BandLine]:
     return lines
 
 
+def has_other_marks(answer: PageAnswer, lines: Sequence[BandLine]) -> bool:
+    """Whether something on the page that is in no line is at least half as high as its digits."""
+    dark = (answer.probabilities[..., 0] < 0.5).astype(np.uint8)
+    for line in lines:
+        dark[line.rows, line.columns] = 0
+    _, _, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    height = min((line.height for line in lines), default=0.0)
+    return bool((stats[1:, cv2.CC_STAT_HEIGHT] > height / 2).any())
+
+
 def ink_mask(answer: PageAnswer, height: float) -> Bool[np.ndarray, "height width"]:
     """The pixels of ink, decided for pieces of strokes about as long as these are wide.
 
@@ -119,8 +131,13 @@ def ink_mask(answer: PageAnswer, height: float) -> Bool[np.ndarray, "height widt
     return mask
 
 
-def _strokes_in_bands(answer: PageAnswer, bands: _Bands) -> Bool[np.ndarray, "height width"]:
-    """Dark pixels of single strokes within a band: a rule would not end there, a 1 does."""
+def _whole_strokes(
+    answer: PageAnswer, bands: _Bands, ink: Bool[np.ndarray, "height width"]
+) -> Bool[np.ndarray, "height width"]:
+    """Dark pixels of single strokes that are within a band, or largely ink and partly in one.
+
+    A rule would not end there, a 1 does.
+    """
     dark = (answer.probabilities[..., 0] < 0.5).astype(np.uint8)
     size = dark.shape[1], dark.shape[0]
     count, parts, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
@@ -133,7 +150,8 @@ def _strokes_in_bands(answer: PageAnswer, bands: _Bands) -> Bool[np.ndarray, "he
     height = np.bincount(at, heights, minlength=count) / np.maximum(inside, 1)
     sides = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
     single = (sides.max(1) < _LONGEST * height) & (sides.min(1) < _BROADEST * height)
-    whole = single & (inside > _WITHIN * stats[:, cv2.CC_STAT_AREA])
+    inked = np.bincount(at, ink[rows, columns], minlength=count) * (inside > 0)
+    whole = single & (np.maximum(inside, inked) > _WITHIN * stats[:, cv2.CC_STAT_AREA])
     whole[0] = False
     result: np.ndarray = whole[parts]
     return result

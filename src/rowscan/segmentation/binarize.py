@@ -52,8 +52,8 @@ def normalise_polarity(picture: Picture) -> Picture:
     its size, a quarter, and so on; each scale weighs half as much as the one before, because at
     coarse scales the corners of a white page on a dark table deviate as well.
     """
-    grey = cv2.transform(picture, np.full((1, 3), 1 / 3)) if picture.ndim == 3 else picture
-    grey = _reduced(grey, _FINE_PIXELS)
+    grey = _reduced(picture, _FINE_PIXELS)
+    grey = cv2.transform(grey, np.full((1, 3), 1 / 3)) if grey.ndim == 3 else grey
     side, weight = 0.0, 1.0
     for _ in range(_OCTAVES):
         deviation = grey.astype(np.float32) - cv2.medianBlur(grey, _MEDIAN)

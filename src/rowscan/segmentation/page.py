@@ -247,12 +247,19 @@ def map_box(
     transform: Affine, corners: Float64[np.ndarray, " 4"], limits: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
     """X, y, width and height, whole pixels and at least one, around a box that is mapped."""
-    left, top, right, bottom = corners
-    x, y = transform @ [[left, right, right, left], [top, top, bottom, bottom], [1, 1, 1, 1]]
-    x = np.clip([math.floor(x.min() + 0.01), math.ceil(x.max() - 0.01)], limits[0], limits[2])
-    y = np.clip([math.floor(y.min() + 0.01), math.ceil(y.max() - 0.01)], limits[1], limits[3])
-    x[0], y[0] = min(x[0], limits[2] - 1), min(y[0], limits[3] - 1)
-    return int(x[0]), int(y[0]), max(int(x[1] - x[0]), 1), max(int(y[1] - y[0]), 1)
+    left, top, right, bottom = corners.tolist()
+    (a, b, c), (d, e, f) = transform.tolist()
+    ends = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    x, width = _whole([a * x + b * y + c for x, y in ends], limits[0], limits[2])
+    y, height = _whole([d * x + e * y + f for x, y in ends], limits[1], limits[3])
+    return x, y, width, height
+
+
+def _whole(places: list[float], low: int, high: int) -> tuple[int, int]:
+    """The first whole pixel and the number of pixels around places, within limits."""
+    start = min(max(math.floor(min(places) + 0.01), low), high - 1)
+    stop = min(max(math.ceil(max(places) - 0.01), low), high)
+    return start, max(stop - start, 1)
 
 
 def _crop(

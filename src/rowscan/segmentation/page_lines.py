@@ -1,7 +1,7 @@
 """Page lines: from a photo or scan of numbers to line images, by the page model's answers.
 
 It sees no model but asks a function, `Segment`. The picture is brought to a scale at which the
-digits are about 28 pixels high, then `bands` finds the lines, and each is cut out here.
+digits are 14 to 56 pixels high, then `bands` finds the lines, and each is cut out here.
 """
 
 import math
@@ -15,8 +15,16 @@ from rowscan.arrays import UInt8
 from rowscan.errors import DataError
 from rowscan.reading import Cell
 from rowscan.scans import LINE_HEIGHT
-from rowscan.segmentation.bands import CELL, BandLine, PageAnswer, digit_heights, find_lines
+from rowscan.segmentation.bands import (
+    CELL,
+    BandLine,
+    PageAnswer,
+    digit_heights,
+    find_lines,
+    has_other_marks,
+)
 from rowscan.segmentation.binarize import (
+    WORKING_PIXELS,
     Picture,
     downscale,
     normalise_polarity,
@@ -39,18 +47,21 @@ Segment = Callable[[UInt8[np.ndarray, "height width 3"]], PageAnswer]
 """Asks the page model; sides are multiples of 8."""
 
 _FIRST_PIXELS = 200_000
-"""A larger picture is first seen at this size, to learn how high its digits are."""
+"""The largest picture is first seen at this size, to learn how high its digits are; one with a
+quarter of its pixels, where digits are a larger part of the page, at half."""
 _ONE_LINE, _SEVERAL_LINES = 96, 192
 """Pixels: of the shorter side of a picture that shows one line, to which a picture is reduced, and
 from which on it may show several."""
-_HEIGHT = 28.0  # pixels of digits at the scale at which lines are cut out,
+_HEIGHT = 20.0  # pixels of digits at the scale of the second look: 28 took twice the time,
 _LOWEST, _HIGHEST = 14.0, 56.0  # and the heights with which the first look is enough
 _MAX_ZOOM = 2.0
+_FARTHER = 3.0  # times smaller: the second look at a picture in which nothing was found
 _AROUND = 2.0  # heights of digits: what is seen again around the writing
 _PAD = 8  # pixels of paper around the picture
 _SIDES = 8  # the model takes multiples of this
 _MARGIN = 4  # columns without ink before and after a line
 _GAP = 16  # columns without ink: a wider gap is closed to this
+_BLANK = 40  # of 255: a column is without ink where no pixel has more
 _MIN_STROKE_WIDTH = 1.8  # pixels of a line image
 _LEVEL = 1.0  # degrees: a line that is turned less is cut out as it stands
 
@@ -77,10 +88,12 @@ class PageLines:
     Attributes:
         lines: from top to bottom and from left to right.
         cells: of all grids and tables on the page.
+        other_marks: whether something else is as high as a digit, or nearly.
     """
 
     lines: list[LineImage]
     cells: tuple[Cell, ...]
+    other_marks: bool
 
     def upside_down(self) -> "PageLines":
         """The same page, turned by 180 degrees."""
@@ -93,7 +106,7 @@ class PageLines:
             replace(line.upside_down(), cell=line.cell and places[line.cell])
             for line in self.lines[::-1]
         ]
-        return PageLines(lines, turned)
+        return PageLines(lines, turned, self.other_marks)
 
 
 def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segment) -> PageLines:
@@ -126,7 +139,8 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segme
         for line in found
         if (image := cut_out(line, dark, page.to_image, size)) is not None
     ]
-    return PageLines(in_reading_order(cut, angle), tuple(cells.values()))
+    marks = has_other_marks(page.answer, found)
+    return PageLines(in_reading_order(cut, angle), tuple(cells.values()), marks)
 
 
 def _cell(
@@ -154,8 +168,12 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     whole = (0, 0, sheet.shape[1], sheet.shape[0])
     page = _look(sheet, whole, first, size, segment)
     heights, sizes = digit_heights(page.answer)
+    for other in (first / _FARTHER, min(2 * first, 1.0)):  # it may all be too large, or too small
+        if not len(heights) and other != first:
+            first, page = other, _look(sheet, whole, other, size, segment)
+            heights, sizes = digit_heights(page.answer)
     if not len(heights):
-        return page if first == 1 else _look(sheet, whole, min(2 * first, 1.0), size, segment)
+        return page
     usual = weighted_median(heights, sizes)
     if _LOWEST <= usual <= _HIGHEST:
         return page
@@ -170,7 +188,8 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
 def _first_zoom(height: int, width: int) -> float:
     """How far a picture is reduced for the first look."""
     shorter = min(height, width)
-    zoom = min(1.0, math.sqrt(_FIRST_PIXELS / (height * width)))
+    share = math.sqrt(height * width / WORKING_PIXELS)
+    zoom = min(1.0, math.sqrt(_FIRST_PIXELS * share / (height * width)))
     return min(zoom, max(_ONE_LINE / shorter, zoom * shorter / _SEVERAL_LINES, 0.0))
 
 
@@ -308,13 +327,9 @@ def _rotation(shape: tuple[int, ...], angle: float) -> tuple[Affine, tuple[int, 
 
 def _without_wide_gaps(ink: UInt8[np.ndarray, "32 width"]) -> np.ndarray:
     """The columns that are left when gaps wider than the line model knows are closed."""
-    blank = np.asarray((ink <= 40).all(0))
-    run, kept = 0, []
-    for column, empty in enumerate(blank):
-        run = run + 1 if empty else 0
-        if run <= _GAP:
-            kept.append(column)
-    return np.array(kept)
+    columns = np.arange(ink.shape[1])
+    inked = np.where((ink > _BLANK).any(0), columns, -1)
+    return np.flatnonzero(columns - np.maximum.accumulate(inked) <= _GAP)
 
 
 def in_reading_order(lines: list[LineImage], angle: float) -> list[LineImage]:
