@@ -336,6 +336,47 @@ def test_nothing_is_lost_when_the_service_is_killed(
         again.end()
 
 
+@pytest.mark.slow
+def test_forty_pictures_are_reviewed_by_keyboard_though_the_service_is_killed(
+    open_page: Open, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    files = sorted(file.name for file in EXAMPLES.glob("*.png"))
+    truth = {}
+    for i in range(40):
+        chosen = [files[i % len(files)], files[(7 * i + 3) % len(files)]]
+        sheet = draw(chosen)
+        sheet.putpixel((i, 0), 0)  # no two are the same
+        sheet.save(folder / f"{i:02}.png")
+        truth[f"{i:02}.png"] = "".join(name[0] for name in chosen)
+    service = Review(folder)
+    port = service.url.rpartition(":")[2]
+    try:
+        wait_for(lambda: news(service)["progress"]["finished"])
+        page = open_page(service.url)
+        for done in range(40):
+            name = page.locator("#name").text_content() or ""
+            if page.locator(".field").input_value() != truth[name]:
+                page.keyboard.press("Control+a")
+                page.keyboard.type(truth[name])
+            if done == 20:
+                service.end(signal.SIGKILL)
+            page.keyboard.press("Enter")
+            if done == 20:
+                service = Review(folder, "--port", port)
+            if done < 39:
+                expect(page.locator("#name")).not_to_have_text(name)
+        expect(page.locator("#counts")).to_have_text("40 done, 0 left")
+        wait_for(lambda: service.labels() == truth)
+    finally:
+        service.end()
+    assert {page.path.name: page.text for page in load_reviewed(folder)} == truth
+    decided = corrections(folder)
+    assert len(decided) == 40
+    assert {state for _, state, _ in decided} <= {"accepted", "typed"}
+
+
 def test_two_people_review_at_once(review: Review, open_page: Open) -> None:
     anna, ben = open_page(), open_page(viewport={"width": 390, "height": 780}, is_mobile=True)
     for page in (anna, ben):

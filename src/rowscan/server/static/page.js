@@ -94,7 +94,7 @@ async function select(digit, signal, { whole = false } = {}) {
   const line = reading.lines.findIndex((one) => one.characters.includes(digit));
   const character = reading.lines[line].characters.indexOf(digit);
   const query = `v1/explain?line=${line + 1}`;
-  if (belief.view === "rows" && !whole) {
+  if (belief.view === "rows") {
     const found = await ask(`${query}&character=${character + 1}`, picture, { signal, onBusy });
     return signal.aborted || belief.setRows(found);
   }
