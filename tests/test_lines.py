@@ -89,6 +89,20 @@ def test_a_space_is_a_gap_wider_than_those_between_digits(seed: int) -> None:
     assert (gaps / CAP > 0.75 * wide.min()).sum() <= 3
 
 
+def test_strokes_that_are_only_upright_are_never_said_to_be_nothing() -> None:
+    """They are 1s, which the number reader would unlearn."""
+    shown = 0
+    for seed in range(300):
+        r = Random(seed)
+        setting = Setting(Hand.random(INKS, r), r, wide=False)
+        setting.sheet()
+        frame = setting.frame("empty", r)
+        if frame:
+            shown += 1
+            assert max(np.ptp(path[:, 0]) for path in frame) > CAP / 2
+    assert shown > 20
+
+
 def test_longer_numbers_make_wider_lines() -> None:
     lines = composed(800, 3)
     widths: dict[int, list[int]] = {}

@@ -15,6 +15,8 @@ from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, wa
 
 _SOURCES = {"images": 42.0, "pens": 20.0, "fonts": 18.0, "strokes": 6.0, "allographs": 14.0}
 """What the digits of a line are drawn from, in parts of their sum."""
+_BARE = 0.3
+"""Share of writers whose 1 is a straight stroke."""
 _DESLANT = 0.7  # no writer leans further, in columns a row
 
 
@@ -89,6 +91,9 @@ class Hand:
 
     def _digit(self, digit: int, style: Style) -> Glyph:
         source = self.source
+        if digit == 1 and self._choice("bare", 1000) < 1000 * _BARE:
+            turn, slant = self.r.gauss(0, 0.04), self.r.choice((0.0, style.slant))
+            return draw([line(0.0, 0.0, 0.0, 1.0)], replace(style, turn=turn, slant=slant))
         if source == "images" and self._choice(f"allograph{digit}", 1000) < 1000 * self.allographs:
             source = "allographs"
         if source == "fonts":

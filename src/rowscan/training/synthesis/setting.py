@@ -164,8 +164,9 @@ class Setting:
             return [path + np.array((0, _ABOVE)) for path in boxes(columns, r)]
         framed = r.random() < (0.65 if kind == "empty" else 0.1)
         frame = frame_remains(self.box(), r, both=r.random() < 0.3) if framed else []
-        # Without anything beside it, one upright stroke is a 1.
-        return [] if kind == "empty" and len(frame) == 1 else frame
+        # Without anything across, upright strokes alone are 1s.
+        upright = all(abs(float(np.ptp(path[:, 0]))) < CAP / 2 for path in frame)
+        return [] if kind == "empty" and upright else frame
 
     def columns(self) -> list[tuple[int, int]]:
         """First and last column of each glyph on the sheet."""

@@ -90,6 +90,12 @@ def _plain(r: Random) -> Tokens:
     return _one(digits(r, fewest, most))
 
 
+def _ones(r: Random) -> Tokens:
+    """Mostly 1s, which are easily taken for rules and frames."""
+    count = r.choices((1, 2, 3, 4), (5, 3, 2, 1))[0]
+    return _one("".join("1" if r.random() < 0.8 else r.choice("023456789") for _ in range(count)))
+
+
 def _year(r: Random) -> Tokens:
     return _one(str(r.choice((r.randint(1900, 1999), r.randint(1700, 2040)))))
 
@@ -286,6 +292,7 @@ def _nothing(_: Random) -> Tokens:
 
 KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
     "digits": (40, _plain),
+    "ones": (4, _ones),
     "year": (8, _year),
     "decimal": (9, _decimal),
     "spaced": (4, _spaced),
