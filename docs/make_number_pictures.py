@@ -25,6 +25,7 @@ from rowscan.segmentation.binarize import (
     estimate_stroke_width,
     measure_contrast,
 )
+from rowscan.segmentation.line_image import LineImage
 from rowscan.segmentation.ruled_lines import remove_ruled_lines
 from rowscan.training.synthesis.inks import with_handwriting
 from rowscan.training.synthesis.lines import compose
@@ -77,7 +78,7 @@ def draw_ink(photo: np.ndarray) -> None:
     save_picture(few, PICTURES / "photo-ink.png")
 
 
-def draw_steps(line: page.LineImage) -> None:
+def draw_steps(line: LineImage) -> None:
     """A text line, and the answer of the network at each step."""
     probabilities = Reader().line_model.probabilities(line.ink[None])[0]
     width = line.ink.shape[1]

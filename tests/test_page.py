@@ -23,7 +23,8 @@ from rowscan.segmentation.binarize import (
     normalise_polarity,
 )
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.segmentation.page import LineImage, deskew, extract_lines
+from rowscan.segmentation.line_image import LineImage, deskew
+from rowscan.segmentation.page import extract_lines
 from rowscan.segmentation.ruled_lines import remove_ruled_lines
 from rowscan.segmentation.text_lines import connected_components, estimate_skew
 

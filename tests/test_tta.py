@@ -22,7 +22,7 @@ from rowscan.recognition.tta import (
     predict_proba,
     shift,
 )
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 RNG = np.random.default_rng(0)
 

@@ -20,7 +20,7 @@ from rowscan.recognition.ctc import align
 from rowscan.recognition.strokes import Span, assign, character_columns
 from rowscan.scans import LINE_HEIGHT, PATCH, STEPS_A_PATCH
 from rowscan.segmentation.binarize import WORKING_PIXELS, Mask, Picture
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 _STEP = PATCH / STEPS_A_PATCH  # columns
 Opened = tuple[Picture, tuple[int, int]]

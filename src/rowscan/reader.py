@@ -27,7 +27,7 @@ from rowscan.recognition.selection import (
 )
 from rowscan.segmentation import page, page_lines
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")

@@ -22,7 +22,7 @@ from rowscan.reader import Reader
 from rowscan.reading import Box, Line
 from rowscan.recognition.characters import read_lines
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 MIN_CORRELATION = 0.58
 """Of the print around a field. In 60 simulated photos 99% of the fields that were laid right had

@@ -9,7 +9,8 @@ from rowscan.arrays import Bool
 from rowscan.forms.ink import Ink
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import estimate_stroke_width
-from rowscan.segmentation.page import LineImage, extract_line
+from rowscan.segmentation.line_image import LineImage
+from rowscan.segmentation.page import extract_line
 from rowscan.segmentation.text_lines import TextLine, connected_components
 
 _GAP = 0.22

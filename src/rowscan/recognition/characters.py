@@ -23,7 +23,7 @@ from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import Candidate
 from rowscan.recognition.strokes import character_columns
 from rowscan.scans import PATCH, STEPS_A_PATCH
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 _STEP = PATCH / STEPS_A_PATCH  # columns
 _IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches

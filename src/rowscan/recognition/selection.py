@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from rowscan.reading import Line, Rejected
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 
 
 @dataclass(frozen=True)

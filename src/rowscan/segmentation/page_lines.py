@@ -14,7 +14,6 @@ import numpy as np
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError
 from rowscan.reading import Cell
-from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.bands import (
     CELL,
     BandLine,
@@ -33,12 +32,12 @@ from rowscan.segmentation.binarize import (
 )
 from rowscan.segmentation.grids import Grid, find_grids, table_cells, upside_down
 from rowscan.segmentation.light import Absorption, absorption, darkest_channel
-from rowscan.segmentation.page import (
-    DIGIT_HEIGHT,
-    MAX_WIDTH,
+from rowscan.segmentation.line_image import (
     Affine,
     LineImage,
     compose,
+    cut_line,
+    deskew,
     map_box,
     to_centres,
 )
@@ -52,17 +51,15 @@ quarter of its pixels, where digits are a larger part of the page, at half."""
 _ONE_LINE, _SEVERAL_LINES = 96, 192
 """Pixels: of the shorter side of a picture that shows one line, to which a picture is reduced, and
 from which on it may show several."""
-_HEIGHT = 20.0  # pixels of digits at the scale of the second look: 28 took twice the time,
+_HEIGHT = 18.0  # pixels of digits at the scale of the second look: 28 took twice the time,
 _LOWEST, _HIGHEST = 14.0, 56.0  # and the heights with which the first look is enough
 _MAX_ZOOM = 2.0
 _FARTHER = 3.0  # times smaller: the second look at a picture in which nothing was found
 _AROUND = 2.0  # heights of digits: what is seen again around the writing
 _PAD = 8  # pixels of paper around the picture
 _SIDES = 8  # the model takes multiples of this
-_MARGIN = 4  # columns without ink before and after a line
 _GAP = 16  # columns without ink: a wider gap is closed to this
 _BLANK = 40  # of 255: a column is without ink where no pixel has more
-_MIN_STROKE_WIDTH = 1.8  # pixels of a line image
 _LEVEL = 1.0  # degrees: a line that is turned less is cut out as it stands
 
 
@@ -230,12 +227,7 @@ def _look(
 def cut_out(
     line: BandLine, dark: UInt8[np.ndarray, "height width"], to_image: Affine, size: tuple[int, int]
 ) -> LineImage | None:
-    """The image of a line: its own ink, level, at a fixed height; None where no ink is left.
-
-    Thin strokes would fade when the line is reduced, so they are dilated first. Strokes keep their
-    grey edges, as MNIST's do: ink is clipped a little above the paper and a little below the usual
-    darkness of the strokes, so that lines of different pens are equally dark.
-    """
+    """The image of a line: its own ink, level, at a fixed height; None where no ink is left."""
     grey, mask, to_page = _level(line, dark)
     if not mask.any():
         return None
@@ -243,50 +235,23 @@ def cut_out(
     strokes = boxes[1:]
     tall = strokes[strokes[:, cv2.CC_STAT_HEIGHT] > 0.5 * line.height]
     tall = tall if len(tall) else strokes
-    high = weighted_median(
-        tall[:, cv2.CC_STAT_HEIGHT].astype(float), tall[:, cv2.CC_STAT_AREA].astype(float)
-    )
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    scale = min(
-        DIGIT_HEIGHT / high,
-        (LINE_HEIGHT - 2) / (bottom - top),
-        (MAX_WIDTH - 2 * _MARGIN) / (right - left),
-    )
-    pen = max(4 * float(cv2.distanceTransform(mask, cv2.DIST_L2, 5)[mask > 0].mean()) - 2, 1.0)
-    thicker = max(0, round((_MIN_STROKE_WIDTH / scale - pen) / 2))
-    if thicker:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * thicker + 1, 2 * thicker + 1))
-        grey = cv2.dilate(grey, disc)
-    # Resizing averages, and gives whole pixels; the rest of the way interpolates.
-    small = resize(grey, min(scale, 1.0))
-    zoom_y, zoom_x = np.divide(small.shape, grey.shape)
-    width = math.ceil((right - left) * scale) + 2 * _MARGIN
-    from_crop = np.array(
-        [
-            [scale, 0, _MARGIN - left * scale],
-            [0, scale, LINE_HEIGHT / 2 - (top + bottom) / 2 * scale],
-        ]
-    )
-    transform = to_centres(compose(from_crop, np.array([[1 / zoom_x, 0, 0], [0, 1 / zoom_y, 0.0]])))
-    levels: np.ndarray = cv2.warpAffine(small, transform, (width, LINE_HEIGHT)).astype(np.float32)
-    if levels.max() <= 0:
-        return None
-    core = float(np.percentile(levels[levels >= 0.4 * levels.max()], 60))
-    ink = np.rint(255 * np.clip((levels - 0.15 * core) / max(0.75 * core, 1), 0, 1)).astype(
-        np.uint8
-    )
-    kept = _without_wide_gaps(ink)
-    crop_to_image = compose(to_image, to_page)
-    limits = (0, 0, *size)
-    corners = np.array([left, top, right, bottom], float)
-    return LineImage(
-        ink=np.ascontiguousarray(ink[:, kept]),
-        box=map_box(crop_to_image, corners, limits),
-        to_image=compose(crop_to_image, cv2.invertAffineTransform(from_crop)),
+    distance = float(cv2.distanceTransform(mask, cv2.DIST_L2, 5)[mask > 0].mean())
+    image = cut_line(
+        grey,
+        (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1),
+        digit_height=weighted_median(
+            tall[:, cv2.CC_STAT_HEIGHT].astype(float), tall[:, cv2.CC_STAT_AREA].astype(float)
+        ),
+        stroke_width=max(4 * distance - 2, 1.0),
+        to_image=compose(to_image, to_page),
+        limits=(0, 0, *size),
         plausibility=line.certainty,
-        columns=kept,
     )
+    if image is None:
+        return None
+    kept = _without_wide_gaps(image.ink)
+    return replace(image, ink=np.ascontiguousarray(image.ink[:, kept]), columns=kept)
 
 
 def _level(
@@ -308,21 +273,11 @@ def _level(
     to_page = np.array([[1.0, 0, left], [0, 1, top]])
     if abs(line.angle) < _LEVEL:
         return grey, mask, to_page
-    turn, shape = _rotation(grey.shape, line.angle)
+    turn, shape = deskew(grey.shape, line.angle)
     transform = to_centres(turn)
     grey = cv2.warpAffine(grey, transform, shape[::-1])
     turned = cv2.warpAffine(255 * mask, transform, shape[::-1])
     return grey, (turned > 100).astype(np.uint8), compose(to_page, cv2.invertAffineTransform(turn))
-
-
-def _rotation(shape: tuple[int, ...], angle: float) -> tuple[Affine, tuple[int, int]]:
-    """The rotation that levels what falls by an angle in degrees, and the shape that it needs."""
-    height, width = shape
-    rotation = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
-    cos, sin = np.abs(rotation[0, :2])
-    rows, columns = math.ceil(height * cos + width * sin), math.ceil(height * sin + width * cos)
-    rotation[:, 2] += (columns - width) / 2, (rows - height) / 2
-    return rotation, (rows, columns)
 
 
 def _without_wide_gaps(ink: UInt8[np.ndarray, "32 width"]) -> np.ndarray:

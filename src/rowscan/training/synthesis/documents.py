@@ -29,7 +29,7 @@ from rowscan.reader import Reader
 from rowscan.reading import Box
 from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
-from rowscan.segmentation.page import LineImage
+from rowscan.segmentation.line_image import LineImage
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
     pixelwise,

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float32, Float64, UInt8
 from rowscan.scans import LINE_HEIGHT
-from rowscan.segmentation.page import DIGIT_HEIGHT
+from rowscan.segmentation.line_image import DIGIT_HEIGHT
 from rowscan.training.synthesis.degradation import broad_nib, degrade
 from rowscan.training.synthesis.distractors import add_residue, polylines
 from rowscan.training.synthesis.hands import Hand
