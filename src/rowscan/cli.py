@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 import rowscan
 from rowscan.errors import RowscanError, UsageError, requires
@@ -121,6 +122,9 @@ def read(
     cluster: str | None,
 ) -> int:
     """Read the numbers in pictures: files, folders with all subfolders, or - for standard input.
+
+    Formats: PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, BMP, GIF, PPM, PCX and TGA; PDF with the extra
+    pdf, HEIC with the extra heic. All pages of TIFF and PDF are read.
 
     A path can also be an address, such as s3://bucket/scans, or a shard: a tar or Parquet file of
     pictures.
@@ -468,8 +472,13 @@ def main() -> NoReturn:
     """Entry point: 0 done, 1 something could not be processed, 2 wrong usage, 130 Ctrl-C."""
     try:  # click ends a command whose output nobody reads on quietly, with 1
         sys.exit(cli.main(standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = f"; see {context.command_path} --help" if context else ""
+        click.echo(f"rowscan: {error.format_message().removesuffix('.')}{where}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

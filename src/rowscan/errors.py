@@ -38,10 +38,25 @@ class MissingExtraError(RowscanError):
     """
 
     def __init__(self, purpose: str, package: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs {package}: pip install 'rowscan[{extra}]'")
+        super().__init__(f"{purpose} needs {package}: pip install {_installable(package, extra)}")
         self.args = purpose, package, extra
         self.package = package
         self.extra = extra
+
+
+def _installable(package: str, extra: str) -> str:
+    """What pip installs an extra from: where Rowscan itself came from."""
+    import json  # only for this message, as the next one
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution("rowscan").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):  # used from a folder, not installed
+        return package
+    url = str(origin.get("url", ""))
+    if origin.get("dir_info", {}).get("editable"):
+        return f"-e '{url.removeprefix('file://')}[{extra}]'"
+    return f"'rowscan[{extra}] @ {url}'" if url else f"'rowscan[{extra}]'"
 
 
 class FileError(RowscanError):

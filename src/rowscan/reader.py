@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -110,12 +111,19 @@ class Reader:
             ModelError: not a model file, or a damaged one.
             UsageError: a provider that this ONNX Runtime does not have.
         """
-        self._alphabet, self._pattern = alphabet, pattern
+        self._model_path, self._alphabet, self._pattern = model, alphabet, pattern
         self._last_constraint: tuple[tuple[object, ...], Constraint] | None = None
         self._threads = threads or 1
         self._providers = providers
         self._named = None if model is None else open_model(model, providers=providers)
         cv2.setNumThreads(self._threads)
+
+    def __repr__(self) -> str:
+        """The arguments that it was made with."""
+        named = {"alphabet": self._alphabet, "pattern": self._pattern, "threads": self._threads}
+        shown = [repr(str(self._model_path))] if self._model_path is not None else []
+        shown += [f"{k}={v!r}" for k, v in named.items() if v not in (None, 1)]
+        return f"Reader({', '.join(shown)})"
 
     @property
     def kind(self) -> str | None:
@@ -178,7 +186,7 @@ class Reader:
             DataError: not a picture, a damaged one, or one of more than 100 megapixels.
             UsageError: an alphabet or a pattern that cannot be read.
         """
-        return next(
+        reading = next(
             self.read_pages(
                 source,
                 min_confidence=min_confidence,
@@ -187,6 +195,7 @@ class Reader:
                 show_other=show_other,
             )
         )
+        return replace(reading, source=source)
 
     def read_pages(
         self,

@@ -4,10 +4,13 @@ A box is x, y, width and height in pixels of the picture, upright, as a viewer s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from rowscan.alphabet import DIGITS, SPACE
+
+if TYPE_CHECKING:
+    from rowscan.io.pictures import Source
 
 Box = tuple[int, int, int, int]
 Status = Literal["read", "empty", "error"]
@@ -128,7 +131,7 @@ class Rejected:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reading:
     """One picture, or one page of a document."""
 
@@ -149,6 +152,21 @@ class Reading:
         """Rows and columns of the grids and tables on the page; (0, 0) where there is none."""
         rows = max((cell.row + cell.rows - 1 for cell in self.cells), default=0)
         return rows, max((cell.column + cell.columns - 1 for cell in self.cells), default=0)
+
+    source: "Source | None" = field(default=None, compare=False)
+    """The picture as `Reader.read` was given it, for notebooks to show."""
+
+    def __repr__(self) -> str:
+        """What was read, how sure it is, and how much more there is."""
+        lines = f"{len(self.lines)} line{'' if len(self.lines) == 1 else 's'}"
+        return f"<Reading page {self.page}: {self.text!r}, {self.confidence:.1%} sure, {lines}>"
+
+    def _repr_html_(self) -> str:
+        """The picture with a box around each line, as notebooks show it."""
+        from rowscan.io.drawing import svg
+
+        boxes = [(line.box, f"{line.text} {line.confidence:.1%}") for line in self.lines]
+        return svg(self.source, self.page, (self.width, self.height), boxes)
 
     @property
     def table(self) -> list[list[str]]:

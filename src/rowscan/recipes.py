@@ -6,8 +6,13 @@ line, a TOML file and the Python call all end in `change`, which refuses a wrong
 names the nearest right one.
 """
 
+import ast
 import contextlib
 import difflib
+import inspect
+import itertools
+import re
+import textwrap
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -545,7 +550,8 @@ def decode(stored: bytes | Mapping[str, Any]) -> Recipe:
 
 
 def describe(recipe: Recipe) -> str:
-    """All that a recipe says, as the TOML of a recipe file."""
+    """All that a recipe says and what each key means, as the TOML of a recipe file."""
+    meanings = _meanings(type(recipe))
     values = msgspec.structs.asdict(recipe)
     claim = values.pop("published")
     lines = [f"# {recipe.summary}"]
@@ -554,8 +560,22 @@ def describe(recipe: Recipe) -> str:
     lines.append(f'base = "{recipe.name}"')
     for key, value in values.items():
         if key not in ("name", "summary"):
+            lines += ["", *textwrap.wrap(f"# {meanings[key]}", 98, subsequent_indent="# ")]
             lines.append(f"{key} = {msgspec.json.encode(value).decode()}")
     return "\n".join(lines)
+
+
+def _meanings(kind: type[Recipe]) -> dict[str, str]:
+    """The first sentence of the docstring behind each field, which only the source has."""
+    found = {}
+    for one in reversed(kind.__mro__[: kind.__mro__.index(Recipe) + 1]):
+        body = ast.parse(inspect.getsource(one)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, after in itertools.pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                text = " ".join(str(ast.literal_eval(after.value)).split())
+                found[ast.unparse(field.target)] = re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+    return found
 
 
 def _converted(value: object, hint: Any) -> object:

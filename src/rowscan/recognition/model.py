@@ -322,7 +322,12 @@ def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | No
     # Threads that spin while they wait take the time of other programs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(content, options, list(providers or _CPU))
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            list(providers or _CPU),
+            enable_fallback=0,  # which prints
+        )
     except Exception:  # ONNX Runtime's exceptions have no public base class
         raise ModelError(name, "not a model file, or a damaged one") from None
     kind = entries.get("kind")

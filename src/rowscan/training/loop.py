@@ -215,9 +215,9 @@ def _summary(records: list[dict[str, Any]], epoch: int) -> dict[str, float]:
     """Mean loss and accuracy of an epoch over its images, and its time in seconds."""
     steps = [r for r in records if r["kind"] == "step" and r["epoch"] == epoch]
     before = max((r["seconds"] for r in records if r["epoch"] < epoch), default=0.0)
-    seen = sum(r["images"] for r in steps)
+    seen = sum(r["images"] for r in steps) or math.nan  # who deletes a damaged line loses it
     return {
         "loss": sum(r["loss"] * r["images"] for r in steps) / seen,
         "accuracy": sum(r["accuracy"] * r["images"] for r in steps) / seen,
-        "seconds": steps[-1]["seconds"] - before,
+        "seconds": (steps[-1]["seconds"] if steps else math.nan) - before,
     }

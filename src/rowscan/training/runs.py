@@ -71,6 +71,18 @@ class TrainState(msgspec.Struct, forbid_unknown_fields=True):
         return found
 
 
+class _Record(msgspec.Struct):
+    """What each line of metrics.jsonl has."""
+
+    kind: str
+    epoch: int
+    step: int
+    images: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory and its recipe."""
@@ -155,13 +167,30 @@ class Run:
     @property
     def environment(self) -> dict[str, str]:
         """Versions, machine and revision that the run was begun with."""
-        return json.loads((self.directory / "environment.json").read_text())  # type: ignore[no-any-return]
+        try:
+            content = (self.directory / "environment.json").read_bytes()
+            return msgspec.json.decode(content, type=dict[str, str])
+        except (OSError, ValueError) as error:  # the report says so: it is for nothing else
+            return {"environment.json": f"cannot be read: {reason_of(error)}"}
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        lines = self._metrics.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """The lines of metrics.jsonl.
+
+        Raises:
+            OutputError: it cannot be read, or a line is damaged.
+        """
+        with self._open_metrics("rb") as file:
+            lines = file.read().splitlines()
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+                msgspec.convert(records[-1], _Record)
+            except ValueError:  # of both, and of text that is not UTF-8
+                reason = f"line {number} is damaged; delete it to go on: the weights are not in it"
+                raise OutputError(self._metrics, reason) from None
+        return records
 
     @property
     def _metrics(self) -> Path:
@@ -213,9 +242,14 @@ class Run:
                 UnicodeDecodeError,
                 KeyError,
             ) as error:
-                raise OutputError(path, f"not a checkpoint, or a damaged one: {error}") from None
+                reason = " ".join(str(error).split())
+                raise OutputError(
+                    path,
+                    f"not a checkpoint, or a damaged one ({reason}); remove it to begin anew with "
+                    "this recipe",
+                ) from None
         with self._open_metrics("ab") as metrics:
-            metrics.truncate(state.metrics_bytes)
+            metrics.truncate(min(state.metrics_bytes, metrics.tell()))
         return arrays, state
 
     @contextmanager
