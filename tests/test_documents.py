@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,7 +98,10 @@ def test_each_command_is_understood(
     words: list[str], output: str, workplace: Path, rowscan: Callable[..., object]
 ) -> None:
     name, *rest = words
-    parameters = cli.commands[name].make_context(name, list(rest)).params
+    command = cli.commands[name]
+    if isinstance(command, click.Group):
+        command, rest = command.commands[rest[0]], rest[1:]
+    parameters = command.make_context(name, list(rest)).params
     if output.startswith("rowscan: "):  # the example shows an error
         done = rowscan(*words)
         assert isinstance(done, subprocess.CompletedProcess)
@@ -112,7 +116,7 @@ def test_each_command_is_understood(
             assert changed != base or not parameters["settings"]
     elif name == "reproduce":
         assert all(find(recipe).published for recipe in parameters["recipes"])
-    elif name in ("serve", "review"):
+    elif name in ("serve", "review", "form"):
         assert parameters["host"] == "127.0.0.1"
     elif name not in ("evaluate", "read") or parameters["model"] is None:
         done = rowscan(*words)
@@ -197,7 +201,7 @@ def test_each_name_and_file_in_code_font_exists(document: Path) -> None:
     text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
     for words in re.findall(r"`([^`\n]+)`", text):
         for path in re.findall(r"[\w/-]+\.(?:py|toml|onnx)\b", words):
-            assert path in {"my-recipe.toml", "model.onnx"} or exists(path), words
+            assert path in {"my-recipe.toml", "form.toml", "model.onnx"} or exists(path), words
         found = re.fullmatch(r"([A-Za-z]\w*(?:\.[A-Za-z]\w*)*)(\(.*\)| = .*)?", words)
         if found and (found[2] or re.search(r"[._]|[a-z][A-Z]", found[1])):
             known = found[1] in FOREIGN or exists(found[1])

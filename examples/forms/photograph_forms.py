@@ -15,7 +15,8 @@ import numpy as np
 from make_forms import make
 
 import rowscan
-from rowscan.forms.specification import Field, Specification, load
+from rowscan.forms.rules import has_check_digit
+from rowscan.forms.specification import CheckDigit, Field, Specification, Sum, load
 
 Image = np.ndarray
 """uint8 (height, width)."""
@@ -55,13 +56,26 @@ def fill(form: Specification, folder: Path, writer: Writer) -> tuple[Image, dict
     """A filled form, `FINE` times as large as its blank, and what is written in each field."""
     blank = rowscan.open_image(folder / form.pages[0])
     page = cv2.resize(blank, None, fx=FINE, fy=FINE, interpolation=cv2.INTER_CUBIC)
-    truth = {}
+    truth: dict[str, str] = {}
     for field in form.fields:
-        truth[field.name] = write(page, field, writer)
+        truth[field.name] = write(page, field, writer, ruled(form, field, truth, writer.rng))
     return page, truth
 
 
-def write(page: Image, field: Field, writer: Writer) -> str:
+def ruled(
+    form: Specification, field: Field, truth: dict[str, str], rng: np.random.Generator
+) -> str | None:
+    """What must be written for the rules to hold; None for anything."""
+    for rule in form.rules:
+        if rule.field == field.name and isinstance(rule, Sum):
+            return str(sum(int(truth[name]) for name in rule.of))
+        if rule.field == field.name and isinstance(rule, CheckDigit):
+            text = "".join(map(str, rng.integers(0, 10, len(field.boxes) - 1)))
+            return next(text + d for d in "0123456789" if has_check_digit(text + d, rule.method))
+    return None
+
+
+def write(page: Image, field: Field, writer: Writer, wanted: str | None) -> str:
     """Write something into a field; what it is."""
     rng = writer.rng
     if field.kind == "tick":
@@ -84,6 +98,7 @@ def write(page: Image, field: Field, writer: Writer) -> str:
         text = str(int(rng.integers(0, int(field.range[1]) + 1)))
     else:
         text = "".join(map(str, rng.integers(0, 10, len(field.boxes))))
+    text = wanted or text
     if len(field.boxes) > 1:
         for character, box in zip(text, field.boxes, strict=True):
             in_box(page, character, box, writer)

@@ -9,7 +9,9 @@ from rowscan.forms.specification import Field
 from rowscan.reading import Box
 
 _MIDDLE = 0.05
-_SLOPE = 3.0
+"""Of a box: as likely marked as not. Of 47 ticks in simulated photos the marked ones had ink on
+0.096 of their box at the least, the others on none; this is half of it."""
+_SLOPE = 3.0  # of the logarithm of the amount: the least mark of those is 0.88 sure
 
 
 def marked(ink: Ink, box: Box) -> float:
