@@ -1,7 +1,9 @@
 """Pictures of numbers are read: the text, its boxes, and its confidences."""
 
 import itertools
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -277,3 +279,25 @@ def test_the_shipped_line_model_is_small(reader: Reader) -> None:
     wanted = LineEngine(find("line", LineRecipe), "cpu").weights()
     found = start_from("shipped", wanted)
     assert sum(array.size for array in found.values()) <= 2_000_000
+
+
+def test_a_very_dark_picture_is_read_and_noise_is_not() -> None:
+    reader = Reader()
+    light = open_image(NUMBERS / "cheque.jpg")
+    noise = np.random.default_rng(0).normal(12, 4, (300, 500)).clip(0, 25).astype(np.uint8)
+    assert reader.read(light // 13).text == reader.read(light).text == "13580"
+    assert reader.read(noise).text == ""
+
+
+def test_a_reading_shows_itself() -> None:
+    path = NUMBERS / "cheque.jpg"
+    reading = Reader(alphabet="digits").read(path)
+    assert re.fullmatch(r"<Reading page 1: '13580', \d+\.\d% sure, 1 line>", repr(reading))
+    shown = ElementTree.fromstring(reading._repr_html_())
+    kinds = [element.tag.rpartition("}")[2] for element in shown]
+    assert kinds == ["rect", "image", "rect", "text"]
+    x, y, width, height = reading.lines[0].box
+    box = shown[2].attrib
+    assert [box[key] for key in ("x", "y", "width", "height")] == [*map(str, (x, y, width, height))]
+    assert str(shown[3].text).startswith("13580 ")
+    assert repr(Reader(alphabet="digits")) == "Reader(alphabet='digits')"

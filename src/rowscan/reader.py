@@ -27,7 +27,7 @@ from rowscan.recognition.selection import (
     select_lines,
 )
 from rowscan.segmentation import page, page_lines
-from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
+from rowscan.segmentation.binarize import WORKING_PIXELS, Picture, brighten
 from rowscan.segmentation.line_image import LineImage
 
 _T = TypeVar("_T")
@@ -241,7 +241,8 @@ class Reader:
             TooLargeError: more lines.
         """
         allowed = self.constraint(alphabet, pattern, show_other=show_other)
-        for number, (picture, (width, height)) in enumerate(pages, start=first):
+        for number, (page_picture, (width, height)) in enumerate(pages, start=first):
+            picture = brighten(page_picture)
             found = self._read_page(picture, (width, height), allowed, max_lines)
             result = Reading(
                 width=width,
@@ -317,6 +318,7 @@ class Reader:
         Args:
             picture: (height, width) of grey or (height, width, 3) of colour.
         """
+        picture = brighten(picture)
         if picture.shape[0] * picture.shape[1] <= _ONE_FIELD:
             return page.extract_lines(picture)
         found = page_lines.extract_lines(picture, None, self.page_model.segment).lines

@@ -63,6 +63,16 @@ def normalise_polarity(picture: Picture) -> Picture:
     return 255 - picture if side > 0 else picture
 
 
+def brighten(picture: Picture) -> Picture:
+    """The picture with its levels spread by a whole factor, where it uses five of its eight bits.
+
+    So few levels would be lost in the rounding of what follows. With fewer than three bits there is
+    only noise.
+    """
+    brightest = int(picture.max(initial=0))
+    return picture * np.uint8(255 // brightest) if 8 <= brightest < 32 else picture
+
+
 def estimate_background(picture: Picture) -> Picture:
     """The picture as it would be without ink: each channel's median over a wide window.
 
