@@ -5,7 +5,8 @@
 
 FOLDER has pictures of one number each, and a `labels.csv`. A fifth of them is never corrected. Of
 the others the first 50, then 100 and so on are: what was read rightly is accepted (a label of
-digits alone says nothing of signs), else the label is typed. After each step a model is trained as
+digits alone says nothing of signs), else the label is typed, with the signs that the model sees
+between its digits. After each step a model is trained as
 `rowscan review --learn` does it, and reads the fifth.
 
 What is done is in the output folder: after an interruption the same command goes on from there, in
@@ -19,17 +20,22 @@ from pathlib import Path
 
 import numpy as np
 
+from rowscan.alphabet import DIGITS
 from rowscan.datasets.labelled import LabelledPicture, load_labels
 from rowscan.datasets.reviewed import is_reviewed, load_reviewed
 from rowscan.evaluation import evaluate, score_pictures
+from rowscan.io.pictures import open_reduced
 from rowscan.metrics import NumberResult
 from rowscan.reader import Reader
 from rowscan.reading import Box
 from rowscan.recipes import change, find
+from rowscan.recognition.ctc import align
 from rowscan.review.store import Author, Change, Store
+from rowscan.segmentation.binarize import WORKING_PIXELS
 from rowscan.training.loop import resume, train
 from rowscan.training.results import LineRunResult
 from rowscan.training.runs import Run, environment
+from rowscan.training.synthesis.documents import add_signs, digits_alone
 from rowscan.training.tasks.line.task import LineTask, score
 
 AUTHOR = Author("benchmark", "benchmark")
@@ -124,10 +130,24 @@ def correct(pictures: list[LabelledPicture], reader: Reader, folder: Path) -> in
             whole = (0, 0, reading.width, reading.height)
             changes.append(Change(page, "drawn", "typed", truth, whole))
         else:
-            state, text = ("accepted", reading.lines[chosen].text) if right else ("typed", truth)
+            state, text = "accepted", reading.lines[chosen].text
+            if not right:
+                state, text = "typed", picture.full or with_signs(reader, picture, chosen)
             changes.append(Change(page, str(chosen), state, text, boxes[chosen]))
         store.correct(AUTHOR, str(page), [*changes, Change(page, "", "done")])
     return typed
+
+
+def with_signs(reader: Reader, picture: LabelledPicture, number: int) -> str:
+    """The digits of a label, with the signs that the model sees between them in a line."""
+    opened = next(open_reduced(picture.path, WORKING_PIXELS))
+    _, image = reader.read_images(*opened)[number]
+    probabilities = reader.line_model.probabilities(image.ink[None])[0]
+    digits = tuple(map(DIGITS.index, picture.text))
+    if 2 * len(digits) >= len(probabilities):  # they do not fit into the steps of this line
+        return picture.text
+    text, _ = add_signs(probabilities, digits, align(digits_alone(probabilities), digits))
+    return "".join(reader.line_model.alphabet[i] for i in text)
 
 
 def report(reader: Reader, held_back: list[LabelledPicture], *, others: list[Path]) -> str:
