@@ -40,7 +40,7 @@ _SURELY_UPRIGHT = 0.95
 """Of the characters of a page: lines that are less sure are read upside down as well,"""
 _TELLING = 8
 """so many at first, the longest ones."""
-_SURELY_THERE = 0.8
+_SURELY_THERE = 0.9
 """Of a number that the page model alone finds in a small picture, where it finds more in error."""
 
 

@@ -29,7 +29,7 @@ class Candidate:
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,
 _MIN_CONFIDENCE_SINGLE = 0.5  # or for a single digit
-_LIKELIER = 0.5  # evidence with which a line is a number rather than not
+_LIKELIER = 0.4  # evidence: of composed lines with more, at least half are numbers
 _MIN_EVIDENCE = 0.2  # plausibility times the confidence of each digit
 
 
