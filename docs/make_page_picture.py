@@ -5,6 +5,7 @@ the sample pictures of numbers.
 """
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def take(arguments: list[str], use: Callable[[Page], None], name: str) -> None:
 def write(page: Page) -> None:
     """A number, until the animation of the belief has ended."""
     draw(page, number("4071"))
-    page.wait_for_timeout(3000)
+    expect(page.locator("#step")).to_have_text(re.compile(r"^Step (\d+) of \1: "), timeout=120_000)
 
 
 def check(page: Page) -> None:
