@@ -58,9 +58,9 @@ def _without_slivers(
     count, found, stats, _ = cv2.connectedComponentsWithStats(apart, connectivity=8)
     labels: Int32[np.ndarray, "rows columns"] = found
     away = cv2.distanceTransform(1 - near, cv2.DIST_L2, 3)
-    farthest = np.zeros(count)
-    np.maximum.at(farthest, labels.ravel(), np.ravel(away))
-    kept = (stats[:, cv2.CC_STAT_AREA] >= _MIN_AREA) & (farthest > _SLIVER)
+    kept = np.zeros(count, bool)
+    kept[np.unique(labels[np.asarray(away) > _SLIVER])] = True
+    kept &= stats[:, cv2.CC_STAT_AREA] >= _MIN_AREA
     kept[0] = False
     components: Mask = kept[labels].astype(np.uint8)
     return components
