@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import cv2
 import numpy as np
 
+from rowscan.alphabet import OTHER
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import TooLargeError
 from rowscan.io.pictures import Source, open_reduced
@@ -282,14 +283,14 @@ class Reader:
         """What is read of a picture.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
-        more than the page model, which learnt from pages. It is asked where they find nothing; and
-        they are, where it finds nothing, or one line beside other marks, since it can take an
-        upright 1 for a mark.
+        more than the page model, which learnt from pages. It is asked where they find nothing, if
+        the line model knows what is no digit. They are asked, too, where it finds nothing, or one
+        line beside other marks, since it can take an upright 1 for a mark.
         """
         by_rules = None
         if size[0] * size[1] <= _ONE_FIELD:
             by_rules = self._by_rules(page.extract_lines(picture, size), allowed, max_lines)
-            if by_rules.lines:
+            if by_rules.lines or OTHER not in self.line_model.alphabet:
                 return by_rules
         found = page_lines.extract_lines(picture, size, self.page_model.segment)
         _check_count(found.lines, max_lines)
