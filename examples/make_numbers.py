@@ -137,9 +137,9 @@ def scrawl(seed: int) -> Picture:
 
 
 PICTURES = {
-    "note.jpg": (note, "4071 / 90210 / 8635"),
+    "note.jpg": (note, "4071 / 90210 / 86 35"),
     "form.png": (form, "20251103"),
-    "cheque.jpg": (cheque, "13580"),
+    "cheque.jpg": (cheque, "13.580"),
     "board.jpg": (board, "1729"),
     "scrawl.png": (scrawl, ""),
 }

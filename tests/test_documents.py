@@ -150,7 +150,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     numbers, digit, accuracy, evaluated, trained, error = done.stdout.splitlines()
-    assert numbers.startswith("4071 / 90210 / 8635 ")
+    assert numbers.startswith("4071 / 90210 / 86 35 ")
     assert digit.startswith("7 ")
     assert float(accuracy) > 0.95
     assert evaluated == "1.0 0.0"
@@ -162,13 +162,13 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 def test_the_python_of_the_other_documents_runs() -> None:
     found = [code for path in DOCUMENTS if path not in READMES for code in blocks(path, "python")]
     assert found
+    names: dict[str, np.ndarray] = {}
     for code in found:
-        names: dict[str, np.ndarray] = {}
         exec(code, names)
-        assert names["sequences"].shape == (100, 28, 28)
-        assert names["barcodes"].shape == (100, 784, 1)
-        np.testing.assert_array_equal(names["sequences"], names["images"])
-        np.testing.assert_array_equal(names["barcodes"].reshape(100, 28, 28), names["images"])
+    assert names["sequences"].shape == (100, 28, 28)
+    assert names["barcodes"].shape == (100, 784, 1)
+    np.testing.assert_array_equal(names["sequences"], names["images"])
+    np.testing.assert_array_equal(names["barcodes"].reshape(100, 28, 28), names["images"])
 
 
 @every_document
@@ -190,6 +190,7 @@ FOREIGN = {
     *("train_data", "train_labels", "test_data", "test_labels"),  # torchvision's, once
     *("tensorflow.examples.tutorials.mnist.input_data", "tf.contrib", "tf.compat.v1"),
     *("AWS_PROFILE", "AWS_ENDPOINT_URL", "RAY_AUTH_TOKEN"),
+    *("zsh_source", "fish_source", "bash_source"),  # click's
     *dir(builtins),
 }
 """Names in the documents that belong to others."""

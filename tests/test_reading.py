@@ -16,7 +16,7 @@ from rowscan.io.pictures import open_image
 from rowscan.line_explanation import cut_out, explain_character, explain_line
 from rowscan.reader import Reader
 from rowscan.reading import Character, Line, Reading, Rejected
-from rowscan.recipes import LineRecipe, decode, find
+from rowscan.recipes import LineRecipe, change, decode, find
 from rowscan.recognition.ctc import best_path
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import (
@@ -41,7 +41,7 @@ def reader() -> Reader:
 @pytest.mark.parametrize("picture", load_labels(NUMBERS), ids=lambda picture: picture.path.name)
 def test_the_sample_pictures_are_read(picture: LabelledPicture, reader: Reader) -> None:
     reading = reader.read(picture.path)
-    assert reading.text == picture.label
+    assert reading.text == picture.text
     height, width = open_image(picture.path).shape
     assert (reading.width, reading.height) == (width, height)
     for line in reading.lines:
@@ -91,7 +91,8 @@ def test_digits_below_the_minimum_confidence_are_question_marks(reader: Reader) 
     assert set(marked.text) <= set("?0123456789 /")
     for line, other in zip(plain.lines, marked.lines, strict=True):
         for digit, mark in zip(line.characters, other.characters, strict=True):
-            assert mark.character == (digit.character if digit.confidence >= 1 else "?")
+            kept = digit.character if digit.confidence >= 1 or digit.character == " " else "?"
+            assert mark.character == kept
             assert (mark.confidence, mark.box) == (digit.confidence, digit.box)
 
 
@@ -265,9 +266,12 @@ def test_a_line_is_explained_step_by_step(reader: Reader) -> None:
         explain_character(path, 1, 5, reader)
 
 
-@pytest.mark.xfail(reason="line.onnx was trained by an earlier form of the recipe", strict=True)
 def test_the_shipped_line_model_is_the_recipe_s(reader: Reader) -> None:
-    assert decode(reader.line_model.recipe) == find("line")
+    """It was trained on after its training: more steps at a lower rate."""
+    shipped = decode(reader.line_model.recipe)
+    how = ("start", "epochs", "steps_per_epoch", "learning_rate", "record_every", "uses")
+    recipe = find("line")
+    assert change(shipped, {key: getattr(recipe, key) for key in how}) == recipe
 
 
 def test_the_shipped_line_model_is_small(reader: Reader) -> None:
@@ -285,7 +289,7 @@ def test_a_very_dark_picture_is_read_and_noise_is_not() -> None:
     reader = Reader()
     light = open_image(NUMBERS / "cheque.jpg")
     noise = np.random.default_rng(0).normal(12, 4, (300, 500)).clip(0, 25).astype(np.uint8)
-    assert reader.read(light // 13).text == reader.read(light).text == "13580"
+    assert reader.read(light // 13).text == reader.read(light).text == "13.580"
     assert reader.read(noise).text == ""
 
 

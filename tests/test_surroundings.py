@@ -11,7 +11,7 @@ from rowscan import read
 from rowscan.io.pictures import open_image
 
 NOTE = Path(__file__).parent.parent / "examples" / "numbers" / "note.jpg"
-TEXT = "4071 / 90210 / 8635"
+TEXT = "4071 / 90210 / 86 35"
 Scene = Callable[[np.ndarray], np.ndarray]
 
 

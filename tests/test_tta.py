@@ -207,7 +207,7 @@ def test_the_shipped_line_model_uses_tta_only_where_it_is_unsure() -> None:
     stroke[5:27, 30:33] = 255
     place = np.eye(2, 3)
     lines = [LineImage(ink, (0, 0, 64, 32), place, 1.0) for ink in (noise, stroke)]
-    allowed = constraint(model.alphabet)
+    allowed = constraint(model.alphabet, show_other=True)
     doubtful, sure = (candidate.line for candidate in read_lines(model, lines, allowed))
     text = tuple(map(model.alphabet.index, doubtful.text))
     every = [noise, *augment_line(noise)]
