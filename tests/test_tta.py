@@ -202,23 +202,23 @@ def test_the_ink_of_a_line_fits_into_its_variants() -> None:
 
 def test_the_shipped_line_model_uses_tta_only_where_it_is_unsure() -> None:
     model = rowscan.Reader().line_model
-    noise = RNG.integers(0, 256, (32, 64), dtype=np.uint8)  # is read with doubt
     stroke = np.zeros((32, 64), np.uint8)
     stroke[5:27, 30:33] = 255
+    faint = stroke.copy()  # with a pale flag and a base: it is read with doubt
+    faint[5:7, 20:33], faint[24:27, 26:40] = 105, 60
     place = np.eye(2, 3)
-    lines = [LineImage(ink, (0, 0, 64, 32), place, 1.0) for ink in (noise, stroke)]
+    lines = [LineImage(ink, (0, 0, 64, 32), place, 1.0) for ink in (faint, stroke)]
     allowed = constraint(model.alphabet, show_other=True)
     doubtful, sure = (candidate.line for candidate in read_lines(model, lines, allowed))
     text = tuple(map(model.alphabet.index, doubtful.text))
-    every = [noise, *augment_line(noise)]
-    odds = [
-        text_probability(allowed.restrict(model.probabilities(i[None])[0]), text) for i in every
-    ]
+    every = [faint, *augment_line(faint)]
+    steps = (allowed.restrict(model.probabilities(ink[None])[0]) for ink in every)
+    odds = [text_probability(line, text, allowed.gap) for line in steps]
     assert odds[0] < LINE_THRESHOLD
     assert doubtful.confidence == pytest.approx(np.mean(odds), rel=1e-2)
-    (steps,) = model.read_lines([stroke])
+    (own,) = model.read_lines([stroke])
     assert sure.confidence >= LINE_THRESHOLD
-    assert sure.confidence == pytest.approx(decode(allowed.restrict(steps)).probability, rel=1e-3)
+    assert sure.confidence == pytest.approx(decode(allowed.restrict(own)).probability, rel=1e-3)
 
 
 def test_lines_are_read_together_as_one_by_one() -> None:
