@@ -72,6 +72,21 @@ def test_a_photo_is_read(card: "rowscan.Form", folder: Path, hand: Writer, shot:
     assert reading["signature"].picture is not None
 
 
+def test_the_same_frames_with_other_words_are_another_edition(folder: Path) -> None:
+    sheet = rowscan.Form(folder / "score-sheet.toml")
+    picture = rowscan.open_image(folder / "score-sheet.png")
+    words = sheet.blanks[0].words
+    assert len(words) > 20
+    scale = sheet.blanks[0].scale
+    parts = [tuple(round(side / scale) for side in word) for word in words]
+    before = picture.copy()
+    for (x, y, width, height), (a, b, _, _) in zip(parts, parts[::-1], strict=True):
+        picture[y : y + height, x : x + width] = 255
+        other = before[b : b + height, a : a + width]
+        picture[y : y + other.shape[0], x : x + other.shape[1]] = other
+    assert "another edition" in str(sheet.read(picture).error)
+
+
 def test_an_empty_form_has_empty_fields(card: "rowscan.Form", folder: Path) -> None:
     reading = card.read(folder / "meter-card.png")
     assert {name: one.text for name, one in reading.fields.items()} == {

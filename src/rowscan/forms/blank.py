@@ -11,6 +11,7 @@ import numpy as np
 from rowscan.arrays import Float32, UInt8
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
+from rowscan.reading import Box
 from rowscan.segmentation.binarize import (
     Contrast,
     estimate_background,
@@ -32,6 +33,9 @@ _FEATURES = 1500  # at most
 _CORNERS = 600  # at most
 _CORNER_DISTANCE = 12  # pixels
 _NONE = np.zeros((0, 2), np.float32)
+_RULE = 45  # pixels: longer strokes are rules,
+_GAP = 11  # and letters that are closer are a word,
+_LOW = 7  # if they are as high as that
 PRINT = 40  # of 192: the contrast of what is printed, at the least
 
 
@@ -93,6 +97,23 @@ class Blank:
         found = cv2.goodFeaturesToTrack(self.contrast, _CORNERS, 0.02, _CORNER_DISTANCE)
         corners: np.ndarray = np.reshape(found, (-1, 2)) if np.size(found) > 1 else _NONE
         return corners
+
+    @cached_property
+    def words(self) -> list[Box]:
+        """The words that are printed: what is left of the print without long rules, in groups."""
+        print_ = (self.contrast >= PRINT).astype(np.uint8)
+        for side in ((_RULE, 1), (1, _RULE)):
+            rules = cv2.morphologyEx(print_, cv2.MORPH_OPEN, np.ones(side, np.uint8))
+            print_[cv2.dilate(rules, np.ones((3, 3), np.uint8)) > 0] = 0
+        groups = cv2.dilate(print_, np.ones((1, _GAP), np.uint8))
+        boxes = cv2.connectedComponentsWithStats(groups)[2][1:, :4].tolist()
+        return [
+            (x, y, width, height)
+            for x, y, width, height in boxes
+            if _LOW <= height <= _RULE
+            and width >= 2 * _LOW
+            and print_[y : y + height, x : x + width].sum() >= _LOW**2
+        ]
 
 
 def page_contrast(picture: Grey) -> Contrast:

@@ -75,6 +75,20 @@ def cut_out(laid: Laid, field: Field) -> Part:
     return Part(field, box, boxes, place, printed, found, score)
 
 
+def words_found(laid: Laid) -> float:
+    """Of the printed words of the blank that the picture shows, the share that is in its place.
+
+    A table that is one row lower than on the blank looks right around each field; its words do not.
+    """
+    found = []
+    for word in laid.blank.words:
+        x, y, width, height = box = around(word, 3, laid.contrast.shape)
+        if laid.seen[y : y + height, x : x + width].all():
+            printed = laid.blank.contrast[y : y + height, x : x + width]
+            found.append(correlation(printed, cut(laid, box, align(laid, box))))
+    return float(np.mean([score >= MIN_CORRELATION for score in found])) if found else 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class _Written:
     """Something to read in a field."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rowscan.errors import UsageError
 from rowscan.forms.blank import Blank, Features, Grey, find_features
-from rowscan.forms.fields import Part, cut_out, read_parts
+from rowscan.forms.fields import Part, cut_out, read_parts, words_found
 from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import broken
@@ -147,6 +147,11 @@ class Forms:
             return (
                 f"not {self._named()}: the print is found around {best.share:.0%} of the fields "
                 f"of {best.form.name!r}"
+            )
+        if (share := words_found(best.laid)) < _THERE:
+            return (
+                f"not {self._named()}: {share:.0%} of the words of {best.form.name!r} are found; "
+                "it may be another edition"
             )
         return best
 

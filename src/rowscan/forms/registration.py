@@ -19,7 +19,7 @@ Homography = Float64[np.ndarray, "3 3"]
 _RATIO = 0.8  # of the nearest distance to the second, as Lowe proposes
 _REPROJECTION = 3.0  # pixels of the blank
 MIN_INLIERS = 24
-"""Of 60 simulated photos the right blank had 78 at the least, a wrong one 12 at most; between them
+"""Of 30 simulated photos the right blank had 78 at the least, a wrong one 12 at most; between them
 by the geometric mean, and low, since the print is checked as well."""
 _BENT = 40.0  # pixels of the blank: bent paper is not farther from where a flat one would be
 _UNLIKE = 4.0  # pixels: a match that is so far from its neighbours' mean is none
