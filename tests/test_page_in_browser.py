@@ -311,7 +311,7 @@ def test_the_reading_follows_the_paper_when_its_size_changes(open_page: Open) ->
     assert stage is not None
     assert box is not None
     assert (box["x"] - stage["x"]) / stage["height"] == pytest.approx(0.1, abs=0.06)
-    draw(page, place(DIGITS["1"], 0.8, 0.3, 0.35, 0.0))
+    draw(page, number("471")[len(number("47")) :])
     assert shown(page) == "471"
 
 
@@ -566,7 +566,7 @@ def test_other_files_are_refused_and_the_strokes_stay(open_page: Open, tmp_path:
     expect(page.locator("#photo")).to_be_hidden()
     page.locator("#language").click()
     expect(page.locator("#remark")).to_have_text("这个文件不是可以识别的图片。")
-    draw(page, place(DIGITS["7"], 0.5, 0.3, 0.35, 0.0))
+    draw(page, number("47")[len(number("4")) :])
     assert shown(page) == "47"
 
 
@@ -659,6 +659,7 @@ def test_the_interface_is_described(open_page: Open, service: Service) -> None:
     expect(page.locator("h2")).to_have_text(
         [
             "POST /v1/read",
+            "POST /v1/forms/{name}",
             "POST /v1/explain",
             "POST /v1/picture",
             "GET /healthz",
@@ -682,7 +683,7 @@ def test_the_page_says_when_the_service_is_gone_and_recovers(open_page: Open) ->
     service.end(signal.SIGKILL)
     gone = page.locator("#gone")
     expect(gone).to_be_hidden()
-    move(page, place(DIGITS["7"], 0.5, 0.3, 0.35, 0.0))
+    move(page, number("47")[len(number("4")) :])
     expect(gone).to_have_text(re.compile("^The service does not answer."))
     page.locator("#language").click()
     expect(gone).to_have_text(re.compile("^服务没有响应"))

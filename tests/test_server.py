@@ -49,13 +49,13 @@ def png(image: PIL.Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def sheet(*names: str, down: int = 1) -> bytes:
+def sheet(*names: str, down: int = 1, apart: int = 140) -> bytes:
     """Example digits side by side, in several rows."""
     page = PIL.Image.new("L", (140 * len(names), 140 * down), "white")
     for row in range(down):
         for column, name in enumerate(names):
             with PIL.Image.open(EXAMPLES / name) as digit:
-                page.paste(digit.convert("L"), (140 * column + 6, 140 * row + 6))
+                page.paste(digit.convert("L"), (apart * column + 6, 140 * row + 6))
     return png(page)
 
 
@@ -137,7 +137,7 @@ def test_an_explanation_holds_the_belief_after_each_row(client: TestClient, read
 
 
 def test_a_line_of_the_reading_is_explained(client: TestClient, reader: Reader) -> None:
-    page = sheet("4-08.png", "7-13.png")
+    page = sheet("4-08.png", "7-13.png", apart=90)
     found = client.post("/v1/explain?line=1", content=page).json()
     expected = explain_line(page, 1, reader)
     assert found["text"] == "47"

@@ -150,13 +150,15 @@ def test_a_complete_run_is_left_as_it_is(tiny: Path, tmp_path: Path) -> None:
 
 def test_metrics_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", find("lstm-rows", LSTMRecipe))
-    run.record({"step": 1})
+    first: dict[str, object] = {"kind": "step", "epoch": 0, "step": 1, "images": 9}
+    first |= {"loss": 1.5, "accuracy": 0.5, "seconds": 0.1}
+    run.record(first)
     run.save_checkpoint({"a": np.arange(3)}, TrainState(step=1, loss_sum=0.1 + 0.2))
-    run.record({"step": 2})
+    run.record({**first, "step": 2})
     with (run.directory / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # torn by a kill
     state, place = run.load_checkpoint()
-    assert run.records == [{"step": 1}]
+    assert run.records == [first]
     assert (place.step, place.loss_sum) == (1, 0.1 + 0.2)
     np.testing.assert_array_equal(state["a"], [0, 1, 2])
 
@@ -314,7 +316,7 @@ def test_metrics_that_cannot_be_opened_are_one_line(tiny: Path, tmp_path: Path) 
     (run.directory / "metrics.jsonl").unlink()
     (run.directory / "metrics.jsonl").mkdir()
     for use in (
-        lambda: run.record({"step": 1}),
+        lambda: run.record({"kind": "step", "step": 1}),
         lambda: run.save_checkpoint({}, TrainState()),
         run.load_checkpoint,
     ):

@@ -26,6 +26,12 @@ function outline(schema) {
   return type;
 }
 
+/** The type of a value that may be missing. */
+function kind(schema) {
+  const { type, anyOf } = resolve(schema);
+  return type ?? anyOf.map(kind).find((one) => one !== "null");
+}
+
 /** JSON on several lines, but lists of plain values on one. */
 function pretty(value) {
   return JSON.stringify(value, null, 2).replace(/\[\s+("[^\]{}[]*")\s+\]/g, (_, inner) => {
@@ -50,13 +56,14 @@ function describe(method, path, operation) {
   if (operation.parameters) {
     const rows = operation.parameters.map(({ name, description, schema }) => [
       name,
-      `${description} (${schema.type}, default ${schema.default})`,
+      `${description} (${kind(schema)}${schema.default == null ? "" : `, default ${schema.default}`})`,
     ]);
     add(element("h3", "Query"), table(rows));
   }
   const { 200: good, ...bad } = operation.responses;
   const schema = good.content?.["application/json"]?.schema;
-  if (schema) add(element("h3", "Answer"), element("pre", pretty(outline(schema))));
+  const answer = schema && outline(schema); // a picture has none
+  if (answer) add(element("h3", "Answer"), element("pre", pretty(answer)));
   const errors = Object.entries(bad).map(([status, { description }]) => [status, description]);
   if (errors.length) add(element("h3", "Errors, as {\"detail\": …}"), table(errors));
   return section;
