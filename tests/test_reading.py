@@ -84,6 +84,18 @@ def test_every_type_of_source_gives_the_same_reading(reader: Reader) -> None:
     assert rowscan.read(path) == expected
 
 
+def test_an_odd_digit_alone_is_read_by_the_digit_model_and_not_surely(reader: Reader) -> None:
+    """The line model takes each of these for something else, a letter or a sign."""
+    digits = rowscan.load_digits("mnist").validation
+    for number in (178, 189, 234, 274, 446):
+        picture = 255 - np.pad(digits.images[number], 6).repeat(4, 0).repeat(4, 1)
+        reading = reader.read(picture)
+        assert reading.text == str(digits.labels[number])
+        assert 0.4 < reading.confidence < 0.9
+        assert not reading.rejected
+        assert reader.read(picture, alphabet="1").text == ""
+
+
 def test_digits_below_the_minimum_confidence_are_question_marks(reader: Reader) -> None:
     picture = NUMBERS / "note.jpg"
     plain = reader.read(picture)

@@ -15,7 +15,7 @@ from rowscan.alphabet import OTHER
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import TooLargeError
 from rowscan.io.pictures import Source, open_reduced
-from rowscan.reading import Cell, Line, Reading, Rejected
+from rowscan.reading import Cell, Character, Line, Reading, Rejected
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
@@ -29,6 +29,7 @@ from rowscan.recognition.selection import (
 )
 from rowscan.segmentation import page, page_lines
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture, brighten
+from rowscan.segmentation.digit import normalise_digit
 from rowscan.segmentation.line_image import LineImage
 
 _T = TypeVar("_T")
@@ -43,6 +44,10 @@ _TELLING = 8
 """so many at first, the longest ones."""
 _SURELY_THERE = 0.9
 """Of a number that the page model alone finds in a small picture, where it finds more in error."""
+
+
+_ALONE = 0.98
+"""Of a digit by the digit model, where the line model takes the only sign of a picture for none."""
 
 
 class _Page(NamedTuple):
@@ -148,6 +153,13 @@ class Reader:
             ModelError: the named model is of another kind.
         """
         return self._model(LineModel)
+
+    @cached_property
+    def _lone_digit_model(self) -> DigitModel:
+        """The digit model that ships where a line model is named."""
+        if isinstance(self._named, LineModel):
+            return DigitModel.open(providers=self._providers)
+        return self.digit_model
 
     @cached_property
     def page_model(self) -> PageModel:
@@ -280,7 +292,49 @@ class Reader:
         allowed: Constraint,
         max_lines: int | None,
     ) -> _Page:
-        """What is read of a picture.
+        """What is read of a picture."""
+        seen = self._read_writing(picture, size, allowed, max_lines)
+        if seen.lines or len(seen.candidates) != 1 or allowed.automaton is not None:
+            return seen
+        candidate = seen.candidates[0]
+        if len(candidate.line.text) > 1 or OTHER not in self.line_model.alphabet:
+            return seen
+        line = self._lone_digit(picture, size, candidate)
+        if line is None or line.text not in self._allowed(allowed):
+            return seen
+        return seen._replace(candidates=[replace(candidate, line=line)], lines=(line,))
+
+    def _lone_digit(
+        self, picture: Picture, size: tuple[int, int], candidate: Candidate
+    ) -> Line | None:
+        """The only sign of a picture as the digit model sees it, which knows odder digits.
+
+        No 1: any stroke may be taken for one. The confidence is the mean of both models'.
+        """
+        x, y, width, height = candidate.line.box
+        margin, factor = height / 6, picture.shape[1] / size[0]
+        left, top = (max(round((side - margin) * factor), 0) for side in (x, y))
+        right, bottom = (round((side + margin) * factor) for side in (x + width, y + height))
+        part = picture[top:bottom, left:right]
+        if not part.size:
+            return None
+        grey = part if part.ndim == 2 else cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+        (probabilities,) = self._lone_digit_model.predict_proba(normalise_digit(grey)[None])
+        digit = int(probabilities.argmax())
+        if digit == 1 or probabilities[digit] < _ALONE:
+            return None
+        confidence = (float(probabilities[digit]) + candidate.digits) / 2
+        character = Character(str(digit), confidence, candidate.line.box, None)
+        return replace(candidate.line, characters=(character,), confidence=confidence)
+
+    def _read_writing(
+        self,
+        picture: Picture,
+        size: tuple[int, int],
+        allowed: Constraint,
+        max_lines: int | None,
+    ) -> _Page:
+        """What is read of a picture by lines.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
         more than the page model, which learnt from pages. It is asked where they find nothing, if
@@ -356,7 +410,10 @@ class Reader:
     @property
     def readable(self) -> str:
         """The characters that `read` may read."""
-        classes = self.constraint().classes[1:]
+        return self._allowed(self.constraint())
+
+    def _allowed(self, constraint: Constraint) -> str:
+        classes = constraint.classes[1:]
         return "".join(c for c, may in zip(self.line_model.alphabet, classes, strict=True) if may)
 
     def _read_lines(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
