@@ -38,8 +38,8 @@ from rowscan.training.runs import environment
 RECIPES = ("lstm-rows-b32", "lstm-rows-b64", "lstm-columns", "mlp-numpy", "lstm-rows-tf")
 STEPS: dict[str, dict[str, object]] = {
     "tensorflow": {"engine": "tensorflow"},
-    "torch": {"compiled": False},
-    "compiled": {},
+    "torch": {"engine": "torch", "compiled": False},
+    "compiled": {"engine": "torch"},
     "numpy": {"engine": "numpy"},
 }
 """What a recipe changes for each way of taking a step."""
