@@ -89,7 +89,7 @@ def draw_steps(line: LineImage) -> None:
     bare(above)
     steps = len(probabilities)
     below.imshow(
-        probabilities.T,
+        probabilities[:, :11].T,  # blank and the digits, without signs
         cmap=HEAT,
         vmin=0,
         vmax=1,
