@@ -27,8 +27,9 @@ from photograph_forms import (  # type: ignore[import-untyped, unused-ignore]
 )
 
 from rowscan.forms.form import Form, Forms
-from rowscan.forms.results import SURE, FormReading
+from rowscan.forms.results import FormReading
 from rowscan.reader import Reader
+from rowscan.reading import SURE
 
 
 @dataclass

@@ -162,9 +162,11 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 def test_the_python_of_the_other_documents_runs() -> None:
     found = [code for path in DOCUMENTS if path not in READMES for code in blocks(path, "python")]
     assert found
-    names: dict[str, np.ndarray] = {}
+    defined: list[dict[str, np.ndarray]] = []
     for code in found:
-        exec(code, names)
+        defined.append({})
+        exec(code, defined[-1])
+    (names,) = (names for names in defined if "sequences" in names)
     assert names["sequences"].shape == (100, 28, 28)
     assert names["barcodes"].shape == (100, 784, 1)
     np.testing.assert_array_equal(names["sequences"], names["images"])

@@ -2,17 +2,19 @@
 
 import csv
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
 
+import msgspec
 import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
 import rowscan
-from rowscan.batch.answers import to_parquet, to_xlsx
+from rowscan.batch.answers import to_csv, to_jsonl, to_parquet, to_xlsx
 from rowscan.batch.forms import read_forms_to
 from rowscan.batch.items import Job
 from rowscan.errors import UsageError
@@ -143,6 +145,27 @@ def test_the_command(rowscan: "object", forms: Path) -> None:
     wrong = rowscan("read", "x.png", "--form", forms / "x.toml", "--format", "jsonl")  # type: ignore[operator]
     assert wrong.returncode == 1
     assert wrong.stderr == f"rowscan: {forms / 'x.toml'}: No such file or directory\n"
+
+
+def test_names_beyond_ascii_and_forms_named_alike(forms: Path, tmp_path: Path) -> None:
+    card = load(forms / "meter-card.toml")
+    long = "Zählerkarte der Stadtwerke, Ausgabe "
+    alike = [msgspec.structs.replace(card, name=long + year) for year in ("2025", "2026")]
+    texts = dict.fromkeys((field.name for field in card.fields), "")
+    rows = [
+        {"path": "读数.png"} | FormReading(form.name, 1, filled(**texts)).to_dict()
+        for form in alike
+    ]
+    to_csv(tmp_path / "a.csv", alike, lambda: rows)
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,")
+    to_csv(tmp_path / "b.csv", [card], list)
+    assert (tmp_path / "b.csv").read_bytes().startswith(b"path,")
+    to_jsonl(tmp_path / "a.jsonl", alike, lambda: rows)
+    assert '{"path": "读数.png"' in (tmp_path / "a.jsonl").read_text(encoding="utf-8")
+    to_xlsx(tmp_path / "a.xlsx", alike, lambda: rows)
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
+        names = re.findall('<sheet name="([^"]*)"', book.read("xl/workbook.xml").decode())
+    assert names == ["To check", long[:31], f"{long[:27]} (2)"]
 
 
 def test_json_lines(forms: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from rowscan.batch.items import Job
 from rowscan.batch.layout import blocks
 from rowscan.batch.listing import Listing, to_lines, width
 from rowscan.batch.local import read_to
-from rowscan.batch.workbook import Workbook
+from rowscan.batch.workbook import SheetNames, Workbook
 from rowscan.errors import UsageError
 from rowscan.reading import Cell, Character, Line, Reading, Rejected
 
@@ -169,8 +169,9 @@ def test_a_workbook_lists_the_pictures_and_has_a_sheet_for_each_page(tmp_path: P
 
 @given(st.lists(st.text(min_size=1), max_size=5))
 def test_names_of_sheets_are_such_as_excel_takes(paths: list[str]) -> None:
-    book = Workbook(Path("never-written.xlsx"))
-    names = [book.sheet_name(path, page) for path in paths for page in (1, 2)]
+    found = SheetNames("Pictures")
+    names = [found.new(path, end) for path in paths for end in ("", " 2")]
+    assert "pictures" not in {name.lower() for name in names}
     assert len({name.lower() for name in names}) == len(names)
     for name in names:
         assert 1 <= len(name) <= 31

@@ -80,7 +80,7 @@ def cli() -> None:
     default=1000,
     show_default=True,
     metavar="N",
-    help="Read at most so many pages of a document.",
+    help="Read no more than this many pages of a document.",
 )
 @click.option(
     "--annotate",

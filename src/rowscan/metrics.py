@@ -13,12 +13,10 @@ import numpy as np
 
 from rowscan.arrays import Bool, Float, Float64, Int64, Integer
 from rowscan.errors import DataError
+from rowscan.reading import SURE
 
 BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017."""
-
-SURE = 0.9
-"""Users do not check answers with this confidence or more, so mistakes there are counted."""
 
 
 @dataclass(frozen=True)

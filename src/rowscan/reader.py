@@ -15,7 +15,7 @@ from rowscan.alphabet import OTHER
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.errors import TooLargeError
 from rowscan.io.pictures import Source, open_reduced
-from rowscan.reading import Cell, Character, Line, Reading, Rejected
+from rowscan.reading import SURE, Cell, Character, Line, Reading, Rejected
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
@@ -39,15 +39,9 @@ Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
 _SURELY_UPRIGHT = 0.95
-"""Of the characters of a page: lines that are less sure are read upside down as well,"""
+"""Confidence of the characters of a page: below it, lines are also read upside down."""
 _TELLING = 8
-"""so many at first, the longest ones."""
-_SURELY_THERE = 0.9
-"""Of a number that the page model alone finds in a small picture, where it finds more in error."""
-
-
-_ALONE = 0.98
-"""Of a digit by the digit model, where the line model takes the only sign of a picture for none."""
+"""How many lines, the longest, are read upside down before all are."""
 
 
 class _Page(NamedTuple):
@@ -321,7 +315,7 @@ class Reader:
         grey = part if part.ndim == 2 else cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
         (probabilities,) = self._lone_digit_model.predict_proba(normalise_digit(grey)[None])
         digit = int(probabilities.argmax())
-        if digit == 1 or probabilities[digit] < _ALONE:
+        if digit == 1 or probabilities[digit] < SURE:
             return None
         confidence = (float(probabilities[digit]) + candidate.digits) / 2
         character = Character(str(digit), confidence, candidate.line.box, None)
@@ -337,9 +331,10 @@ class Reader:
         """What is read of a picture by lines.
 
         A small picture is one field cut out of a page: there the rules of `segmentation.page` find
-        more than the page model, which learnt from pages. It is asked where they find nothing, if
-        the line model knows what is no digit. They are asked, too, where it finds nothing, or one
-        line beside other marks, since it can take an upright 1 for a mark.
+        more than the page model, which learnt from pages. The page model is used where the rules
+        find nothing, if the line model can answer "something else". On a larger picture the rules
+        are used where the page model finds nothing, or one line beside other marks, since it can
+        take an upright 1 for a mark.
         """
         by_rules = None
         if size[0] * size[1] <= _ONE_FIELD:
@@ -351,7 +346,7 @@ class Reader:
         candidates, cells = self._read_upright(found, allowed)
         seen = _Page(candidates, select_likely(candidates), cells)
         if by_rules is not None:
-            sure = len(seen.lines) == 1 and seen.confidence >= _SURELY_THERE
+            sure = len(seen.lines) == 1 and seen.confidence >= SURE
             return seen if sure else by_rules
         if len(seen.lines) <= 1 and found.other_marks:
             fields = page.extract_lines(picture, size)

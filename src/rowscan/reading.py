@@ -16,6 +16,9 @@ Box = tuple[int, int, int, int]
 Status = Literal["read", "empty", "error"]
 """What became of a page: something was read, nothing is there to read, or it could not be read."""
 
+SURE = 0.9
+"""What is less confident is unsure: people should look at it. They do not check the rest, so its
+mistakes are counted."""
 UNSURE = "?"
 """Stands for a character of lower confidence than `min_confidence`."""
 

@@ -2,21 +2,21 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rowscan.batch.formats import FORMATS, json_line
 from rowscan.batch.journal import Row
+from rowscan.batch.workbook import LONGEST_TEXT, SheetNames
 from rowscan.errors import UsageError, requires
-from rowscan.forms.results import SURE
 from rowscan.forms.specification import HEAD, Specification
+from rowscan.reading import SURE
 
 if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
 
 _BATCH = 1000  # rows that are in memory at a time
-_LONGEST_TEXT = 32_767  # characters of a cell
 _PICTURE_HEIGHT = 24  # pixels of a cut-out in a cell
 
 Rows = Callable[[], Iterable[Row]]
@@ -58,15 +58,18 @@ def csv_rows(names: Sequence[str], rows: Iterable[Row], *, header: bool = True) 
 
 
 def to_csv(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
-    """A row for each form."""
+    """A row for each form; with a byte order mark if it has more than ASCII, as readings have."""
+    names = columns(forms)
+    plain = all(text.isascii() for text in csv_rows(names, rows()))
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.writelines(csv_rows(columns(forms), rows()))
+        file.write("" if plain else FORMATS["csv"].mark)
+        file.writelines(csv_rows(names, rows()))
 
 
 def to_jsonl(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
     """An object for each form, on one line."""
-    with path.open("w", encoding="ascii") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows())
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json_line(row) for row in rows())
 
 
 def to_parquet(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
@@ -118,7 +121,7 @@ class _Sheet:
         for column, name in enumerate(self.names):
             value = found.get(name)
             if isinstance(value, str):
-                self.sheet.write_string(self.row, column, value[:_LONGEST_TEXT], style(name))
+                self.sheet.write_string(self.row, column, value[:LONGEST_TEXT], style(name))
             elif value is not None:
                 self.sheet.write(self.row, column, value, style(name))
 
@@ -137,9 +140,10 @@ def to_xlsx(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
     with xlsxwriter.Workbook(str(path), options) as book:
         bold, yellow = book.add_format({"bold": True}), book.add_format({"bg_color": "#FFEB9C"})
         check = _Sheet(book.add_worksheet("To check"), HEAD, bold)
+        names = SheetNames("To check")
         sheets = {
-            form.name: _Sheet(book.add_worksheet(_sheet_name(form, n)), columns([form]), bold)
-            for n, form in enumerate(forms)
+            form.name: _Sheet(book.add_worksheet(names.new(form.name)), columns([form]), bold)
+            for form in forms
         }
         for row in rows():
             found = cells(row)
@@ -186,11 +190,6 @@ def _insert_pictures(sheet: _Sheet, row: Row, folder: Path) -> None:
                 scale = _PICTURE_HEIGHT / image.height
             shown = {"x_scale": scale, "y_scale": scale, "object_position": 1}
             sheet.sheet.insert_image(sheet.row, column, str(folder / picture), shown)
-
-
-def _sheet_name(form: Specification, number: int) -> str:
-    name = "".join("_" if c in "[]:*?/\\'" else c for c in form.name)[:31]
-    return name if name.lower() not in ("to check", "history") else f"form {number + 1}"
 
 
 WRITERS: Mapping[str, Callable[[Path, Sequence[Specification], Rows], None]] = {

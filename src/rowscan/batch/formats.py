@@ -8,6 +8,7 @@ import io
 import json
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import get_args
 
 from rowscan.alphabet import ALPHABET
@@ -177,11 +178,11 @@ class JsonLines(Format):
 
     def records(self, path: str, reading: Reading) -> list[str]:
         """One line; of names that are not Unicode the bytes are escaped."""
-        return [_json({"path": path, **reading.to_dict()}) + "\n"]
+        return [json_line({"path": path, **reading.to_dict()})]
 
     def failure(self, path: str, page: int, reason: str) -> str:
         """One line with the reason."""
-        return _json({"path": path, **unreadable(page, reason)}) + "\n"
+        return json_line({"path": path, **unreadable(page, reason)})
 
     def path_of(self, record: str) -> str:
         """The value of "path"."""
@@ -193,7 +194,7 @@ class JsonLines(Format):
 
     def opening(self, path: str) -> str:
         """The beginning of the object, up to its path."""
-        return _json({"path": path}).removesuffix("}")
+        return json_line({"path": path}).removesuffix("}\n")
 
     def _values(self, record: str) -> dict[str, object]:
         values = json.loads(record)
@@ -202,13 +203,14 @@ class JsonLines(Format):
         return values
 
 
-def _json(values: dict[str, object]) -> str:
-    """On one line, readable; what would end a line, or is not Unicode, is escaped."""
-    return re.sub(
+def json_line(values: Mapping[str, object]) -> str:
+    """A line of JSON, readable; what would end a line, or is not Unicode, is escaped."""
+    text = re.sub(
         "[\x7f-\x9f\u2028\u2029\ud800-\udfff]",
         lambda found: f"\\u{ord(found[0]):04x}",
         json.dumps(values, ensure_ascii=False),
     )
+    return text + "\n"
 
 
 FORMATS: dict[str, Format] = {"text": Text(), "csv": Csv(), "jsonl": JsonLines()}

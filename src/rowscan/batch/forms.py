@@ -1,6 +1,5 @@
 """Forms: `rowscan read --form`, from paths to a table with a row for each form."""
 
-import json
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ import PIL.Image
 
 from rowscan.batch.answers import WRITERS, columns, csv_rows, format_of
 from rowscan.batch.find import find_pictures
-from rowscan.batch.formats import escaped
+from rowscan.batch.formats import escaped, json_line
 from rowscan.batch.items import STANDARD_INPUT, End, Filled, Job, Page, Picture
 from rowscan.batch.journal import Journal, Row
 from rowscan.batch.local import read_all
@@ -165,7 +164,7 @@ class _Sink:
             return
         marked = [_marked({"path": path} | row, self._forms, self._seen) for row in rows]
         if self._kind == "jsonl":
-            sys.stdout.writelines(json.dumps(row) + "\n" for row in marked)
+            sys.stdout.writelines(json_line(row) for row in marked)
         else:
             sys.stdout.writelines(csv_rows(self._columns, marked, header=not self._begun))
         sys.stdout.flush()

@@ -16,7 +16,7 @@ class Listing(Results):
     """A page after the other: its path, its tables in frames and its lines, an empty line."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open a new file; None is standard output.
+        """Open a new file, or standard output for None.
 
         Raises:
             UsageError: it exists already, or cannot be written.

@@ -4,9 +4,7 @@ import time
 from collections import Counter
 
 from rowscan.batch.items import End, Page
-
-SURE = 0.9
-"""A page of lower confidence is unsure: people should look at it."""
+from rowscan.reading import SURE
 
 
 class Summary:

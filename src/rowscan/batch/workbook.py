@@ -1,6 +1,7 @@
 """Workbook: readings as XLSX, a sheet for each page, and one in front that lists them."""
 
 import io
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +9,9 @@ from typing import TYPE_CHECKING
 from rowscan.batch.formats import escaped
 from rowscan.batch.layout import Block, Entry, blocks
 from rowscan.batch.results import Results, prepared
-from rowscan.batch.summary import SURE
 from rowscan.errors import requires
 from rowscan.io.atomic import write_atomically
-from rowscan.reading import Reading
+from rowscan.reading import SURE, Reading
 
 if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
@@ -21,7 +21,7 @@ _LONGEST_NAME = 31
 """Characters of the name of a sheet, which has none of `[]:*?/\\`."""
 _LONGEST_NUMBER = 15
 """Digits: a spreadsheet keeps no more of a number."""
-_LONGEST_TEXT = 32_767
+LONGEST_TEXT = 32_767
 """Characters of a cell."""
 
 
@@ -55,12 +55,13 @@ class Workbook(Results):
         self._list.freeze_panes(1, 0)
         self._list.set_column(0, 0, 30)
         self._list.set_column(4, 4, 40)
-        self._names = {"pictures", "history"}  # the second belongs to Excel
+        self._names = SheetNames("Pictures")
         self._row = 0
 
     def write(self, path: str, reading: Reading, *, fresh: bool = False) -> None:
         """Add a sheet with the tables and lines of a page."""
-        name = self.sheet_name(path, reading.page)
+        page = f" {reading.page}" if reading.page > 1 else ""
+        name = self._names.new(Path(path).stem, page)
         sheet = self._book.add_worksheet(name)
         top = 0
         for block in blocks(reading):
@@ -86,7 +87,7 @@ class Workbook(Results):
         self._row += 1
         for column, value in enumerate(values):
             if isinstance(value, str):
-                self._list.write_string(self._row, column, escaped(value)[:_LONGEST_TEXT])
+                self._list.write_string(self._row, column, escaped(value)[:LONGEST_TEXT])
             elif value is not None:
                 self._list.write(self._row, column, value)
 
@@ -103,17 +104,24 @@ class Workbook(Results):
                 sheet.merge_range(row, column, *last, "", style)
             _write_entry(sheet, row, column, entry, style)
 
-    def sheet_name(self, path: str, page: int) -> str:
-        """A name that Excel takes and no other sheet has: that of the file, as far as it goes."""
-        stem = re.sub(r"[\[\]:*?/\\\x00-\x1f\x7f\ud800-\udfff]", "_", Path(path).stem).strip("' ")
-        end, number = (f" {page}" if page > 1 else ""), 1
-        while True:
-            name = (stem or "picture")[: _LONGEST_NAME - len(end)] + end
-            if name.lower() not in self._names:
-                self._names.add(name.lower())
-                return name
-            number += 1
-            end = f" {page} ({number})" if page > 1 else f" ({number})"
+
+class SheetNames:
+    """Names of sheets that Excel takes, each another, whatever its case."""
+
+    def __init__(self, first: str) -> None:
+        """Begin with the name of the first sheet."""
+        self._taken = {first.lower(), "history"}  # the second belongs to Excel
+
+    def new(self, wanted: str, end: str = "") -> str:
+        """`wanted` and `end` as far as they go, with a number where they are taken."""
+        stem = re.sub(r"[\[\]:*?/\\\x00-\x1f\x7f\ud800-\udfff]", "_", wanted).strip("' ")
+        for number in itertools.count(1):
+            last = f"{end} ({number})" if number > 1 else end
+            name = (stem or "picture")[: _LONGEST_NAME - len(last)] + last
+            if name.lower() not in self._taken:
+                break
+        self._taken.add(name.lower())
+        return name
 
 
 def _write_entry(sheet: "Worksheet", row: int, column: int, entry: Entry, style: object) -> None:
@@ -121,7 +129,7 @@ def _write_entry(sheet: "Worksheet", row: int, column: int, entry: Entry, style:
     if re.fullmatch(r"0|[1-9]\d*", text, re.ASCII) and len(text) <= _LONGEST_NUMBER:
         sheet.write_number(row, column, int(text), style)
     elif text:
-        sheet.write_string(row, column, text[:_LONGEST_TEXT], style)
+        sheet.write_string(row, column, text[:LONGEST_TEXT], style)
         sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
     else:
         sheet.write_blank(row, column, None, style)

@@ -14,6 +14,7 @@ from rowscan.io.pictures import open_image
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import (
     Contrast,
+    Mask,
     estimate_background,
     measure_contrast,
     resize,
@@ -33,8 +34,9 @@ _FEATURES = 1500  # at most
 _CORNERS = 600  # at most
 _CORNER_DISTANCE = 12  # pixels
 _NONE = np.zeros((0, 2), np.float32)
-_RULE = 45  # pixels: longer strokes are rules,
-_GAP = 11  # and letters that are closer are a word,
+_DARK = 60  # of 192: print that lines are found in
+_LONG = 1 / 60  # of the page's width: a shorter stroke of print is a letter's
+_SPACE = 11  # pixels: letters that are closer are a word,
 _LOW = 7  # if they are as high as that
 PRINT = 40  # of 192: the contrast of what is printed, at the least
 
@@ -100,20 +102,35 @@ class Blank:
 
     @cached_property
     def words(self) -> list[Box]:
-        """The words that are printed: what is left of the print without long rules, in groups."""
-        print_ = (self.contrast >= PRINT).astype(np.uint8)
-        for side in ((_RULE, 1), (1, _RULE)):
-            rules = cv2.morphologyEx(print_, cv2.MORPH_OPEN, np.ones(side, np.uint8))
-            print_[cv2.dilate(rules, np.ones((3, 3), np.uint8)) > 0] = 0
-        groups = cv2.dilate(print_, np.ones((1, _GAP), np.uint8))
-        boxes = cv2.connectedComponentsWithStats(groups)[2][1:, :4].tolist()
+        """The words that are printed: what is no line, in groups."""
+        other = PrintedLines.of(self.contrast).other
+        groups = cv2.dilate(other, np.ones((1, _SPACE), np.uint8))
+        boxes: list[Box] = cv2.connectedComponentsWithStats(groups)[2][1:, :4].tolist()
         return [
             (x, y, width, height)
             for x, y, width, height in boxes
-            if _LOW <= height <= _RULE
-            and width >= 2 * _LOW
-            and print_[y : y + height, x : x + width].sum() >= _LOW**2
+            if height >= _LOW and width >= 2 * _LOW
         ]
+
+
+@dataclass(frozen=True)
+class PrintedLines:
+    """The printed lines of a page, as masks."""
+
+    across: UInt8[np.ndarray, "height width"]
+    down: UInt8[np.ndarray, "height width"]
+    other: UInt8[np.ndarray, "height width"]
+    """Print that is no line."""
+
+    @staticmethod
+    def of(contrast: Contrast) -> "PrintedLines":
+        """Runs of print that are long and straight, and the rest."""
+        dark = (contrast >= _DARK).astype(np.uint8)
+        length = max(9, round(_LONG * contrast.shape[1]))
+        across: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+        down: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+        near: Mask = cv2.dilate(across | down, np.ones((5, 5), np.uint8))
+        return PrintedLines(across, down, dark & (1 - near))
 
 
 def page_contrast(picture: Grey) -> Contrast:

@@ -146,7 +146,7 @@ def _as_picture(part: Part, ink: Ink, box: Box) -> FieldReading:
 
 
 def _picture(part: Part) -> np.ndarray:
-    """The field as one would see it on white paper."""
+    """The field without its shadows, dark ink on white paper."""
     x, y, width, height = (
         min(b[0] for b in part.boxes),
         min(b[1] for b in part.boxes),
@@ -304,7 +304,7 @@ def number(text: str, decimals: int) -> float | None:
 
     Args:
         text: without a decimal sign,
-        decimals: so many of its digits are behind it.
+        decimals: how many digits follow it.
     """
     plain = text.replace(" ", "").replace(",", ".")
     try:

@@ -4,19 +4,15 @@ They are read off the printed lines alone; a person names them and says what the
 """
 
 import itertools
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from rowscan.arrays import UInt8
-from rowscan.forms.blank import Grey, page_contrast
+from rowscan.forms.blank import Grey, PrintedLines, page_contrast
 from rowscan.forms.specification import Field, Kind
 from rowscan.reading import Box
-from rowscan.segmentation.binarize import Mask
 
-_DARK = 60  # of 192: print
-_LONG = 1 / 60  # of the page's width: a shorter stroke of print is a letter's
 _GAP = 1 / 250  # of the width: dots that are nearer than this make a line
 _SMALLEST = 1 / 70  # of the width: the side of a box that one can write in
 _TICK = 1 / 22  # of the width: a square up to this size is ticked, not written in
@@ -26,16 +22,6 @@ _WRITING = 1 / 28  # of the width: the room above a line for one to write on
 _COMB = 3  # teeth at the least
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """The printed lines of a page, as masks."""
-
-    across: UInt8[np.ndarray, "height width"]
-    down: UInt8[np.ndarray, "height width"]
-    other: UInt8[np.ndarray, "height width"]
-    """Print that is no line."""
-
-
 def propose(picture: Grey) -> list[Field]:
     """The fields that a blank seems to have, from top to bottom, named by their numbers.
 
@@ -43,7 +29,7 @@ def propose(picture: Grey) -> list[Field]:
     is a tick; another empty frame, or a cell of a table, is a number; a dotted line or a rule is a
     text.
     """
-    lines = _lines(picture)
+    lines = PrintedLines.of(page_contrast(picture))
     width = picture.shape[1]
     frames = _frames(lines, picture.shape)
     found: Found = []
@@ -111,17 +97,7 @@ def _dates(found: Found) -> Found:
     return rest
 
 
-def _lines(picture: Grey) -> _Lines:
-    """Runs of print that are long and straight."""
-    dark = (page_contrast(picture) >= _DARK).astype(np.uint8)
-    length = max(9, round(_LONG * picture.shape[1]))
-    across: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-    down: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    near: Mask = cv2.dilate(across | down, np.ones((5, 5), np.uint8))
-    return _Lines(across, down, dark & (1 - near))
-
-
-def _frames(lines: _Lines, shape: tuple[int, ...]) -> list[Box]:
+def _frames(lines: PrintedLines, shape: tuple[int, ...]) -> list[Box]:
     """The insides of closed frames in which nothing is printed, with half of their lines."""
     height, width = shape
     walls = cv2.dilate(lines.across | lines.down, np.ones((3, 3), np.uint8))
@@ -152,7 +128,7 @@ def _rows(frames: list[Box]) -> list[list[Box]]:
     return rows
 
 
-def _combs(lines: _Lines, width: int) -> list[tuple[Box, ...]]:
+def _combs(lines: PrintedLines, width: int) -> list[tuple[Box, ...]]:
     """Rules with teeth at one distance: the room between two teeth is a box."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(lines.across, connectivity=8)
     found = []
@@ -172,7 +148,7 @@ def _combs(lines: _Lines, width: int) -> list[tuple[Box, ...]]:
     return found
 
 
-def _teeth(lines: _Lines, rule: Box) -> list[int]:
+def _teeth(lines: PrintedLines, rule: Box) -> list[int]:
     """Where short strokes stand on a rule."""
     x, y, width, high = rule
     above = (lines.other | lines.down)[max(y - high, 0) : max(y - 3, 1), x : x + width]
@@ -183,7 +159,7 @@ def _teeth(lines: _Lines, rule: Box) -> list[int]:
     return [int(x + run.mean()) for run in runs]
 
 
-def _rules(picture: Grey, lines: _Lines) -> list[Box]:
+def _rules(picture: Grey, lines: PrintedLines) -> list[Box]:
     """Dotted lines, and rules that stand alone, with the room above them."""
     width = picture.shape[1]
     room = round(_WRITING * width)
@@ -212,7 +188,7 @@ def _specks(
     return specks
 
 
-def _alone(lines: _Lines) -> UInt8[np.ndarray, "height width"]:
+def _alone(lines: PrintedLines) -> UInt8[np.ndarray, "height width"]:
     """Rules that no vertical line touches."""
     _, labels = cv2.connectedComponents(lines.across | lines.down, connectivity=8)
     crossed = np.zeros(int(np.max(labels)) + 1, bool)

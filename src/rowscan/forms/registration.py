@@ -253,7 +253,7 @@ def align(laid: Laid, box: Box) -> Float64[np.ndarray, "2 3"]:
 
 
 def _affine(source: Points, target: Points) -> Float64[np.ndarray, "2 3"]:
-    """The similarity between points, outliers left out; a mere shift where none is plausible."""
+    """The similarity transform between points, without outliers; else a mere shift."""
     fit = cv2.estimateAffinePartial2D(source, target, method=cv2.RANSAC, ransacReprojThreshold=1.5)
     found, inlying = _maybe(fit[0]), fit[1]
     if (

@@ -19,9 +19,6 @@ written. `incomplete`: fewer digits than there are boxes. `invalid`: out of rang
 FormStatus = Literal["read", "check", "error"]
 """`check`: something on it breaks a rule, or was not read. `error`: no form was found."""
 
-SURE = 0.9
-"""A field of lower confidence is to be checked."""
-
 
 @dataclass(frozen=True, eq=False)
 class FieldReading:

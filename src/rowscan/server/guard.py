@@ -52,7 +52,7 @@ class Guard:
         Args:
             app: answers the requests.
             metrics: count them.
-            hosts: names of this service, besides `localhost` and IP addresses; None is all names.
+            hosts: names of this service, besides `localhost` and IP addresses; None allows all.
             origins: other origins whose pages may send requests; "*" is any.
         """
         self._app = app

@@ -53,8 +53,9 @@ function describe(method, path, operation) {
     add(element("p", "", ...words));
   }
   add(element("h3", "Example"), element("pre", example(path, operation)));
-  if (operation.parameters) {
-    const rows = operation.parameters.map(({ name, description, schema }) => [
+  const query = (operation.parameters ?? []).filter((one) => one.in === "query");
+  if (query.length) {
+    const rows = query.map(({ name, description, schema }) => [
       name,
       `${description} (${kind(schema)}${schema.default == null ? "" : `, default ${schema.default}`})`,
     ]);

@@ -24,9 +24,8 @@ from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
 from rowscan.evaluation import comparable
 from rowscan.io.pictures import MAX_PIXELS, open_image, open_reduced
-from rowscan.metrics import SURE
 from rowscan.reader import Reader
-from rowscan.reading import Box
+from rowscan.reading import SURE, Box
 from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
 from rowscan.scans import PATCH, STEPS_A_PATCH
 from rowscan.segmentation.line_image import LineImage
