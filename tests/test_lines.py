@@ -3,6 +3,7 @@
 from pathlib import Path
 from random import Random
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -82,7 +83,11 @@ def test_a_space_is_a_gap_wider_than_those_between_digits(seed: int) -> None:
     setting = Setting(Hand.random(INKS, r), r, wide=False)
     for token in (Token("07"), GAP, Token("70"), GAP, Token("900")):
         setting.add(token)
-    dark = (setting.sheet() > 127).any(0)
+    sheet = setting.sheet()
+    lean = setting.hand.style.slant  # columns a row: gaps lean as the writing does
+    upright = np.array([[1, lean, max(0, -lean) * len(sheet)], [0, 1, 0]], np.float64)
+    size = (sheet.shape[1] + len(sheet), len(sheet))
+    dark = (cv2.warpAffine(sheet, upright, size) > 127).any(0)
     gaps = np.diff(np.flatnonzero(dark)) - 1
     wide = np.sort(gaps)[-2:] / CAP
     assert wide.min() > 0.15
