@@ -9,8 +9,9 @@ import PIL.Image
 import pytest
 
 from rowscan.errors import DataError, TooLargeError
-from rowscan.io.decoder import Decoder, Request
+from rowscan.io.decoder import Decoder
 from rowscan.io.pictures import open_reduced
+from rowscan.io.raster import Request
 
 PATIENCE = 240.0  # seconds
 
@@ -33,7 +34,7 @@ SMALL = png(60, 40)
 
 
 def request(content: bytes, *, first: int = 1, count: int | None = None) -> Request:
-    return Request(content=content, enough=1000, max_pixels=10**8, first=first, count=count)
+    return Request(source=content, enough=1000, max_pixels=10**8, first=first, count=count)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from rowscan.errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
-from rowscan.io.pictures import Source, identify, open_image, open_pages, open_reduced
+from rowscan.io.decoder import Decoder
+from rowscan.io.pictures import Source, is_quick, open_image, open_pages, open_reduced
+from rowscan.io.raster import Request, decode, identify
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -149,7 +152,7 @@ def test_heic_is_read_where_its_extra_is_installed() -> None:
 def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(MissingExtraError, match=r"pip install .*\[heic\]"):
-        open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        list(decode(Request(source=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", enough=1)))
 
 
 def test_a_raw_photo_is_refused_by_name(tmp_path: Path) -> None:
@@ -165,7 +168,7 @@ def test_no_other_program_is_started_for_a_picture(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subprocess, "check_call", None)
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\nshowpage\n"
     with pytest.raises(UnsupportedFormatError, match="not an image"):
-        open_image(script)
+        list(decode(Request(source=script, enough=1)))
 
 
 def test_one_bit() -> None:
@@ -470,6 +473,7 @@ def test_a_damaged_pdf_is_refused_in_one_line(cut: int, tmp_path: Path) -> None:
 def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = """
 import sys
+import time
 sys.modules["pypdfium2"] = None  # as if it were not installed
 from rowscan.errors import MissingExtraError
 from rowscan.io.pictures import open_image
@@ -504,3 +508,27 @@ def test_a_small_jpeg_is_not_reduced() -> None:
     content = _encoded(PIL.Image.fromarray(RAMP.repeat(40, 0).repeat(40, 1)), "JPEG")
     ((pixels, _),) = open_reduced(content, 100_000)
     assert np.array_equal(pixels, open_image(content))
+
+
+def _scans(count: int) -> bytes:
+    """A progressive JPEG of 36 megapixels whose last scan is repeated: half a second for each."""
+    content = _encoded(PIL.Image.new("L", (6000, 6000), 255), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:-2] + content[last : last + 14] * count + content[-2:]
+
+
+def test_what_can_take_long_is_decoded_elsewhere() -> None:
+    quick = [_encoded(PIL.Image.fromarray(RAMP), kind) for kind in ("PNG", "JPEG")]
+    slow = [_encoded(PIL.Image.fromarray(RAMP), kind) for kind in ("TIFF", "WEBP", "JPEG2000")]
+    slow += [_scans(1), _encoded(PIL.Image.new("L", (9000, 9000)))]
+    assert [is_quick(io.BytesIO(content)) for content in quick] == [True, True]
+    assert [is_quick(io.BytesIO(content)) for content in slow] == [False] * 5
+
+
+def test_a_jpeg_of_many_scans_ends_its_decoder_alone() -> None:
+    decoder = Decoder()
+    with pytest.raises(TooLargeError, match="time to decode"):
+        list(decoder.pages(Request(source=_scans(5000), enough=1), deadline=time.monotonic() + 3))
+    (page,) = decoder.pages(Request(source=_encoded(PIL.Image.fromarray(RAMP), "TIFF"), enough=1))
+    decoder.close()
+    assert page.size == RAMP.shape[::-1]

@@ -2,56 +2,55 @@
 
 A small file can ask a decoder for minutes, or for all memory, and no decoder can be stopped from
 within. What such a file costs is the process: it is ended, and the next picture gets a new one.
-Messages on its standard input and output are pickled, each after its length.
+Messages on its standard input and output are pickled.
 """
 
+import atexit
 import contextlib
+import math
 import os
 import pickle
 import signal
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from itertools import islice
 from threading import Timer
-from typing import IO, NamedTuple
+from typing import IO
 
-import numpy as np
-
-from rowscan.arrays import UInt8
 from rowscan.errors import RowscanError, TooLargeError
-from rowscan.io.pictures import open_reduced
+from rowscan.io.raster import Opened, Request, decode
 
-MEMORY = 450_000_000
-"""Bytes of data that the process may use, unless said otherwise."""
+MEMORY = 530_000_000
+"""Bytes of data that the process may use, unless said otherwise: 100 megapixels in colour, and the
+process below 600 MB."""
+SECONDS = 15
+"""Processor time for one page."""
 _TOO_MUCH = "it takes more memory or time to decode than it may"
-_LENGTH = struct.Struct("<Q")
+_idle: list["Decoder"] = []
+"""Those that have no picture to decode, of this process."""
 
 
-class Opened(NamedTuple):
-    """A page, upright."""
+def limited(request: Request) -> Iterator[Opened]:
+    """As `rowscan.io.raster.decode`, within limits. Threads may call it at a time."""
+    try:
+        decoder = _idle.pop()
+    except IndexError:
+        decoder = Decoder()
+    try:
+        yield from decoder.pages(request)
+    finally:
+        _idle.append(decoder)
 
-    pixels: UInt8[np.ndarray, "height width *rgb"]
-    """Perhaps reduced."""
-    size: tuple[int, int]
-    """Full width and height."""
+
+@atexit.register
+def _end() -> None:
+    while _idle:
+        _idle.pop().close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to decode; the fields are arguments of `open_reduced`."""
-
-    content: bytes
-    enough: int
-    colour: bool = True
-    max_pixels: int
-    max_pages: int | None = None
-    first: int = 1
-    count: int | None = None
-    """Pages to decode; by default all."""
+if hasattr(os, "register_at_fork"):  # the answers are for the process that asked
+    os.register_at_fork(after_in_child=_idle.clear)
 
 
 class Decoder:
@@ -71,38 +70,61 @@ class Decoder:
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet)
         return self._process
 
-    def pages(self, request: Request, *, deadline: float) -> Generator[Opened, None, None]:
+    def pages(
+        self, request: Request, *, deadline: float = math.inf
+    ) -> Generator[Opened, None, None]:
         """The pages of a picture, each decoded when it is asked for.
 
         Args:
             request: the picture.
-            deadline: of `time.monotonic`; the process is ended if it is still decoding then.
+            deadline: of `time.monotonic`; the process is ended if it is still decoding then. Each
+                page has `SECONDS` of processor time besides.
 
         Raises:
             TooLargeError: it takes more memory or time than it may, or has more pixels or pages.
             DataError: not a picture, or a damaged one.
             MissingExtraError: the package that opens it is not installed.
         """
-        process = self.start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        complete = False
-        try:
-            message: object = request
-            while True:
-                answer = _ask(process, message, deadline)
-                if time.monotonic() >= deadline:  # the process is about to end
-                    raise TooLargeError("image", _TOO_MUCH)
-                if not isinstance(answer, Opened):
-                    complete = True
-                    if isinstance(answer, RowscanError):
-                        raise answer
-                    return
+        answer = self._ask(request, request.name, deadline)
+        while isinstance(answer, Opened):
+            try:
                 yield answer
-                message = True
+            except GeneratorExit:
+                self._stop()
+                raise
+            answer = self._ask(True, request.name, deadline)
+        if isinstance(answer, RowscanError):
+            raise answer
+
+    def _ask(self, message: object, name: str, deadline: float) -> object:
+        """The answer of the process: a page, an error, or None at the end."""
+        process = self.start()
+        timer = Timer(max(0.0, deadline - time.monotonic()), process.kill)
+        if deadline < math.inf:
+            timer.start()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            _send(process.stdin, message)
+            answer = _receive(process.stdout)
+            if time.monotonic() >= deadline:  # the process is about to end
+                raise EOFError
+            return answer
+        except (OSError, EOFError, pickle.UnpicklingError):  # it ended, perhaps within an answer
+            self.close()
+            raise TooLargeError(name, _TOO_MUCH) from None
+        except BaseException:  # Ctrl-C: what it still has to say is of this picture
+            self.close()
+            raise
         finally:
-            if not complete:  # what it still has to say is of this picture
-                self.close()
+            timer.cancel()
+
+    def _stop(self) -> None:
+        """No further page is wanted."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended
+            _send(self._process.stdin, False)
 
     def close(self) -> None:
         """End the process."""
@@ -112,37 +134,13 @@ class Decoder:
             self._process = None
 
 
-def _ask(process: subprocess.Popen[bytes], message: object, deadline: float) -> object:
-    """The answer of the process: a page, an error, or None at the end."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    timer = Timer(max(0.0, deadline - time.monotonic()), process.kill)
-    timer.start()
-    try:
-        _send(process.stdin, message)
-        return _receive(process.stdout)
-    except (OSError, EOFError):
-        raise TooLargeError("image", _TOO_MUCH) from None
-    finally:
-        timer.cancel()
-
-
 def _send(stream: IO[bytes], message: object) -> None:
-    content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    stream.write(_LENGTH.pack(len(content)))
-    stream.write(content)
+    pickle.dump(message, stream, protocol=5)  # does not copy what is large
     stream.flush()
 
 
 def _receive(stream: IO[bytes]) -> object:
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return pickle.loads(content)  # noqa: S301  (both ends are this module)
+    return pickle.load(stream)  # noqa: S301  (both ends are this module)
 
 
 def serve(memory: int) -> None:
@@ -163,24 +161,20 @@ def _serve(memory: int) -> None:
         request = _receive(source)
         assert isinstance(request, Request)
         try:
-            for page in decoded(request):
+            _limit_time()
+            for page in decode(request):
                 _send(sink, page)
-                _receive(source)
-            _send(sink, None)
+                if not _receive(source):
+                    break
+                _limit_time()
+            else:
+                _send(sink, None)
         except RowscanError as error:
             _send(sink, error)
         except MemoryError:
-            _send(sink, TooLargeError("image", _TOO_MUCH))
+            _send(sink, TooLargeError(request.name, _TOO_MUCH))
 
 
-def decoded(request: Request) -> Iterator[Opened]:
-    """The same in this process, without limits."""
-    pages = open_reduced(
-        request.content,
-        request.enough,
-        colour=request.colour,
-        max_pixels=request.max_pixels,
-        max_pages=request.max_pages,
-        first=request.first,
-    )
-    return (Opened(pixels, size) for pixels, size in islice(pages, request.count))
+def _limit_time() -> None:
+    if hasattr(signal, "setitimer"):  # its signal ends the process, whatever a decoder is doing
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)

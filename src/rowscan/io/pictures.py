@@ -1,49 +1,36 @@
-"""Pictures: the one decoder, from files of any kind to upright pixels. It finds nothing in them."""
+"""Pictures: from files of any kind to upright pixels. It finds nothing in them.
+
+What takes no longer to decode than its pixels is decoded here; a small file of another kind can ask
+for minutes or for all memory, so it goes to a process that has limits. A PDF always has its own.
+"""
 
 import io
-import itertools
-import math
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import PIL.ExifTags
 import PIL.Image
 
 from rowscan.arrays import Shaped, UInt8
-from rowscan.errors import DataError, TooLargeError, UnsupportedFormatError, reason_of, requires
-from rowscan.io.pdf import draw_pages
-from rowscan.io.storage import read_bytes
+from rowscan.errors import UnsupportedFormatError
+from rowscan.io.decoder import limited
+from rowscan.io.raster import (
+    FORMATS,
+    MAX_PIXELS,
+    Opened,
+    Request,
+    decode,
+    decode_array,
+    decode_image,
+    is_pdf,
+)
+from rowscan.io.storage import is_address, open_local, read_bytes
 
 Source = str | Path | bytes | PIL.Image.Image | Shaped[np.ndarray, "..."]
 """A picture: path or address, content of a file, Pillow image, or array (height, width) of grey or
 (height, width, 3 or 4) of colour."""
-
-MAX_PIXELS = 100_000_000
-"""Default of `max_pixels`. Pillow itself refuses files of more than 178,956,970."""
-
-FORMATS = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "PPM": (".pbm", ".pgm", ".ppm", ".pnm"),
-    # Pillow loads these when the first picture is none of those above.
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-    "AVIF": (".avif",),
-    "DIB": (".dib",),
-    "HEIF": (".heic", ".heif"),
-    "JPEG2000": (".jp2", ".j2k"),
-    "PCX": (".pcx",),
-    "TGA": (".tga",),
-}
-"""The formats that are read, by Pillow's names, and how their files are called. Pillow knows
-others; to open some of them it starts another program."""
 
 SUFFIXES = frozenset({".pdf"}.union(*FORMATS.values()))
 """How the names of pictures end, in lower case."""
@@ -51,23 +38,15 @@ SUFFIXES = frozenset({".pdf"}.union(*FORMATS.values()))
 _RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 """What a camera's sensor saw, of which Pillow would read the thumbnail."""
 
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-"""Major brands of HEIF files with HEVC: ISO/IEC 23008-12, annex B."""
-
 MANY_PAGES = frozenset({".tif", ".tiff", ".pdf"})
 """Those that can hold several pages. Of an animation only the first frame counts."""
 
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits of a sample that scanners store in 16 bits."""
-_MAX_BYTES = 300_000_000
-"""Of a decoded picture: 100 megapixels in colour, 75 with transparency."""
-_STRIP = 1_000_000
-"""Pixels of a large picture that are converted at once, so that there is no second copy of it."""
-_ORIENTATION = PIL.ExifTags.Base.Orientation
-_TRANSPOSED = (5, 6, 7, 8)
-"""Orientations that swap width and height."""
+_OTHER_FRAMES = frozenset(range(0xC2, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of JPEG: progressive, lossless and arithmetic frames."""
 
-_ALL_WHITE = 200  # a transparent picture without anything darker shows its ink on black
+_QUICK_PIXELS = 25_000_000
+_QUICK_BYTES = 50_000_000
+"""Pixels and bytes of the files that are decoded in this process, in half a second."""
 
 
 def is_picture_name(name: str) -> bool:
@@ -144,234 +123,74 @@ def open_reduced(
         The picture, and its full width and height in pixels.
     """
     name = str(source) if isinstance(source, (str, Path)) else "image"
-    decoder = _Decoder(name, colour, enough, max_pixels, max_pages, first)
+    request = Request(
+        source=b"",
+        name=name,
+        enough=enough,
+        colour=colour,
+        max_pixels=max_pixels,
+        max_pages=max_pages,
+        first=first,
+    )
     if isinstance(source, np.ndarray):
-        yield decoder.page(_from_array(source), max_pixels)
+        yield decode_array(source, request)
     elif isinstance(source, PIL.Image.Image):
-        yield decoder.page(source, max_pixels)
+        yield decode_image(source, request)
     else:
-        yield from decoder.pages(source if isinstance(source, bytes) else read_bytes(source))
+        yield from _decoded(source, request)
 
 
-def identify(
-    content: bytes,
-    name: str = "image",
-    *,
-    formats: tuple[str, ...] | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> PIL.Image.Image:
-    """Open a picture without decoding its pixels.
+def _decoded(source: str | Path | bytes, request: Request) -> Iterator[Opened]:
+    """The pages of a file, decoded where that is safe."""
+    if suffix(request.name) in _RAW:
+        reason = "a RAW photo; save it as JPEG, TIFF or PNG first"
+        raise UnsupportedFormatError(request.name, reason)
+    if isinstance(source, str) and is_address(source):
+        source = read_bytes(source)
+    if isinstance(source, bytes):
+        request = replace(request, source=source)
+        quick = is_quick(io.BytesIO(source))
+    else:  # the process that decodes it opens it itself, perhaps from another folder
+        request = replace(request, source=os.path.abspath(source))  # noqa: PTH100
+        with open_local(source) as file:
+            quick = is_quick(file)
+    yield from decode(request) if quick else limited(request)
 
-    Args:
-        content: the file.
-        name: its name in errors.
-        formats: the formats of Pillow to try, by default all.
-        max_pixels: a larger picture is refused.
 
-    Raises:
-        UnsupportedFormatError: it is not of one of the formats.
-        TooLargeError: it has more than `max_pixels`.
-        DataError: it is damaged.
+def is_quick(file: io.BufferedReader | io.BytesIO) -> bool:
+    """Whether it takes no longer to decode than its pixels, or is decoded elsewhere anyway.
+
+    That holds for PNG, and for JPEG of one scan: libjpeg decodes all scans, and a small file can
+    have thousands.
     """
-    with _decoding(name, max_pixels):
-        try:
-            known = [
-                kind for kind in formats or FORMATS if kind != "HEIF" or kind in PIL.Image.OPEN
-            ]
-            image = PIL.Image.open(io.BytesIO(content), formats=known)
-        except PIL.UnidentifiedImageError:
-            of = f" of the formats {', '.join(formats)}" if formats else ""
-            raise UnsupportedFormatError(name, f"not an image{of}") from None
-        _check_size(image, name, max_pixels)
-        return image
-
-
-@contextmanager
-def _decoding(name: str, max_pixels: int) -> Iterator[None]:
-    """Turn any error of a decoder into one of Rowscan: damaged bytes can cause every kind."""
-    try:
-        # Pillow warns of large sizes and of sloppy metadata.
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except (DataError, MemoryError):
-        raise
-    except PIL.Image.DecompressionBombError:
-        raise TooLargeError(name, _more_than(max_pixels)) from None
-    except Exception as error:
-        raise DataError(name, f"damaged or unsupported image: {reason_of(error)}") from None
-
-
-def _check_size(image: PIL.Image.Image, name: str, max_pixels: int) -> None:
-    width, height = image.size
-    if image.format not in (None, "JPEG", "MPO"):  # a JPEG is decoded smaller
-        max_pixels = min(max_pixels, _MAX_BYTES // _bytes_per_pixel(image))
-    if width * height > max_pixels:
-        raise TooLargeError(name, f"{width} x {height} pixels: {_more_than(max_pixels)}")
-    if width * height == 0:
-        raise DataError(name, "it has no pixels")
-
-
-def _bytes_per_pixel(image: PIL.Image.Image) -> int:
-    """Of the decoded picture in memory."""
-    if image.format == "WEBP":  # its decoder has a copy, in RGBA
-        return 8
-    return len(image.getbands()) * (2 if "16" in image.mode else 4 if image.mode in "IF" else 1)
-
-
-def _more_than(max_pixels: int) -> str:
-    return f"more than {max_pixels / 1e6:g} megapixels"
-
-
-@dataclass(frozen=True)
-class _Decoder:
-    """Decodes one source; the fields are arguments of `open_reduced`."""
-
-    name: str
-    colour: bool
-    enough: int
-    max_pixels: int
-    max_pages: int | None
-    first: int
-
-    def pages(
-        self, content: bytes
-    ) -> Iterator[tuple[UInt8[np.ndarray, "height width *rgb"], tuple[int, int]]]:
-        """The pages of a file, each with its full width and height."""
-        if not content:
-            raise DataError(self.name, "empty file")
-        if b"%PDF-" in content[:1024]:  # ISO 32000-1, annex H.3: there may be something before it
-            for drawn in draw_pages(
-                content,
-                self.name,
-                max_pixels=self.max_pixels,
-                max_pages=self.max_pages,
-                first=self.first,
-            ):
-                yield self.page(_from_array(drawn), self.max_pixels)
-            return
-        _check_kind(content, self.name)
-        with identify(content, self.name, max_pixels=self.max_pixels) as image:
-            if self.max_pages is not None and self._has(image, self.max_pages):
-                raise TooLargeError(self.name, f"more than {self.max_pages} pages")
-            for number in itertools.count(self.first - 1):
-                if not self._has(image, number):
-                    return
-                yield self.page(image, self.enough)
-
-    def page(
-        self, image: PIL.Image.Image, enough: int
-    ) -> tuple[UInt8[np.ndarray, "height width *rgb"], tuple[int, int]]:
-        """The pixels, upright, and the full width and height."""
-        with _decoding(self.name, self.max_pixels):
-            width, height = image.size
-            _check_size(image, self.name, self.max_pixels)
-            shrink = math.isqrt(width * height // enough)
-            if shrink > 1:  # Pillow can do this for JPEG, by powers of two
-                image.draft(image.mode, (width // shrink, height // shrink))
-                shrink = math.isqrt(image.width * image.height // enough)
-            # Pillow turns a TIFF by itself.
-            turn = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
-            if turn in _TRANSPOSED:
-                width, height = height, width
-            levels = _levels(image, self.name, self.colour, max(1, shrink))
-            return _turned(levels, turn), (width, height)
-
-    def _has(self, image: PIL.Image.Image, number: int) -> bool:
-        """Go to a page, counted from 0, if there is one: files can have millions."""
-        if image.format != "TIFF":
-            return number == 0
-        with _decoding(self.name, self.max_pixels):
-            try:
-                image.seek(number)
-            except EOFError:
-                return False
+    head = file.read(1024)
+    if is_pdf(head) or not head:
         return True
+    width, height = _png_size(head) or _jpeg_size(file) or (_QUICK_PIXELS, 2)
+    return width * height <= _QUICK_PIXELS and file.seek(0, io.SEEK_END) <= _QUICK_BYTES
 
 
-def _check_kind(content: bytes, name: str) -> None:
-    """Refuse photos as the sensor saw them; teach Pillow HEIF where the file is one."""
-    if suffix(name) in _RAW:
-        raise UnsupportedFormatError(name, "a RAW photo; save it as JPEG, TIFF or PNG first")
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
-        with requires("heic", "reading HEIC"):
-            import pillow_heif
-        pillow_heif.register_heif_opener()
+def _png_size(head: bytes) -> tuple[int, int] | None:
+    if not head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
-def _from_array(array: Shaped[np.ndarray, "..."]) -> PIL.Image.Image:
-    colours = array.shape[-1] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or colours not in (1, 3, 4):
-        raise DataError(
-            "image",
-            "expected uint8 (height, width) or (height, width, 3 or 4), "
-            f"got {array.dtype} {array.shape}",
-        )
-    if array.size == 0:
-        raise DataError("image", "it has no pixels")
-    return PIL.Image.fromarray(array if colours > 1 else array.reshape(len(array), -1))
-
-
-def _levels(
-    image: PIL.Image.Image, name: str, colour: bool, shrink: int
-) -> UInt8[np.ndarray, "height width *rgb"]:
-    """The pixels as stored, but smaller by a whole number."""
-    if image.mode == "F":
-        raise DataError(name, "floating-point pixels are not supported")
-    if image.mode.startswith("I"):  # more than 8 bits, which Pillow would clip, not scale
-        levels = np.clip(np.asarray(image), 0, 65535)
-        bits = next(bits for bits in _DEPTHS if levels.max() < 2**bits)
-        image = PIL.Image.fromarray(np.asarray(levels // ((2**bits - 1) // 255), np.uint8))
-    paper = _paper(image) if image.has_transparency_data else None
-    if paper or shrink > 1:
-        pixels = np.concatenate(
-            [np.asarray(strip.reduce(shrink)) for strip in _strips(image, paper, shrink)]
-        )
-    else:
-        pixels = np.array(image if image.mode in ("L", "RGB") else _plain(image))
-    if pixels.ndim == 3 and _is_grey(pixels):
-        return pixels[:, :, 0].copy()
-    if pixels.ndim == 3 and not colour:
-        return np.array(PIL.Image.fromarray(pixels).convert("L"))
-    return pixels
-
-
-def _strips(image: PIL.Image.Image, paper: str | None, multiple: int) -> Iterator[PIL.Image.Image]:
-    """The picture in strips of some rows, each opaque, in grey or in colour."""
-    rows = multiple * max(1, _STRIP // (image.width * multiple))
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        if paper:
-            strip = strip.convert("RGBA")
-            strip = PIL.Image.alpha_composite(PIL.Image.new("RGBA", strip.size, paper), strip)
-        yield _plain(strip)
-
-
-def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
-
-
-def _paper(image: PIL.Image.Image) -> str:
-    """What to lay a transparent picture over: white, or black where its ink is as bright."""
-    darkest = min(int(np.asarray(s.convert("L")).min()) for s in _strips(image, "white", 1))
-    return "white" if darkest <= _ALL_WHITE else "black"
-
-
-def _turned(
-    levels: UInt8[np.ndarray, "rows columns *rgb"], orientation: int
-) -> UInt8[np.ndarray, "height width *rgb"]:
-    """Upright, from how it is stored: the values of Orientation in EXIF."""
-    if orientation in _TRANSPOSED:
-        levels = levels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        levels = levels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        levels = levels[::-1]
-    return np.ascontiguousarray(levels)
-
-
-def _is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
-    """Whether red, green and blue are equal everywhere; then one of them is enough."""
-    for part in (pixels[::32, ::32], pixels):  # a sample is enough to see that a photo is coloured
-        if (part[:, :, :1] != part[:, :, 1:]).any():
-            return False
-    return True
+def _jpeg_size(file: io.BufferedReader | io.BytesIO) -> tuple[int, int] | None:
+    """Width and height of a JPEG of one scan, from its segments (ITU-T T.81, annex B)."""
+    file.seek(0)
+    if file.read(2) != b"\xff\xd8":
+        return None
+    width, height, components = 0, 0, 0
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+        length = int.from_bytes(head[2:], "big") - 2
+        segment = file.read(max(length, 0))
+        if head[1] == 0xDA:  # the start of a scan
+            whole = components > 0 and segment[:1] == bytes([components])
+            return (width, height) if whole else None
+        if head[1] in (0xC0, 0xC1) and len(segment) > 5:  # the start of a sequential frame
+            height, width = (int.from_bytes(segment[i : i + 2], "big") for i in (1, 3))
+            components = segment[5]
+        elif head[1] in _OTHER_FRAMES:
+            return None
+    return None

@@ -4,6 +4,7 @@ An address is what fsspec accepts, such as `s3://bucket/scans/7.png`. Everything
 path, for which fsspec is not imported.
 """
 
+import io
 import os
 import re
 import stat
@@ -47,12 +48,22 @@ def read_bytes(location: str | Path) -> bytes:
     return content
 
 
-def _open(location: str | Path) -> IO[bytes]:
+def _open(location: str | Path) -> io.BufferedReader:
     """A local file. Devices and pipes are refused: they may have no end."""
     path = Path(location)
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
         raise DataError(location, "not a file but a device or a pipe; - is standard input")
     return path.open("rb")
+
+
+def open_local(path: str | Path) -> io.BufferedReader:
+    """A file on this machine, open for reading.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    with _errors(path):
+        return _open(path)
 
 
 def open_binary(location: str | Path, *, streamed: bool = False) -> IO[bytes]:

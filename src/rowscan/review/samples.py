@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rowscan.errors import OutputError, UsageError
 from rowscan.io.atomic import write_atomically
-from rowscan.io.pictures import FORMATS, identify
+from rowscan.io.raster import FORMATS, identify
 from rowscan.reading import Box, Reading
 from rowscan.review.intake import model_version
 from rowscan.review.store import Author, Change, Store

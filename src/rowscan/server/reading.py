@@ -14,7 +14,8 @@ from typing import Any
 from rowscan.errors import DataError, MissingExtraError, TooLargeError
 from rowscan.explanation import Explanation, explain
 from rowscan.forms.form import Form, Forms
-from rowscan.io.decoder import Decoder, Request, decoded
+from rowscan.io.decoder import Decoder
+from rowscan.io.raster import Request, decode
 from rowscan.line_explanation import LineExplanation, Opened, explain_character, explain_line
 from rowscan.reader import Reader
 from rowscan.reading import Reading, unreadable
@@ -88,7 +89,7 @@ class PictureReader:
         if left <= 0:
             raise TooLargeError("image", f"more than {self._limits.pages} pages in one request")
         request = Request(
-            content=content,
+            source=content,
             enough=WORKING_PIXELS,
             max_pixels=self._limits.pixels,
             max_pages=left if options.page is None else None,
@@ -118,7 +119,7 @@ class PictureReader:
             DataError: the file cannot be read.
         """
         request = Request(
-            content=file.content,
+            source=file.content,
             enough=WORKING_PIXELS,
             colour=False,
             max_pixels=self._limits.pixels,
@@ -177,7 +178,7 @@ class PictureReader:
 
     def _open(self, file: File, page: int, *, colour: bool = True) -> Opened | None:
         request = Request(
-            content=file.content,
+            source=file.content,
             enough=WORKING_PIXELS,
             colour=colour,
             max_pixels=self._limits.pixels,
@@ -192,8 +193,8 @@ class PictureReader:
         self, request: Request, deadline: float
     ) -> Generator[tuple[Picture, tuple[int, int]], None, None]:
         """The pages: those of a small PNG, which cost little, without another process."""
-        if _is_small_png(request.content):
-            yield from decoded(request)
+        if isinstance(request.source, bytes) and _is_small_png(request.source):
+            yield from decode(request)
             return
         decoder = self._free.get()
         try:

@@ -23,7 +23,8 @@ from rowscan.datasets.labelled import Doubt, LabelledPicture, has_labels, load_l
 from rowscan.datasets.reviewed import ReviewedLine, ReviewedPage, load_reviewed
 from rowscan.errors import DataError
 from rowscan.evaluation import comparable
-from rowscan.io.pictures import MAX_PIXELS, open_image, open_reduced
+from rowscan.io.pictures import open_image, open_reduced
+from rowscan.io.raster import MAX_PIXELS
 from rowscan.reader import Reader
 from rowscan.reading import SURE, Box
 from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
