@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rowscan.arrays import Float32, UInt8
+from rowscan.arrays import Bool, Float32, UInt8
 from rowscan.errors import DataError
 from rowscan.io.pictures import open_image
 from rowscan.reading import Box
@@ -26,40 +26,51 @@ Points = Float32[np.ndarray, "n 2"]
 
 WORKING_PIXELS = 2_200_000
 """Larger blanks are reduced to this: A4 at 150 dpi."""
-FEATURE_PIXELS = 500_000
-"""Features are found in pictures of at most this size. Over 60 simulated photos of three forms SIFT
-had at the least 78 inliers there with the right blank and at most 12 with another; with a million
-pixels 61 and 15, in twice the time; ORB 56 and 16, in half as much time again."""
-_FEATURES = 1500  # at most
+FEATURE_PIXELS = (250_000, 500_000)
+"""Features are found in a picture of the first size, and if they are few, in one of the second: it
+takes more than twice the time. ORB is quicker, but of 15 simulated photos it missed one."""
+_FEATURES_A_PIXEL = 1 / 300  # at most
+TRACK_PIXELS = 600_000
+"""Corners are tracked in pages of at most this size: A4 at 80 dpi."""
 _CORNERS = 600  # at most
-_CORNER_DISTANCE = 12  # pixels
+_CORNER_DISTANCE = 7  # pixels of the reduced page
 _NONE = np.zeros((0, 2), np.float32)
 _DARK = 60  # of 192: print that lines are found in
 _LONG = 1 / 60  # of the page's width: a shorter stroke of print is a letter's
 _SPACE = 11  # pixels: letters that are closer are a word,
 _LOW = 7  # if they are as high as that
 PRINT = 40  # of 192: the contrast of what is printed, at the least
+_NEAR = 9  # pixels: as far across is what is near a point of print
+_SOFT = 1.2  # pixels: the standard deviation of a blur, as print is never laid right to a pixel
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """What is told apart by its surroundings in a picture."""
 
+    pixels: int
+    """Of the reduced picture in which they were found, at most."""
     points: Points
     """In pixels of the whole picture."""
     descriptors: Float32[np.ndarray, "n 128"]
 
 
-def find_features(picture: Grey) -> Features:
-    """SIFT's features (Lowe: Distinctive image features from scale-invariant keypoints, 2004)."""
-    factor = min(1.0, math.sqrt(FEATURE_PIXELS / picture.size))
+def find_features(picture: Grey, pixels: int = FEATURE_PIXELS[0]) -> Features:
+    """SIFT's features (Lowe: Distinctive image features from scale-invariant keypoints, 2004).
+
+    Args:
+        picture: a page.
+        pixels: it is reduced to these.
+    """
+    factor = min(1.0, math.sqrt(pixels / picture.size))
     small = resize(picture, factor) if factor < 1 else picture
-    found, descriptors = cv2.SIFT_create(_FEATURES).detectAndCompute(small, None)  # type: ignore[attr-defined]
+    sift = cv2.SIFT_create(round(_FEATURES_A_PIXEL * pixels))  # type: ignore[attr-defined]
+    found, descriptors = sift.detectAndCompute(small, None)
     if descriptors is None:
-        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
+        return Features(pixels, _NONE, np.zeros((0, 128), np.float32))
     points = np.array([point.pt for point in found], np.float32)
     scale = np.divide(picture.shape[::-1], small.shape[::-1])
-    return Features(((points + 0.5) * scale - 0.5).astype(np.float32), descriptors)
+    return Features(pixels, ((points + 0.5) * scale - 0.5).astype(np.float32), descriptors)
 
 
 class Blank:
@@ -68,6 +79,7 @@ class Blank:
     Attributes:
         contrast: how much its print stands out, 0 (paper) to 192.
         scale: pixels of it for one of the file.
+        track_scale: pixels of the page in which corners are tracked, for one of it.
     """
 
     def __init__(self, picture: Grey) -> None:
@@ -75,6 +87,8 @@ class Blank:
         self.scale = min(1.0, math.sqrt(WORKING_PIXELS / picture.size))
         self.picture = resize(picture, self.scale) if self.scale < 1 else picture
         self.contrast: Contrast = page_contrast(self.picture)
+        self.track_scale = min(1.0, math.sqrt(TRACK_PIXELS / self.picture.size))
+        self._features: dict[int, Features] = {}
 
     @classmethod
     def open(cls, path: Path) -> "Blank":
@@ -84,19 +98,38 @@ class Blank:
             DataError: the file cannot be read, or nothing is printed on the page.
         """
         blank = cls(open_image(path))
-        if len(blank.features.points) < 20:
+        if len(blank.features(FEATURE_PIXELS[0]).points) < 20:
             raise DataError(path, "too little is printed on this page to find it in a photo")
         return blank
 
+    def features(self, pixels: int) -> Features:
+        """By which it is found in a picture of so many pixels."""
+        if pixels not in self._features:
+            self._features[pixels] = find_features(self.picture, pixels)
+        return self._features[pixels]
+
     @cached_property
-    def features(self) -> Features:
-        """By which it is found."""
-        return find_features(self.picture)
+    def soft(self) -> Contrast:
+        """Its print, blurred as that of a page that it is compared with."""
+        return soften(self.contrast)
+
+    @cached_property
+    def near(self) -> Bool[np.ndarray, "height width"]:
+        """The pixels near its print."""
+        printed = (self.contrast >= PRINT).astype(np.uint8)
+        near: Mask = cv2.dilate(printed, np.ones((_NEAR, _NEAR), np.uint8))
+        return near > 0
+
+    @cached_property
+    def reduced(self) -> Contrast:
+        """Its print in the page in which corners are tracked."""
+        scale = self.track_scale
+        return resize(self.contrast, scale) if scale < 1 else self.contrast
 
     @cached_property
     def corners(self) -> Points:
-        """Points of the print that can be tracked."""
-        found = cv2.goodFeaturesToTrack(self.contrast, _CORNERS, 0.02, _CORNER_DISTANCE)
+        """Points of the print that can be tracked, in pixels of `reduced`."""
+        found = cv2.goodFeaturesToTrack(self.reduced, _CORNERS, 0.02, _CORNER_DISTANCE)
         corners: np.ndarray = np.reshape(found, (-1, 2)) if np.size(found) > 1 else _NONE
         return corners
 
@@ -136,3 +169,9 @@ class PrintedLines:
 def page_contrast(picture: Grey) -> Contrast:
     """How far each pixel of a page stands out from its paper, light and shadow divided out."""
     return measure_contrast(picture, estimate_background(picture))[0]
+
+
+def soften(contrast: Contrast) -> Contrast:
+    """Print that may be compared with a blank's `soft`."""
+    soft: Contrast = cv2.GaussianBlur(contrast, (0, 0), _SOFT)
+    return soft

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import cast
 
 import cv2
@@ -13,16 +13,17 @@ import numpy as np
 
 from rowscan.alphabet import ALPHABETS, DIGITS
 from rowscan.arrays import Float64, UInt8
-from rowscan.forms.ink import Ink, share, written
+from rowscan.forms.ink import Ink, quantile, share, written
 from rowscan.forms.lines import join_boxes, line_image, owned
 from rowscan.forms.marks import read_choice, read_tick
-from rowscan.forms.registration import Laid, align, around, correlation, cut
+from rowscan.forms.registration import Laid, align, around, cut, print_found
 from rowscan.forms.results import FieldReading, FieldStatus
 from rowscan.forms.specification import DATE_PARTS, Field, date_parts
 from rowscan.reader import Reader
 from rowscan.reading import Box, Line
 from rowscan.recognition.characters import read_lines
-from rowscan.segmentation.digit import normalise_digit
+from rowscan.recognition.constraint import Constraint, constraint
+from rowscan.segmentation.digit import normalise_ink
 from rowscan.segmentation.line_image import LineImage
 
 MIN_CORRELATION = 0.58
@@ -32,6 +33,7 @@ _SURROUNDINGS = 12  # pixels around a field whose print is compared
 _ALPHABETS = {"digits": "digits", "number": "0123456789.,-", "date": "date"}
 _FLOOR = 1e-4  # the least probability of a digit
 _ALONE = 0.7  # the weight of the digit model: the likelihood of those fields was highest with it
+_FULL = 0.8  # of the pixels of a digit: those below have less than full ink
 _EMPTY = 0.004  # of a frame: less ink than that is a speck
 
 
@@ -68,9 +70,7 @@ def cut_out(laid: Laid, field: Field) -> Part:
     x, y, width, height = box
     place = align(laid, box)
     printed, found = laid.blank.contrast[y : y + height, x : x + width], cut(laid, box, place)
-    score = correlation(printed, found)
-    if not laid.seen[y : y + height, x : x + width].all():
-        score = 0.0
+    score = print_found(laid, box, found)
     boxes = tuple((a - x, b - y, w, h) for a, b, w, h in cast("list[Box]", scaled))
     return Part(field, box, boxes, place, printed, found, score)
 
@@ -82,10 +82,9 @@ def words_found(laid: Laid) -> float:
     """
     found = []
     for word in laid.blank.words:
-        x, y, width, height = box = around(word, 3, laid.contrast.shape)
-        if laid.seen[y : y + height, x : x + width].all():
-            printed = laid.blank.contrast[y : y + height, x : x + width]
-            found.append(correlation(printed, cut(laid, box, align(laid, box))))
+        box = around(word, 3, laid.contrast.shape)
+        if laid.shows(box):
+            found.append(print_found(laid, box, cut(laid, box, align(laid, box))))
     return float(np.mean([score >= MIN_CORRELATION for score in found])) if found else 1.0
 
 
@@ -208,37 +207,57 @@ def _date_pattern(form: str, *, boxed: bool) -> str:
 
 
 def _read(waiting: Sequence[_Written], reader: Reader) -> Iterator[tuple[_Written, Line]]:
-    """The likeliest line of each, those with one pattern together."""
+    """The likeliest line of each: those with one pattern together, the digits of all boxes too."""
 
     def key(item: _Written) -> tuple[str, str]:
         return _ALPHABETS[item.part.field.kind], item.pattern
 
+    lines: list[tuple[_Written, Line]] = []
     for (alphabet, pattern), group in itertools.groupby(sorted(waiting, key=key), key=key):
         items = list(group)
-        known = "".join(c for c in _characters(alphabet) if c in reader.line_model.alphabet)
-        allowed = reader.constraint(known, pattern)
+        allowed = _allowed(reader.line_model.alphabet, alphabet, pattern)
         found = read_lines(reader.line_model, [item.image for item in items], allowed)
-        for item, candidate in zip(items, found, strict=True):
-            line = candidate.line
-            if len(item.glyphs) == len(line.text) > 0 and set(line.text) <= set(DIGITS):
-                line = _with_digit_model(line, item.glyphs, reader)
-            yield item, line
+        lines += [(item, candidate.line) for item, candidate in zip(items, found, strict=True)]
+    return zip((item for item, _ in lines), _with_digit_model(lines, reader), strict=True)
 
 
-def _characters(alphabet: str) -> str:
-    return ALPHABETS.get(alphabet, alphabet)
+@lru_cache(256)
+def _allowed(known: str, alphabet: str, pattern: str) -> Constraint:
+    """What may be read, of the characters that a model knows."""
+    characters = ALPHABETS.get(alphabet, alphabet)
+    return constraint(known, alphabet="".join(c for c in characters if c in known), pattern=pattern)
 
 
-def _with_digit_model(line: Line, glyphs: Sequence[Ink], reader: Reader) -> Line:
-    """The line, with what the model of single digits sees in each box.
+def _with_digit_model(lines: Sequence[tuple[_Written, Line]], reader: Reader) -> Iterator[Line]:
+    """Each line; of digits in boxes with what the model of single digits sees in each box."""
+    boxed = [_is_boxed(item, line) for item, line in lines]
+    images = [
+        _normalised(glyph)
+        for (item, _), is_boxed in zip(lines, boxed, strict=True)
+        if is_boxed
+        for glyph in item.glyphs
+    ]
+    alone = iter(_digit_reader(reader).predict_proba(np.stack(images)) if images else ())
+    for (_, line), is_boxed in zip(lines, boxed, strict=True):
+        if is_boxed:
+            rows = np.array(list(itertools.islice(alone, len(line.characters))), np.float64)
+            yield _mixed(line, rows)
+        else:
+            yield line
+
+
+def _is_boxed(item: _Written, line: Line) -> bool:
+    return len(item.glyphs) == len(line.text) > 0 and set(line.text) <= set(DIGITS)
+
+
+def _mixed(line: Line, alone: Float64[np.ndarray, "n 10"]) -> Line:
+    """A line with what the model of single digits sees in each box.
 
     The mean of both models' probabilities: a product is too sure, as both learnt from the same
     digits. On 136 fields in 60 simulated photos with MNIST's validation digits the line model read
     124, the digit model 128, the mean 129, with one wrong at 0.9 and more; the product 128, with 3.
     """
-    images = np.stack([normalise_digit(_alone(glyph)) for glyph in glyphs])
-    alone = _digit_reader(reader).predict_proba(images).astype(np.float64)
-    beside = np.full((len(glyphs), 10), _FLOOR)
+    beside = np.full((len(alone), 10), _FLOOR)
     for row, character in zip(beside, line.characters, strict=True):
         if character.runner_up is not None and character.runner_up[0] in DIGITS:
             row[int(character.runner_up[0])] += character.runner_up[1]
@@ -262,13 +281,12 @@ def _shipped() -> Reader:
     return Reader()
 
 
-def _alone(glyph: Ink) -> UInt8[np.ndarray, "rows columns"]:
-    """The digit of a box as dark ink on white paper, cut out."""
+def _normalised(glyph: Ink) -> UInt8[np.ndarray, "28 28"]:
+    """The digit of a box in MNIST's frame."""
     rows, columns = np.flatnonzero(glyph.mask.any(1)), np.flatnonzero(glyph.mask.any(0))
     grey = glyph.grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    level = max(float(np.percentile(grey[grey > 0], 80)), 1.0)
-    dark = np.minimum(grey * (255.0 / level), 255).astype(np.uint8)
-    return 255 - np.pad(dark, max(4, len(dark) // 4))
+    full = max(quantile(grey[grey > 0], _FULL), 1)
+    return normalise_ink(np.clip((np.pad(grey, 2) / np.float32(full) - 0.2) / 0.7, 0, 1))
 
 
 def _interpreted(item: _Written, line: Line, box: Box) -> FieldReading:

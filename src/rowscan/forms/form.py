@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rowscan.errors import UsageError
-from rowscan.forms.blank import Blank, Features, Grey, find_features
+from rowscan.forms.blank import FEATURE_PIXELS, Blank, Grey, find_features
 from rowscan.forms.fields import Part, cut_out, read_parts, words_found
 from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match
 from rowscan.forms.results import FieldReading, FormReading
@@ -16,6 +16,7 @@ from rowscan.reader import Reader
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 
 _THERE = 0.5  # of the fields of a page: where the print around fewer is found it is another form
+_PLENTY = 2 * MIN_INLIERS  # as many tell what the picture shows; else it is looked at more closely
 _SECOND = 0.5  # of the inliers of the best blank: one with as many is laid too, and compared
 
 
@@ -137,8 +138,7 @@ class Forms:
 
     def _find(self, picture: Grey) -> _Page | str:
         """The page that a picture shows; or one line that says why there is none."""
-        features = find_features(picture)
-        likely = self._likely(picture, features)
+        likely = self._likely(picture)
         if not likely:
             return f"not {self._named()}: its print is not found"
         laid = [_laid(picture, *candidate) for candidate in likely]
@@ -155,17 +155,30 @@ class Forms:
             )
         return best
 
-    def _likely(self, picture: Grey, features: Features) -> list[tuple[Form, int, Match]]:
+    def _likely(self, picture: Grey) -> list[tuple[Form, int, Match]]:
         """The blanks that have enough features in common with a picture; at most two."""
+        found: list[tuple[Form, int, Match]] = []
+        for pixels in FEATURE_PIXELS:
+            found = self._matched(picture, pixels)
+            if found and found[0][2].inliers >= _PLENTY:
+                break
+        return [
+            (form, number, matched)
+            for form, number, matched in found[:2]
+            if matched.inliers >= max(MIN_INLIERS, _SECOND * found[0][2].inliers)
+        ]
+
+    def _matched(self, picture: Grey, pixels: int) -> list[tuple[Form, int, Match]]:
+        """The blanks by the number of features that they have in common with a picture."""
+        features = find_features(picture, pixels)
         size = (picture.shape[1], picture.shape[0])
         found = [
             (form, number, matched)
             for form in self.forms
             for number, blank in enumerate(form.blanks, start=1)
-            if (matched := match(features, size, blank)) and matched.inliers >= MIN_INLIERS
+            if (matched := match(features, size, blank)) is not None
         ]
-        found.sort(key=lambda candidate: -candidate[2].inliers)
-        return [c for c in found[:2] if c[2].inliers >= _SECOND * found[0][2].inliers]
+        return sorted(found, key=lambda candidate: -candidate[2].inliers)
 
     def _named(self) -> str:
         return " or ".join(form.name for form in self.forms[:3]) + " …" * (len(self.forms) > 3)

@@ -41,7 +41,7 @@ def written(printed: Contrast, found: Contrast) -> Ink:
     """
     near: Mask = cv2.dilate((printed >= PRINT).astype(np.uint8), _disc(2 * _TOLERANCE + 1))
     outside = found[near == 0]
-    darkest = float(np.percentile(outside, 99.5)) if outside.size else 0.0
+    darkest = quantile(outside, 0.995)
     dark = (found > max(_FAINT, _SHADE * darkest)).astype(np.uint8)
     apart = _without_slivers(dark & (1 - near), near)
     closed: Mask = cv2.morphologyEx(apart, cv2.MORPH_CLOSE, _disc(_BRIDGE))
@@ -81,6 +81,12 @@ def _joined(
 def _disc(size: int) -> UInt8[np.ndarray, "size size"]:
     disc: np.ndarray = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return disc
+
+
+def quantile(levels: UInt8[np.ndarray, " n"], share: float) -> int:
+    """The lowest level that this share of the pixels does not exceed; 0 of no pixels."""
+    counts = np.cumsum(np.bincount(levels, minlength=256))
+    return int(np.searchsorted(counts, share * counts[-1]))
 
 
 def share(ink: Ink, box: tuple[int, int, int, int]) -> float:

@@ -144,7 +144,7 @@ def _add(beam: Beam, text: Text, blank: float, character: float) -> None:
 
 def match_probability(p: Probabilities, automaton: Automaton, gap: int | None = None) -> float:
     """The probability of all texts that match, over all their paths."""
-    before = _predecessors(automaton)
+    before = automaton.predecessors
     blank = np.zeros(len(automaton.accepting) + 1)  # the last one stands for no state
     character = np.zeros((len(blank), automaton.next.shape[1]))
     blank[0] = 1
@@ -170,7 +170,7 @@ def match_probability(p: Probabilities, automaton: Automaton, gap: int | None = 
 
 def likeliest_match(p: Probabilities, automaton: Automaton) -> Text:
     """The text of the likeliest path among those whose text matches (Viterbi)."""
-    before = _predecessors(automaton)
+    before = automaton.predecessors
     states, characters, _ = before.shape
     columns = np.arange(characters)
     with np.errstate(divide="ignore"):
@@ -204,18 +204,6 @@ def likeliest_match(p: Probabilities, automaton: Automaton) -> Text:
             before_it = int(origin[state, current])
             state, current = before_it, int(source[before_it, current])
     return tuple(reversed(text))
-
-
-def _predecessors(automaton: Automaton) -> Int64[np.ndarray, "states characters most"]:
-    """The states from which each character leads to each state, padded with one that is none."""
-    states, characters = automaton.next.shape
-    found: list[list[list[int]]] = [[[] for _ in range(characters)] for _ in range(states + 1)]
-    for source, row in enumerate(automaton.next.tolist()):
-        for character, target in enumerate(row):
-            if target >= 0:
-                found[target][character].append(source)
-    most = max(len(sources) for row in found for sources in row) or 1
-    return np.array([[s + [states] * (most - len(s)) for s in row] for row in found])
 
 
 def _best_of_others(

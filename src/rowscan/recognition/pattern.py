@@ -9,6 +9,7 @@ Scott: "Finite automata and their decision problems", 1959).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,21 @@ class Automaton:
         """Whether the whole text matches."""
         state = self.state_of(text)
         return state != _NONE and bool(self.accepting[state])
+
+    @cached_property
+    def predecessors(self) -> Int64[np.ndarray, "more_states characters most"]:
+        """The states from which each character leads to each state, padded with one that is none.
+
+        The last state is the one that is none.
+        """
+        states, characters = self.next.shape
+        found: list[list[list[int]]] = [[[] for _ in range(characters)] for _ in range(states + 1)]
+        for source, row in enumerate(self.next.tolist()):
+            for character, target in enumerate(row):
+                if target >= 0:
+                    found[target][character].append(source)
+        most = max(len(sources) for row in found for sources in row) or 1
+        return np.array([[s + [states] * (most - len(s)) for s in row] for row in found])
 
 
 def compile_pattern(pattern: str, alphabet: str) -> Automaton:

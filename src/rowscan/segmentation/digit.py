@@ -51,8 +51,11 @@ def normalise_digit(
         if _in_frame(candidate):
             return candidate.copy()
     ink = _ink(image)
-    if ink.size == 0:
-        return np.zeros((SIZE, SIZE), np.uint8)
+    return normalise_ink(ink) if ink.size else np.zeros((SIZE, SIZE), np.uint8)
+
+
+def normalise_ink(ink: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """As `normalise_digit`, of the amount of ink, 0 to 1; somewhere it is more than 0.4."""
     return _place(_fit(_crop(ink)))
 
 
