@@ -1,18 +1,22 @@
 """Forms: what form.toml says, a photo laid upon its blank, and what is read in its fields."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import rowscan
+from rowscan.designer.draft import Draft
 from rowscan.errors import DataError
 from rowscan.forms.blank import Blank, find_features, soften
 from rowscan.forms.fields import iso_date, number
+from rowscan.forms.form import Forms
 from rowscan.forms.ink import written
 from rowscan.forms.registration import correlation, is_plausible, lay, match
 from rowscan.forms.rules import has_check_digit
@@ -85,6 +89,52 @@ def test_the_same_frames_with_other_words_are_another_edition(folder: Path) -> N
         other = before[b : b + height, a : a + width]
         picture[y : y + other.shape[0], x : x + other.shape[1]] = other
     assert "another edition" in str(sheet.read(picture).error)
+
+
+@pytest.fixture(scope="module")
+def coded(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cards that differ in a QR code alone."""
+    coded = tmp_path_factory.mktemp("coded")
+    for name in ("red", "green", "blue"):
+        picture = rowscan.open_image(folder / "meter-card.png")
+        code = cv2.QRCodeEncoder.create().encode(f"{name}-17")
+        code = cv2.resize(code, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+        picture[10 : 10 + len(code), 750 : 750 + len(code)] = code
+        cv2.imwrite(str(coded / f"{name}.png"), picture)
+        form = msgspec.structs.replace(
+            load(folder / "meter-card.toml"),
+            name=name,
+            pages=(f"{name}.png",),
+            codes=(f"{name}-*",),
+        )
+        (coded / f"{name}.toml").write_text(to_toml(form))
+    return coded
+
+
+def test_forms_that_look_alike_are_told_apart_by_their_codes(
+    card: "rowscan.Form", coded: Path, hand: Writer
+) -> None:
+    two = [rowscan.Form(coded / f"{name}.toml", reader=card.reader) for name in ("red", "green")]
+    forms = Forms(two)
+    for form, shot in zip(two, (FLAT, BENT), strict=True):
+        page, truth = fill(form.specification, coded, hand)
+        (reading,) = forms.read_all(photograph(page, shot, np.random.default_rng(1))[0])
+        assert reading.form == form.name
+        assert reading["meter"].text == truth["meter"]
+    picture = rowscan.open_image(coded / "blue.png")
+    assert "its code says 'blue-17'" in str(next(forms.read_all(picture)).error)
+    picture[0:120, 740:874] = 100  # something lies on the code
+    assert "its code cannot be read" in str(next(forms.read_all(picture)).error)
+    assert two[0].read(picture).status != "error"
+
+
+def test_the_code_of_a_blank_is_the_one_that_its_file_names(coded: Path, tmp_path: Path) -> None:
+    shutil.copytree(coded, tmp_path, dirs_exist_ok=True)
+    assert Draft(tmp_path / "red.png").form.codes == ("red-17",)
+    path = tmp_path / "green.toml"
+    path.write_text(path.read_text().replace("green-*", "red-*"))
+    with pytest.raises(DataError, match="codes: the code of page 1 says 'green-17'"):
+        rowscan.Form(path)
 
 
 def test_an_empty_form_has_empty_fields(card: "rowscan.Form", folder: Path) -> None:
@@ -164,6 +214,7 @@ def test_a_page_seen_from_behind_is_not_plausible() -> None:
         ("20, 20", "0, 20", "field 'meter': boxes: expected x, y, width and height of a box"),
         ('"digits"', '"digits"\npattern = "["', "field 'meter': pattern: pattern '['"),
         ('"digits"', '"digits"\npage = 2', "field 'meter': page: expected 1 to 1, got 2"),
+        ('"card"', '"card"\ncodes = ["a", "b"]', "codes: expected one for each page, got 2"),
         ('"card"', '"card', "not a TOML file"),
     ],
 )

@@ -7,6 +7,8 @@ import msgspec
 import PIL.Image
 
 from rowscan.errors import DataError, OutputError, UsageError, reason_of
+from rowscan.forms.blank import Blank
+from rowscan.forms.codes import find
 from rowscan.forms.proposals import propose
 from rowscan.forms.specification import Field, Specification, convert, load, to_toml
 from rowscan.io.atomic import write_atomically
@@ -51,13 +53,21 @@ class Draft:
                 )
         else:
             fields: list[Field] = []
+            codes: list[str] = []
             for number, page in enumerate(pages, start=1):
                 (picture,) = open_pages(self.path.parent / page)
+                code = find(Blank(picture).picture)
+                codes.append(code.text if code is not None else "")
                 for field in propose(picture):
                     name = f"{field.kind}_{len(fields) + 1}"
                     fields.append(msgspec.structs.replace(field, name=name, page=number))
             name = "".join(c if c.isalnum() or c in "-_" else "-" for c in blank.stem)
-            self.form = Specification(name=name, pages=tuple(pages), fields=tuple(fields))
+            self.form = Specification(
+                name=name,
+                pages=tuple(pages),
+                codes=tuple(codes) if any(codes) else (),
+                fields=tuple(fields),
+            )
             self._write()
 
     def page(self, number: int) -> Path:

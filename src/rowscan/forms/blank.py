@@ -10,6 +10,7 @@ import numpy as np
 
 from rowscan.arrays import Bool, Float32, UInt8
 from rowscan.errors import DataError
+from rowscan.forms.codes import Code, find
 from rowscan.io.pictures import open_image
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import (
@@ -119,6 +120,11 @@ class Blank:
         printed = (self.contrast >= PRINT).astype(np.uint8)
         near: Mask = cv2.dilate(printed, np.ones((_NEAR, _NEAR), np.uint8))
         return near > 0
+
+    @cached_property
+    def code(self) -> Code | None:
+        """The QR or bar code that is printed on it."""
+        return find(self.picture)
 
     @cached_property
     def reduced(self) -> Contrast:

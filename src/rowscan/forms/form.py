@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rowscan.errors import UsageError
+from rowscan.errors import DataError, UsageError
 from rowscan.forms.blank import FEATURE_PIXELS, Blank, Grey, find_features
+from rowscan.forms.codes import matches
 from rowscan.forms.fields import Part, cut_out, read_parts, words_found
-from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match
+from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match, read_code
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import broken
 from rowscan.forms.specification import Specification, load
@@ -15,6 +16,7 @@ from rowscan.io.pictures import Source, open_reduced
 from rowscan.reader import Reader
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 
+_SHOWN = 60  # characters of a code that an error tells
 _THERE = 0.5  # of the fields of a page: where the print around fewer is found it is another form
 _PLENTY = 2 * MIN_INLIERS  # as many tell what the picture shows; else it is looked at more closely
 _SECOND = 0.5  # of the inliers of the best blank: one with as many is laid too, and compared
@@ -40,12 +42,27 @@ class Form:
         self.path = Path(path)
         self.specification: Specification = load(path)
         self.blanks = [Blank.open(self.path.parent / name) for name in self.specification.pages]
+        self._check_codes()
         self.reader = reader or Reader(model)
 
     @property
     def name(self) -> str:
         """As `form.toml` has it."""
         return self.specification.name
+
+    def _check_codes(self) -> None:
+        """Raise a DataError if a blank does not show the code that the file names."""
+        for number, blank in enumerate(self.blanks, start=1):
+            if name := self.code(number):
+                if blank.code is None:
+                    raise DataError(self.path, f"codes: page {number} shows no QR or bar code")
+                if not matches(blank.code.text, name):
+                    said = blank.code.text
+                    raise DataError(self.path, f"codes: the code of page {number} says {said!r}")
+
+    def code(self, number: int) -> str:
+        """What the code of a page says, from 1; empty if it has none."""
+        return self.specification.codes[number - 1] if self.specification.codes else ""
 
     def read(self, source: Source) -> FormReading:
         """What is written on the form in a picture; the first one of a document.
@@ -82,6 +99,10 @@ class _Page:
     def score(self) -> float:
         """How well the print around the fields is found."""
         return sum(part.score for part in self.parts) / max(len(self.parts), 1)
+
+
+_Matched = tuple[Form, int, Match]
+"""A form, the number of a page of it, and how that may be in a picture."""
 
 
 class Forms:
@@ -138,11 +159,15 @@ class Forms:
 
     def _find(self, picture: Grey) -> _Page | str:
         """The page that a picture shows; or one line that says why there is none."""
-        likely = self._likely(picture)
-        if not likely:
+        matched = self._matched(picture)
+        if not matched:
             return f"not {self._named()}: its print is not found"
-        laid = [_laid(picture, *candidate) for candidate in likely]
-        best = max(laid, key=lambda page: page.score)
+        enough = _SECOND * matched[0][2].inliers
+        laid = [_laid(picture, *one) for one in matched[:2] if one[2].inliers >= enough]
+        named = _named_by_code(picture, laid, matched)
+        if isinstance(named, str):
+            return f"not {self._named()}: {named}"
+        best = named or max(laid, key=lambda page: page.score)
         if best.share < _THERE:
             return (
                 f"not {self._named()}: the print is found around {best.share:.0%} of the fields "
@@ -155,33 +180,52 @@ class Forms:
             )
         return best
 
-    def _likely(self, picture: Grey) -> list[tuple[Form, int, Match]]:
-        """The blanks that have enough features in common with a picture; at most two."""
-        found: list[tuple[Form, int, Match]] = []
+    def _matched(self, picture: Grey) -> list[_Matched]:
+        """The blanks that have enough features in common with a picture, the most first."""
+        found: list[_Matched] = []
         for pixels in FEATURE_PIXELS:
-            found = self._matched(picture, pixels)
+            found = self._matched_at(picture, pixels)
             if found and found[0][2].inliers >= _PLENTY:
                 break
-        return [
-            (form, number, matched)
-            for form, number, matched in found[:2]
-            if matched.inliers >= max(MIN_INLIERS, _SECOND * found[0][2].inliers)
-        ]
+        return found
 
-    def _matched(self, picture: Grey, pixels: int) -> list[tuple[Form, int, Match]]:
-        """The blanks by the number of features that they have in common with a picture."""
+    def _matched_at(self, picture: Grey, pixels: int) -> list[_Matched]:
+        """As `_matched`, in a picture of so many pixels."""
         features = find_features(picture, pixels)
         size = (picture.shape[1], picture.shape[0])
         found = [
             (form, number, matched)
             for form in self.forms
             for number, blank in enumerate(form.blanks, start=1)
-            if (matched := match(features, size, blank)) is not None
+            if (matched := match(features, size, blank)) and matched.inliers >= MIN_INLIERS
         ]
         return sorted(found, key=lambda candidate: -candidate[2].inliers)
 
     def _named(self) -> str:
         return " or ".join(form.name for form in self.forms[:3]) + " …" * (len(self.forms) > 3)
+
+
+def _named_by_code(
+    picture: Grey, laid: Sequence[_Page], matched: Sequence[_Matched]
+) -> _Page | str | None:
+    """The page that the code in a picture names; or why it is none; None where no code tells.
+
+    Args:
+        picture: the picture.
+        laid: the pages that are likely. Each code is looked for where its blank has it.
+        matched: all pages that are possible.
+    """
+    coded = [page for page in laid if page.form.code(page.number)]
+    said = next((text for page in coded if (text := read_code(page.laid))), None)
+    if said is None:
+        return "its code cannot be read, and forms look alike" if len(coded) > 1 else None
+    for page in coded:
+        if matches(said, page.form.code(page.number)):
+            return page
+    for form, number, found in matched:
+        if form.code(number) and matches(said, form.code(number)):
+            return _laid(picture, form, number, found)
+    return f"its code says {said[:_SHOWN]!r}"
 
 
 def _laid(picture: Grey, form: Form, number: int, found: Match) -> _Page:

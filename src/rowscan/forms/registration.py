@@ -11,6 +11,7 @@ import numpy as np
 
 from rowscan.arrays import Bool, Float32, Float64, Shaped, UInt8
 from rowscan.forms.blank import Blank, Features, Grey, Points, page_contrast, soften
+from rowscan.forms.codes import find
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import Contrast, resize
 
@@ -34,6 +35,7 @@ _TRACK_LEVELS = 1  # so that a shift of 5 mm is followed
 _TRACK_ERROR = 1.0  # pixels: there and back again
 _REACH = (30, 60, 120)  # pixels around a field in which tracks tell how it lies
 _FEW = 8  # tracks
+_QUIET = 16  # pixels: the paper around a code
 _ENOUGH = 0.75  # of a side: a picture that is to lose less of it is interpolated as it is
 _FEW_PIXELS = 50  # of print: fewer tell nothing
 
@@ -323,6 +325,16 @@ def cut(
         laid.contrast, shifted, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
     return result
+
+
+def read_code(laid: Laid) -> str | None:
+    """What the code of a page says, at the place where its blank has one."""
+    code = laid.blank.code
+    if code is None:
+        return None
+    box = around(code.box, _QUIET, laid.contrast.shape)
+    found = find(255 - cut(laid, box, align(laid, code.box)))
+    return found.text if found is not None else None
 
 
 def print_found(laid: Laid, box: Box, found: Contrast) -> float:

@@ -99,6 +99,8 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: Name
     pages: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
     """The pictures of the blank form, a page each, beside the file."""
+    codes: tuple[str, ...] = ()
+    """What the QR or bar code of each page says, `*` for anything; "" for a page without one."""
     fields: tuple[Field, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -125,6 +127,8 @@ def convert(values: dict[str, Any], path: str | Path) -> Specification:
     for index, entry in enumerate(_tables(values, "rules"), start=1):
         _converted(entry, Rule, path, f"rule {index}")
     form: Specification = _converted(values, Specification, path, "")
+    if form.codes and len(form.codes) != len(form.pages):
+        raise DataError(path, f"codes: expected one for each page, got {len(form.codes)}")
     for field in form.fields:
         _check_field(field, form, path)
     _check_rules(form, path)
@@ -206,6 +210,7 @@ def date_parts(form: str) -> list[str] | None:
 def to_toml(form: Specification) -> str:
     """The file that describes a form, with what is as by default left out."""
     lines = [f"name = {_value(form.name)}", f"pages = {_value(form.pages)}"]
+    lines += [f"codes = {_value(form.codes)}"] if form.codes else []
     for field in form.fields:
         lines += ["", "[[fields]]", *_entries(field)]
     for rule in form.rules:
