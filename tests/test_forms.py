@@ -1,5 +1,6 @@
 """Forms: what form.toml says, a photo laid upon its blank, and what is read in its fields."""
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from rowscan.forms.ink import written
 from rowscan.forms.registration import correlation, is_plausible, lay, match
 from rowscan.forms.rules import has_check_digit
 from rowscan.forms.specification import load, to_toml
+from rowscan.forms.tables import PrintedLines, near_print
+from rowscan.reading import SURE
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "forms"
 sys.path.insert(0, str(EXAMPLES))
@@ -89,6 +92,53 @@ def test_the_same_frames_with_other_words_are_another_edition(folder: Path) -> N
         other = before[b : b + height, a : a + width]
         picture[y : y + other.shape[0], x : x + other.shape[1]] = other
     assert "another edition" in str(sheet.read(picture).error)
+
+
+def test_a_table_that_lies_a_row_away_under_the_same_words_is_another_edition(
+    folder: Path,
+) -> None:
+    sheet = rowscan.Form(folder / "score-sheet.toml")
+    picture = rowscan.open_image(folder / "score-sheet.png")
+    lines = PrintedLines.of(sheet.blanks[0].contrast)
+    mask = cv2.dilate(lines.across | lines.down, np.ones((3, 3), np.uint8))
+    mask[:330] = mask[1490:] = 0  # the table remains
+    picture[mask > 0] = 255
+    picture[np.roll(mask, 89, axis=0) > 0] = 40  # rows are 15 mm high
+    assert "of the fields of 'score-sheet'" in str(sheet.read(picture).error)
+
+
+def test_a_table_has_moved_where_its_lines_are_all_found_a_row_away(folder: Path) -> None:
+    blank = Blank.open(folder / "score-sheet.png")
+    for direction, (down, right) in enumerate([(89, 0), (0, 189)]):
+        moved = np.roll(blank.contrast, (down, right), (0, 1))
+        hidden = blank.contrast.copy()
+        hidden[: 420 if down else None, : 330 if right else None] = 0  # the first row or column
+        tables = [t for t in blank.tables if (t.shifts[0] != 0).argmax() == direction]
+        assert tables
+        for table in tables:
+            can_move_so = (table.shifts == (down, right)).all(1).any()
+            assert table.is_moved(near_print(moved)) == can_move_so
+            assert not table.is_moved(near_print(hidden))
+            assert not table.is_moved(near_print(blank.contrast))
+
+
+@pytest.mark.parametrize("what", ["stain", "crumpled", "edition"])
+def test_what_is_read_on_a_damaged_page_is_what_is_written(
+    card: "rowscan.Form", folder: Path, hand: Writer, what: str
+) -> None:
+    page, truth = fill(card.specification, folder, hand)
+    if what == "stain":  # coffee, over the first two fields
+        stain = np.zeros_like(page)
+        cv2.circle(stain, (1000, 420), 250, 110, -1)
+        page = np.where(stain > 0, (page * (110 / 255)).astype(np.uint8), page)
+    elif what == "edition":  # all fields are 3 mm lower than on the blank
+        page[260:900] = np.roll(page[260:900], 36, axis=0)
+    shot = dataclasses.replace(BENT, bend=3.0) if what == "crumpled" else FLAT
+    reading = card.read(photograph(page, shot, np.random.default_rng(2))[0])
+    if reading.error is None:
+        for name in ("meter", "reading", "read_on", "moved", "broken"):
+            field = reading[name]
+            assert field.text in (truth[name], "") or field.confidence < SURE
 
 
 @pytest.fixture(scope="module")

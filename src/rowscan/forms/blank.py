@@ -11,6 +11,7 @@ import numpy as np
 from rowscan.arrays import Bool, Float32, UInt8
 from rowscan.errors import DataError
 from rowscan.forms.codes import Code, find
+from rowscan.forms.tables import PRINT, PrintedLines, Table, find_tables
 from rowscan.io.pictures import open_image
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import (
@@ -36,11 +37,8 @@ TRACK_PIXELS = 600_000
 _CORNERS = 600  # at most
 _CORNER_DISTANCE = 7  # pixels of the reduced page
 _NONE = np.zeros((0, 2), np.float32)
-_DARK = 60  # of 192: print that lines are found in
-_LONG = 1 / 60  # of the page's width: a shorter stroke of print is a letter's
 _SPACE = 11  # pixels: letters that are closer are a word,
 _LOW = 7  # if they are as high as that
-PRINT = 40  # of 192: the contrast of what is printed, at the least
 _NEAR = 9  # pixels: as far across is what is near a point of print
 _SOFT = 1.2  # pixels: the standard deviation of a blur, as print is never laid right to a pixel
 
@@ -140,6 +138,11 @@ class Blank:
         return corners
 
     @cached_property
+    def tables(self) -> list[Table]:
+        """Its lines that repeat."""
+        return find_tables(self.contrast)
+
+    @cached_property
     def words(self) -> list[Box]:
         """The words that are printed: what is no line, in groups."""
         other = PrintedLines.of(self.contrast).other
@@ -150,26 +153,6 @@ class Blank:
             for x, y, width, height in boxes
             if height >= _LOW and width >= 2 * _LOW
         ]
-
-
-@dataclass(frozen=True)
-class PrintedLines:
-    """The printed lines of a page, as masks."""
-
-    across: UInt8[np.ndarray, "height width"]
-    down: UInt8[np.ndarray, "height width"]
-    other: UInt8[np.ndarray, "height width"]
-    """Print that is no line."""
-
-    @staticmethod
-    def of(contrast: Contrast) -> "PrintedLines":
-        """Runs of print that are long and straight, and the rest."""
-        dark = (contrast >= _DARK).astype(np.uint8)
-        length = max(9, round(_LONG * contrast.shape[1]))
-        across: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-        down: Mask = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-        near: Mask = cv2.dilate(across | down, np.ones((5, 5), np.uint8))
-        return PrintedLines(across, down, dark & (1 - near))
 
 
 def page_contrast(picture: Grey) -> Contrast:

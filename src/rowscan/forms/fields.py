@@ -70,9 +70,15 @@ def cut_out(laid: Laid, field: Field) -> Part:
     x, y, width, height = box
     place = align(laid, box)
     printed, found = laid.blank.contrast[y : y + height, x : x + width], cut(laid, box, place)
-    score = print_found(laid, box, found)
+    is_moved = any(_overlap(whole, table) for table in laid.moved_tables)
+    score = 0.0 if is_moved else print_found(laid, box, found)
     boxes = tuple((a - x, b - y, w, h) for a, b, w, h in cast("list[Box]", scaled))
     return Part(field, box, boxes, place, printed, found, score)
+
+
+def _overlap(box: Box, other: Box) -> bool:
+    (x, y, width, height), (left, top, wide, high) = box, other
+    return x < left + wide and left < x + width and y < top + high and top < y + height
 
 
 def words_found(laid: Laid) -> float:

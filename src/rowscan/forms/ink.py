@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from rowscan.arrays import Bool, Int32, UInt8
-from rowscan.forms.blank import PRINT
+from rowscan.forms.tables import PRINT
 from rowscan.segmentation.binarize import Contrast, Mask
 
 _TOLERANCE = 2  # pixels between the print of the blank and that of the page after alignment

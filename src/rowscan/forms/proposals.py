@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from rowscan.arrays import UInt8
-from rowscan.forms.blank import Grey, PrintedLines, page_contrast
+from rowscan.forms.blank import Grey, page_contrast
 from rowscan.forms.specification import Field, Kind
+from rowscan.forms.tables import PrintedLines
 from rowscan.reading import Box
 
 _GAP = 1 / 250  # of the width: dots that are nearer than this make a line

@@ -5,6 +5,7 @@ followed near each field; at last the print itself must be there.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from rowscan.arrays import Bool, Float32, Float64, Shaped, UInt8
 from rowscan.forms.blank import Blank, Features, Grey, Points, page_contrast, soften
 from rowscan.forms.codes import find
+from rowscan.forms.tables import near_print
 from rowscan.reading import Box
 from rowscan.segmentation.binarize import Contrast, resize
 
@@ -71,6 +73,12 @@ class Laid:
     """Corners of the blank that were found again,"""
     moved: Points
     """and where in `contrast` each is."""
+
+    @cached_property
+    def moved_tables(self) -> list[Box]:
+        """The tables of the blank that lie a whole row or box away from their places."""
+        near = near_print(self.contrast)
+        return [table.box for table in self.blank.tables if table.is_moved(near)]
 
     def shows(self, box: Box) -> bool:
         """Whether all of a part of the blank is in the picture."""
