@@ -29,8 +29,8 @@ Points = Float32[np.ndarray, "n 2"]
 WORKING_PIXELS = 2_200_000
 """Larger blanks are reduced to this: A4 at 150 dpi."""
 FEATURE_PIXELS = (250_000, 500_000)
-"""Features are found in a picture of the first size, and if they are few, in one of the second: it
-takes more than twice the time. ORB is quicker, but of 15 simulated photos it missed one."""
+"""Features are found in a picture of the first size, and where they do not tell what it shows, in
+one of the second, in more than twice the time. ORB is quicker, but missed one of 15 photos."""
 _FEATURES_A_PIXEL = 1 / 300  # at most
 TRACK_PIXELS = 600_000
 """Corners are tracked in pages of at most this size: A4 at 80 dpi."""
@@ -140,13 +140,16 @@ class Blank:
     @cached_property
     def tables(self) -> list[Table]:
         """Its lines that repeat."""
-        return find_tables(self.contrast)
+        return find_tables(self._lines, self.contrast.shape)
+
+    @cached_property
+    def _lines(self) -> PrintedLines:
+        return PrintedLines.of(self.contrast)
 
     @cached_property
     def words(self) -> list[Box]:
         """The words that are printed: what is no line, in groups."""
-        other = PrintedLines.of(self.contrast).other
-        groups = cv2.dilate(other, np.ones((1, _SPACE), np.uint8))
+        groups = cv2.dilate(self._lines.other, np.ones((1, _SPACE), np.uint8))
         boxes: list[Box] = cv2.connectedComponentsWithStats(groups)[2][1:, :4].tolist()
         return [
             (x, y, width, height)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rowscan.errors import DataError, UsageError
-from rowscan.forms.blank import FEATURE_PIXELS, Blank, Grey, find_features
+from rowscan.forms.blank import FEATURE_PIXELS, Blank, Features, Grey, find_features
 from rowscan.forms.codes import matches
 from rowscan.forms.fields import Part, cut_out, read_parts, words_found
 from rowscan.forms.registration import MIN_INLIERS, Laid, Match, lay, match, read_code
@@ -18,7 +18,6 @@ from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 
 _SHOWN = 60  # characters of a code that an error tells
 _THERE = 0.5  # of the fields of a page: where the print around fewer is found it is another form
-_PLENTY = 2 * MIN_INLIERS  # as many tell what the picture shows; else it is looked at more closely
 _SECOND = 0.5  # of the inliers of the best blank: one with as many is laid too, and compared
 
 
@@ -159,7 +158,16 @@ class Forms:
 
     def _find(self, picture: Grey) -> _Page | str:
         """The page that a picture shows; or one line that says why there is none."""
-        matched = self._matched(picture)
+        found: _Page | str = ""
+        for pixels in FEATURE_PIXELS:
+            found = self._find_among(picture, find_features(picture, pixels))
+            if isinstance(found, _Page):
+                break
+        return found
+
+    def _find_among(self, picture: Grey, features: Features) -> _Page | str:
+        """As `_find`, by some features of the picture."""
+        matched = self._matched(picture, features)
         if not matched:
             return f"not {self._named()}: its print is not found"
         enough = _SECOND * matched[0][2].inliers
@@ -180,18 +188,8 @@ class Forms:
             )
         return best
 
-    def _matched(self, picture: Grey) -> list[_Matched]:
+    def _matched(self, picture: Grey, features: Features) -> list[_Matched]:
         """The blanks that have enough features in common with a picture, the most first."""
-        found: list[_Matched] = []
-        for pixels in FEATURE_PIXELS:
-            found = self._matched_at(picture, pixels)
-            if found and found[0][2].inliers >= _PLENTY:
-                break
-        return found
-
-    def _matched_at(self, picture: Grey, pixels: int) -> list[_Matched]:
-        """As `_matched`, in a picture of so many pixels."""
-        features = find_features(picture, pixels)
         size = (picture.shape[1], picture.shape[0])
         found = [
             (form, number, matched)

@@ -59,7 +59,7 @@ def _without_slivers(
     labels: Int32[np.ndarray, "rows columns"] = found
     away = cv2.distanceTransform(1 - near, cv2.DIST_L2, 3)
     kept = np.zeros(count, bool)
-    kept[np.unique(labels[np.asarray(away) > _SLIVER])] = True
+    kept[labels[np.asarray(away) > _SLIVER]] = True
     kept &= stats[:, cv2.CC_STAT_AREA] >= _MIN_AREA
     kept[0] = False
     components: Mask = kept[labels].astype(np.uint8)
@@ -73,7 +73,7 @@ def _joined(
     both = apart | bridged
     count, labels = cv2.connectedComponents(both, connectivity=8)
     touching = np.zeros(count, bool)
-    touching[np.unique(labels[apart > 0])] = True
+    touching[labels[apart > 0]] = True
     touching[0] = False
     return touching[labels].astype(np.uint8)
 

@@ -87,8 +87,9 @@ def line_image(ink: Ink) -> LineImage | None:
         return None
     pad = 4
     part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    mask = np.pad(ink.mask[part].astype(np.uint8), pad)
-    grey = np.pad(ink.grey[part], pad)
+    sides = (pad, pad, pad, pad)
+    mask = cv2.copyMakeBorder(ink.mask[part].astype(np.uint8), *sides, cv2.BORDER_CONSTANT)
+    grey = cv2.copyMakeBorder(ink.grey[part], *sides, cv2.BORDER_CONSTANT)
     width = estimate_stroke_width(mask)
     components = connected_components(mask, width)
     if not components.area.size:

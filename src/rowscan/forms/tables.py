@@ -76,9 +76,13 @@ def near_print(contrast: Contrast) -> Bool[np.ndarray, "height width"]:
     return near > 0
 
 
-def find_tables(contrast: Contrast) -> list[Table]:
-    """The tables of a blank: once for each direction in which one repeats."""
-    lines = PrintedLines.of(contrast)
+def find_tables(lines: PrintedLines, shape: tuple[int, ...]) -> list[Table]:
+    """The tables of a blank: once for each direction in which one repeats.
+
+    Args:
+        lines: of the blank.
+        shape: rows and columns of the page.
+    """
     together: Mask = cv2.dilate(lines.across | lines.down, np.ones((3, 3), np.uint8))
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(together)
     found = []
@@ -87,7 +91,7 @@ def find_tables(contrast: Contrast) -> list[Table]:
         part = (slice(y, y + height), slice(x, x + width))
         own = labels[part] == number
         for axis, mask in enumerate((lines.across, lines.down)):
-            table = _table(mask[part] * own, (x, y, width, height), axis, contrast.shape)
+            table = _table(mask[part] * own, (x, y, width, height), axis, shape)
             found += [table] if table is not None else []
     return found
 
