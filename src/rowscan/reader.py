@@ -22,6 +22,7 @@ from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageM
 from rowscan.recognition.selection import (
     Candidate,
     certainty,
+    digit_confidence,
     page_confidence,
     rejected,
     select_likely,
@@ -346,7 +347,7 @@ class Reader:
         candidates, cells = self._read_upright(found, allowed)
         seen = _Page(candidates, select_likely(candidates), cells)
         if by_rules is not None:
-            sure = len(seen.lines) == 1 and seen.confidence >= SURE
+            sure = len(seen.lines) == 1 and digit_confidence(seen.lines[0]) >= SURE
             return seen if sure else by_rules
         if len(seen.lines) <= 1 and found.other_marks:
             fields = page.extract_lines(picture, size)

@@ -31,6 +31,7 @@ _MIN_CONFIDENCE = 0.63  # for each digit of a line,
 _MIN_CONFIDENCE_SINGLE = 0.5  # or for a single digit
 _LIKELIER = 0.4  # evidence: of composed lines with more, at least half are numbers
 _MIN_EVIDENCE = 0.2  # plausibility times the confidence of each digit
+_LOG_HALF = math.log(0.5)
 
 
 def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
@@ -103,11 +104,12 @@ def select_likely(candidates: list[Candidate]) -> tuple[Line, ...]:
 def certainty(candidates: list[Candidate]) -> float:
     """How sure the characters of the longer lines are: the geometric mean; 1 where there are none.
 
-    Single characters do not count: many can be read upside down.
+    Single characters do not count: many can be read upside down. Something else counts as a
+    character that is as likely wrong as right: upside down, most digits are something else.
     """
-    longer = [c.line for c in candidates if len(c.line.characters) > 1]
-    count = sum(len(line.characters) for line in longer)
-    logs = sum(math.log(max(line.confidence, 1e-9)) for line in longer)
+    longer = [c for c in candidates if len(c.line.characters) + c.others > 1]
+    count = sum(len(c.line.characters) + c.others for c in longer)
+    logs = sum(math.log(max(c.line.confidence, 1e-9)) + c.others * _LOG_HALF for c in longer)
     return math.exp(logs / count) if count else 1.0
 
 
