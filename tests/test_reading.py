@@ -317,3 +317,18 @@ def test_a_reading_shows_itself() -> None:
     assert [box[key] for key in ("x", "y", "width", "height")] == [*map(str, (x, y, width, height))]
     assert str(shown[3].text).startswith("13580 ")
     assert repr(Reader(alphabet="digits")) == "Reader(alphabet='digits')"
+
+
+@pytest.mark.parametrize("digit", [0, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_a_sign_among_single_digits_is_shown_to_the_digit_model(digit: int, reader: Reader) -> None:
+    digits = rowscan.load_digits("mnist").validation
+    image = digits.images[int(np.flatnonzero(digits.labels == digit)[0])]
+    picture = 255 - cv2.resize(image, (112, 112), interpolation=cv2.INTER_CUBIC)
+    unread = Candidate(1.0, Line((), 1.0, (20, 16, 72, 80)), others=1)
+    allowed, size = reader.constraint(), (112, 112)
+    found = reader._odd_digit(unread, allowed, picture, size).line
+    assert found.text == str(digit)
+    assert found.confidence <= 0.5  # the line model saw no digit
+    others = reader.constraint("0123456789".replace(str(digit), ""))
+    assert reader._odd_digit(unread, others, picture, size) is unread
+    assert reader._odd_digit(unread, allowed, np.full_like(picture, 255), size) is unread

@@ -41,6 +41,8 @@ _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
 _SURELY_UPRIGHT = 0.95
 """Confidence of the characters of a page: below it, lines are also read upside down."""
+_SEVERAL = 8
+"""Single digits, all that a page has, beside which something else is likely one."""
 _TELLING = 8
 """How many lines, the longest, are read upside down before all are."""
 
@@ -289,20 +291,28 @@ class Reader:
     ) -> _Page:
         """What is read of a picture."""
         seen = self._read_writing(picture, size, allowed, max_lines)
-        if seen.lines or len(seen.candidates) != 1 or allowed.automaton is not None:
+        digits_alone = all(len(line.text) == 1 for line in seen.lines)
+        several = len(seen.lines) >= _SEVERAL or len(seen.candidates) == 1
+        if not (digits_alone and several and OTHER in self.line_model.alphabet):
             return seen
-        candidate = seen.candidates[0]
-        if len(candidate.line.text) > 1 or OTHER not in self.line_model.alphabet:
+        if allowed.automaton is not None:
             return seen
-        line = self._lone_digit(picture, size, candidate)
-        if line is None or line.text not in self._allowed(allowed):
-            return seen
-        return seen._replace(candidates=[replace(candidate, line=line)], lines=(line,))
+        taken = set(map(id, seen.lines))
+        candidates = [
+            c if id(c.line) in taken else self._odd_digit(c, allowed, picture, size)
+            for c in seen.candidates
+        ]
+        lines = tuple(
+            new.line
+            for old, new in zip(seen.candidates, candidates, strict=True)
+            if old is not new or id(old.line) in taken
+        )
+        return seen._replace(candidates=candidates, lines=lines)
 
-    def _lone_digit(
-        self, picture: Picture, size: tuple[int, int], candidate: Candidate
-    ) -> Line | None:
-        """The only sign of a picture as the digit model sees it, which knows odder digits.
+    def _odd_digit(
+        self, candidate: Candidate, allowed: Constraint, picture: Picture, size: tuple[int, int]
+    ) -> Candidate:
+        """A sign among single digits as the digit model sees it, which knows odder digits.
 
         No 1: any stroke may be taken for one. The confidence is the mean of both models'.
         """
@@ -311,16 +321,17 @@ class Reader:
         left, top = (max(round((side - margin) * factor), 0) for side in (x, y))
         right, bottom = (round((side + margin) * factor) for side in (x + width, y + height))
         part = picture[top:bottom, left:right]
-        if not part.size:
-            return None
+        if len(candidate.line.text) > 1 or not part.size:
+            return candidate
         grey = part if part.ndim == 2 else cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
         (probabilities,) = self._lone_digit_model.predict_proba(normalise_digit(grey)[None])
         digit = int(probabilities.argmax())
-        if digit == 1 or probabilities[digit] < SURE:
-            return None
+        if digit == 1 or probabilities[digit] < SURE or str(digit) not in self._allowed(allowed):
+            return candidate
         confidence = (float(probabilities[digit]) + candidate.digits) / 2
         character = Character(str(digit), confidence, candidate.line.box, None)
-        return replace(candidate.line, characters=(character,), confidence=confidence)
+        line = replace(candidate.line, characters=(character,), confidence=confidence)
+        return replace(candidate, line=line)
 
     def _read_writing(
         self,
