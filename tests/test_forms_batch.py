@@ -142,6 +142,10 @@ def test_the_command(rowscan: "object", forms: Path) -> None:
     done = rowscan("read", forms / "meter-card.png", "--form", forms / "meter-card.toml")  # type: ignore[operator]
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].startswith(f"{forms / 'meter-card.png'},1,meter-card,check,")
+    card = (forms / "meter-card.png", "--form", forms / "meter-card.toml")
+    refused = rowscan("read", *card, "--show-other")  # type: ignore[operator]
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("rowscan: --form: leave out --on, --annotate, ")
     wrong = rowscan("read", "x.png", "--form", forms / "x.toml", "--format", "jsonl")  # type: ignore[operator]
     assert wrong.returncode == 1
     assert wrong.stderr == f"rowscan: {forms / 'x.toml'}: No such file or directory\n"

@@ -64,6 +64,18 @@ def test_the_sample_digits(rowscan: Command, tmp_path: Path) -> None:
     assert right >= len(lines) - 2
 
 
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("a.csv", "path,page,"), ("a.JSONL", '{"path": "'), ("a.txt", f"{EXAMPLES / '7-13.png'}: 7")],
+)
+def test_the_name_of_the_output_says_the_format(
+    name: str, beginning: str, rowscan: Command, tmp_path: Path
+) -> None:
+    done = rowscan("read", EXAMPLES / "7-13.png", "--output", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+
+
 def test_standard_input(tmp_path: Path) -> None:
     command = [*READ, "-", "--format", "jsonl"]
     content = (EXAMPLES / "7-13.png").read_bytes()

@@ -31,6 +31,24 @@ _PATTERN = click.option(
     metavar="REGEX",
     help=r"Read only what matches, such as \d{6} or \d{2}/\d{2}/\d{4}; each line must.",
 )
+_MODEL = click.option(
+    "--model", type=click.Path(path_type=Path), help="A model file or run directory."
+)
+_HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
+_PORT = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 for any free port.",
+)
+_HOSTS = click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which browsers call this machine.",
+)
 _OFFLINE = click.option("--offline", is_flag=True, help="Never look for data outside this machine.")
 _FORMAT = click.option(
     "--format",
@@ -40,11 +58,14 @@ _FORMAT = click.option(
     help="For people or for programs.",
 )
 
+_LAYOUTS = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx"}
+"""What the name of an output file says."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(rowscan.__version__, message="rowscan %(version)s")
 def cli() -> None:
-    """Read handwritten digits the way one reads text: as a sequence, with recurrent networks."""
+    """Read handwritten numbers the way people read text: as a sequence, with recurrent networks."""
 
 
 @cli.command()
@@ -60,10 +81,10 @@ def cli() -> None:
 @click.option(
     "--output",
     metavar="FILE",
-    help="The file to write, with --on a folder; .xlsx says the format. Pictures that text, jsonl "
-    "or csv already has are not read again.",
+    help="The file to write, with --on a folder. .csv, .jsonl and .xlsx say the format. Pictures "
+    "that text, jsonl or csv already has are not read again.",
 )
-@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@_MODEL
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0, 1),
@@ -142,8 +163,11 @@ def read(
         forms=forms,
     )
     if forms:
-        if cluster is not None or annotate is not None or alphabet or pattern:
-            raise UsageError("--form: leave out --on, --annotate, --alphabet and --pattern")
+        if cluster or annotate or alphabet or pattern or show_other or min_confidence:
+            raise UsageError(
+                "--form: leave out --on, --annotate, --alphabet, --pattern, --show-other and "
+                "--min-confidence"
+            )
         from rowscan.batch.forms import read_forms_to
 
         to = None if output is None else Path(output)
@@ -166,7 +190,7 @@ def read(
         raise UsageError(f"{output}: writing to an address needs --on ray")
     file = None if output is None else Path(output)
     if layout is None:
-        layout = "xlsx" if file is not None and file.suffix.lower() == ".xlsx" else "text"
+        layout = _LAYOUTS.get("" if file is None else file.suffix.lower(), "text")
     return 0 if read_to(file, paths, job, output_format=layout, jobs=jobs) else 1
 
 
@@ -316,7 +340,7 @@ def data(name: str, offline: bool) -> None:
 
 @cli.command()
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@_MODEL
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -336,15 +360,9 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0 for any free port.",
-)
-@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@_HOST
+@_PORT
+@_MODEL
 @click.option(
     "--allow-origin",
     "origins",
@@ -352,13 +370,7 @@ def explain(image: Path, model: Path | None, output: Path | None) -> None:
     metavar="ORIGIN",
     help="Accept requests from the pages of this origin.",
 )
-@click.option(
-    "--allow-host",
-    "hosts",
-    multiple=True,
-    metavar="NAME",
-    help="Another name by which clients call this service.",
-)
+@_HOSTS
 @click.option(
     "--samples",
     type=click.Path(path_type=Path),
@@ -401,17 +413,16 @@ def serve(
 
 @cli.command("review")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0 for any free port.",
-)
-@click.option("--model", type=click.Path(path_type=Path), help="A model file or run directory.")
+@_HOST
+@_PORT
+@_HOSTS
+@_MODEL
 @click.option("--user", metavar="NAME", help="Who corrects; by default the user of this machine.")
-@click.option("--jobs", type=click.IntRange(1), help="Processes that read.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes that read; by default one core is left for the page.",
+)
 @click.option("--learn", is_flag=True, help="Learn from what has been reviewed so far.")
 @click.option(
     "--export",
@@ -424,6 +435,7 @@ def review_folder(
     folder: Path,
     host: str,
     port: int,
+    hosts: tuple[str, ...],
     model: Path | None,
     user: str | None,
     jobs: int | None,
@@ -437,7 +449,16 @@ def review_folder(
     if output is not None:
         click.echo(f"{output}: {export(folder, output):,} pages")
     else:
-        review(folder, host=host, port=port, model=model, user=user, jobs=jobs, learn=learn)
+        review(
+            folder,
+            host=host,
+            port=port,
+            allow_hosts=hosts,
+            model=model,
+            user=user,
+            jobs=jobs,
+            learn=learn,
+        )
 
 
 @cli.group("form")
@@ -453,19 +474,16 @@ def form_group() -> None:
     metavar="FILE",
     help="The file to write; by default form.toml beside the picture. One that is there is opened.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0 for any free port.",
-)
-def form_new(blank: Path, output: Path | None, host: str, port: int) -> None:
+@_HOST
+@_PORT
+@_HOSTS
+def form_new(
+    blank: Path, output: Path | None, host: str, port: int, hosts: tuple[str, ...]
+) -> None:
     """Find the fields of BLANK, a picture or PDF of an empty form, and name them on a page."""
     with requires("server", "naming the fields of a form"):
         from rowscan.designer import new_form
-    new_form(blank, output, host=host, port=port)
+    new_form(blank, output, host=host, port=port, allow_hosts=hosts)
 
 
 def main() -> NoReturn:

@@ -4,7 +4,7 @@ How a page is read is up to `rowscan.reader`.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from rowscan.reading import Reading
 
 if TYPE_CHECKING:
     from rowscan.forms.form import Forms
+    from rowscan.forms.results import FormReading
     from rowscan.reader import Reader
 
-
+_R = TypeVar("_R", Reading, "FormReading")
 _NOTHING = Reading(width=0, height=0, lines=(), confidence=0.0)
 
 
@@ -38,7 +39,7 @@ def open_reader(job: Job, threads: int = 1) -> "Reader | Forms":
     from rowscan.reader import Reader  # here, because the parent of workers needs no reader
 
     reader = Reader(job.model, alphabet=job.alphabet, pattern=job.pattern, threads=threads)
-    reader.constraint()
+    reader.constraint()  # loads the line model, and checks the alphabet and the pattern
     return reader
 
 
@@ -53,7 +54,7 @@ def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterat
     source = picture.path if picture.content is None else picture.content
     try:
         if not isinstance(reader, Reader):
-            for form in reader.read_all(source):
+            for form in _up_to(job.max_pages, reader.read_all(source)):
                 yield Filled(picture.path, _NOTHING, form)
                 page = form.page + 1
         else:
@@ -81,7 +82,7 @@ def read_picture(picture: Picture, reader: "Reader | Forms", job: Job) -> Iterat
     yield End(picture.path, error and " ".join(error.split()), failed)
 
 
-def _up_to(pages: int, readings: Iterator[Reading]) -> Iterator[Reading]:
+def _up_to(pages: int, readings: Iterator[_R]) -> Iterator[_R]:
     """The first pages of a document.
 
     Raises:

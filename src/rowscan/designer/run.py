@@ -1,5 +1,6 @@
 """Run: the process of `rowscan form new`, from a blank to the page, until it is told to stop."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowscan.designer.app import create_designer_app
@@ -13,6 +14,7 @@ def new_form(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    allow_hosts: Sequence[str] = (),
 ) -> None:
     """Serve a page on which the fields of a form are placed and named.
 
@@ -23,6 +25,7 @@ def new_form(
         output: the file; by default `form.toml` beside the picture. One that is there is opened.
         host: name or address to listen on.
         port: 0 for any free port.
+        allow_hosts: other names by which browsers call this machine.
 
     Raises:
         DataError: the picture or the file cannot be read.
@@ -32,6 +35,6 @@ def new_form(
     """
     draft = Draft(Path(blank), None if output is None else Path(output))
     listening = listen(host, port)
-    app = create_designer_app(draft, hosts=own_names(host))
+    app = create_designer_app(draft, hosts=own_names(host) + list(allow_hosts))
     greeting = f"{draft.path}: {len(draft.form.fields)} fields. Name them at {{}} (Ctrl-C ends it)"
     run_app(app, listening, greeting)

@@ -1,6 +1,7 @@
 """Run: the process of `rowscan review`, from a folder to the page, until it is told to stop."""
 
 import getpass
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowscan.errors import DataError
@@ -16,6 +17,7 @@ def review(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    allow_hosts: Sequence[str] = (),
     model: str | Path | None = None,
     user: str | None = None,
     jobs: int | None = None,
@@ -30,6 +32,7 @@ def review(
         folder: pictures, with subfolders.
         host: name or address to listen on.
         port: 0 for any free port.
+        allow_hosts: other names by which browsers call this machine.
         model: a model file or run directory; by default the one that was learned here and chosen,
             or else the one that ships.
         user: who corrects; by default the name of the user of this machine.
@@ -53,7 +56,12 @@ def review(
     intake = Intake(folder, store, jobs=jobs)
     learning = Learning(folder, store, "shipped" if used is None else str(used), intake.start)
     app = create_review_app(
-        folder, store, intake, learning, user=user or _user(), hosts=own_names(host)
+        folder,
+        store,
+        intake,
+        learning,
+        user=user or _user(),
+        hosts=own_names(host) + list(allow_hosts),
     )
     intake.start(used)
     if learn:
