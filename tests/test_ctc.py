@@ -13,7 +13,6 @@ from rowscan.recognition.beam import decode, decode_lines
 from rowscan.recognition.constraint import Constraint
 from rowscan.recognition.ctc import (
     align,
-    alternatives,
     best_path,
     best_path_spans,
     compressed,
@@ -151,12 +150,12 @@ def test_alternatives_are_the_texts_with_one_digit_replaced_or_left_out(
         ]
     ).reshape(len(text), classes)
     expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(alternatives(rows, text), expected, rtol=1e-9)
+    np.testing.assert_allclose(pair_alternatives(rows[None], [text])[0], expected, rtol=1e-9)
 
 
 def test_alternatives_of_a_long_line_do_not_underflow() -> None:
     rows = random_rows(1500, 11, 3, sharp=4)
-    found = alternatives(rows, decode(rows).text)
+    (found,) = pair_alternatives(rows[None], [decode(rows).text])
     np.testing.assert_allclose(found.sum(1), 1)
 
 
@@ -195,7 +194,9 @@ def test_several_lines_are_decoded_as_one_by_one(lengths: list[int], seed: int) 
         alone = decode(line, constraint)
         assert (found.text, found.spans) == (alone.text, alone.spans)
         assert found.probability == pytest.approx(alone.probability, rel=1e-9)
-        np.testing.assert_allclose(rows, alternatives(line, found.text, 2), rtol=1e-9)
+        np.testing.assert_allclose(
+            rows, pair_alternatives(line[None], [found.text], 2)[0], rtol=1e-9
+        )
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,7 +22,7 @@ from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageM
 from rowscan.recognition.selection import (
     Candidate,
     certainty,
-    digit_confidence,
+    character_confidence,
     page_confidence,
     rejected,
     select_likely,
@@ -76,11 +76,12 @@ def _check_count(lines: Sequence[LineImage], most: int | None) -> None:
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
     """The numbers in a picture, by the models that ship with Rowscan; see `Reader.read`."""
-    return _shipped().read(source, min_confidence=min_confidence)
+    return shipped().read(source, min_confidence=min_confidence)
 
 
 @cache
-def _shipped() -> "Reader":
+def shipped() -> "Reader":
+    """The reader of this process with the models that ship; they are opened once."""
     return Reader()
 
 
@@ -100,7 +101,7 @@ class Reader:
 
         Args:
             model: a model file or a run directory; the reader can then do what this model can. By
-                default both models that ship with Rowscan, each opened when it is first needed.
+                default the models that ship with Rowscan, each opened when it is first needed.
             alphabet: what `read` may read: `digits`, `amount`, `date`, `time`, `phone`, or the
                 characters; by default all that the model knows. Others are passed over.
             pattern: a regular expression that each line must match: characters, `.`, `\d`, `[...]`,
@@ -130,7 +131,7 @@ class Reader:
 
     @property
     def kind(self) -> str | None:
-        """`digit` or `line`, the kind of the named model; None where none was named."""
+        """`digit`, `line` or `page`, the kind of the named model; None where none was named."""
         return None if self._named is None else self._named.kind
 
     @cached_property
@@ -358,7 +359,7 @@ class Reader:
         candidates, cells = self._read_upright(found, allowed)
         seen = _Page(candidates, select_likely(candidates), cells)
         if by_rules is not None:
-            sure = len(seen.lines) == 1 and digit_confidence(seen.lines[0]) >= SURE
+            sure = len(seen.lines) == 1 and character_confidence(seen.lines[0]) >= SURE
             return seen if sure else by_rules
         if len(seen.lines) <= 1 and found.other_marks:
             fields = page.extract_lines(picture, size)

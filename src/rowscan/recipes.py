@@ -1,4 +1,4 @@
-"""Recipes: frozen typed values that say all of a training. They hold no behaviour.
+"""Recipes: frozen typed values that say all of a training. Here they are found, changed and stored.
 
 There is one type for each network, so that a key which makes no sense for a network does not exist
 on its recipe. A recipe is the only place where a default of a training is written down. The command
@@ -103,7 +103,7 @@ class Recipe(
 
     @property
     def network(self) -> str:
-        """The network that the recipe trains: `lstm`, `mlp`, `sweep` or `line`."""
+        """The network that the recipe trains: `lstm`, `mlp`, `sweep`, `line` or `page`."""
         return str(self.__struct_config__.tag)
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import cast
 
 import cv2
@@ -19,7 +19,7 @@ from rowscan.forms.marks import read_choice, read_tick
 from rowscan.forms.registration import Laid, align, around, cut, print_found
 from rowscan.forms.results import FieldReading, FieldStatus
 from rowscan.forms.specification import DATE_PARTS, Field, date_parts
-from rowscan.reader import Reader
+from rowscan.reader import Reader, shipped
 from rowscan.reading import Box, Line
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
@@ -279,12 +279,7 @@ def _mixed(line: Line, alone: Float64[np.ndarray, "n 10"]) -> Line:
 
 def _digit_reader(reader: Reader) -> Reader:
     """The reader itself, or the one that ships where its model reads lines alone."""
-    return _shipped() if reader.kind == "line" else reader
-
-
-@cache
-def _shipped() -> Reader:
-    return Reader()
+    return shipped() if reader.kind == "line" else reader
 
 
 def _normalised(glyph: Ink) -> UInt8[np.ndarray, "28 28"]:

@@ -217,11 +217,6 @@ def pair_probabilities(
     return result
 
 
-def alternatives(probabilities: Probabilities, text: Text, gap: int | None = None) -> Alternatives:
-    """As `pair_alternatives`, of one line."""
-    return pair_alternatives(np.asarray(probabilities, np.float64)[None], [text], gap)[0]
-
-
 def pair_alternatives(
     p: Batch, texts: Sequence[Text], gap: int | None = None
 ) -> list[Alternatives]:

@@ -1,7 +1,8 @@
 """Model files: an ONNX graph, its metadata, and what it answers. They neither train nor normalise.
 
-The networks of the shipped models are written in `training/engines/sweep.py` (in torch), and as
-ONNX graphs, node by node, in `training/tasks/digit/graph.py` and `training/tasks/line/graph.py`.
+The way to here is `cli.read`, `batch.local`, `batch.read`, `reader`, `recognition.characters`. The
+networks of the shipped models are written in `training/engines/sweep.py` and `segmenter.py` (in
+torch), and as ONNX graphs, node by node, in `training/tasks/{digit,line,page}/graph.py`.
 """
 
 from collections.abc import Mapping, Sequence

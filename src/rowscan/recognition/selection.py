@@ -1,4 +1,4 @@
-"""Selection: which of the lines found in a picture are numbers. It looks at readings alone.
+"""Selection: which of the lines found in a picture are numbers. It sees no pixels.
 
 Stains, the fold of a book, words and other things beside the writing are often read as a single
 digit, most often a 1. A candidate is a line's plausibility (see `LineImage`) and its reading.
@@ -44,8 +44,8 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
     possible = [
         (plausibility, line)
         for plausibility, line in ((c.plausibility, c.line) for c in candidates)
-        if line.digits_only and plausibility * digit_confidence(line) >= _MIN_EVIDENCE
-        if digit_confidence(line)
+        if line.digits_only and plausibility * character_confidence(line) >= _MIN_EVIDENCE
+        if character_confidence(line)
         >= (_MIN_CONFIDENCE if len(line.characters) > 1 else _MIN_CONFIDENCE_SINGLE)
     ]
     if not possible:
@@ -55,7 +55,7 @@ def select_lines(candidates: list[Candidate]) -> tuple[Line, ...]:
         line
         for plausibility, line in possible
         if len(line.characters) > 1 and not _is_strokes_only(line) and plausibility >= 0.6
-        if digit_confidence(line) >= 0.9 and line.box[3] >= 0.6 * best.box[3]
+        if character_confidence(line) >= 0.9 and line.box[3] >= 0.6 * best.box[3]
     ]
     several = len(certain) > 1
     return tuple(
@@ -83,12 +83,12 @@ def _is_number(plausibility: float, line: Line, best: Line, *, several: bool) ->
             min_height = math.inf
     else:
         min_plausibility, confidence, min_height = (0.4, 0.7, 0.0) if several else (0.6, 0.8, 0.0)
-        if len(line.characters) > 2 and digit_confidence(line) >= 0.95:
+        if len(line.characters) > 2 and character_confidence(line) >= 0.95:
             min_plausibility = 0.2
     return (
         min_height <= line.box[3] / height <= max_height
         and plausibility >= min_plausibility
-        and digit_confidence(line) >= confidence
+        and character_confidence(line) >= confidence
     )
 
 
@@ -97,7 +97,7 @@ def select_likely(candidates: list[Candidate]) -> tuple[Line, ...]:
     return tuple(
         c.line
         for c in candidates
-        if c.line.digits_only and c.plausibility * digit_confidence(c.line) >= _LIKELIER
+        if c.line.digits_only and c.plausibility * character_confidence(c.line) >= _LIKELIER
     )
 
 
@@ -132,7 +132,7 @@ def page_confidence(selected: tuple[Line, ...], left_out: tuple[Rejected, ...]) 
 def _likelihood(candidate: Candidate) -> float:
     """How likely a line that was left out is a number: by its digits, or those not to be read."""
     line = candidate.line
-    sure = digit_confidence(line) if line.digits_only else candidate.digits
+    sure = character_confidence(line) if line.digits_only else candidate.digits
     return candidate.plausibility * sure
 
 
@@ -142,13 +142,13 @@ def _reason(candidate: Candidate) -> str:
         if candidate.digits >= _MIN_CONFIDENCE:
             return "not what may be read"
         return "something else" if candidate.others else "nothing to read"
-    if digit_confidence(line) < _MIN_CONFIDENCE:
+    if character_confidence(line) < _MIN_CONFIDENCE:
         return "unsure"
     return "unlike the numbers beside it"
 
 
-def digit_confidence(line: Line) -> float:
-    """The geometric mean of the probability of a line over its digits."""
+def character_confidence(line: Line) -> float:
+    """The probability of a line, as a geometric mean over its characters."""
     return math.pow(line.confidence, 1 / len(line.characters))
 
 

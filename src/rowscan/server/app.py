@@ -22,7 +22,7 @@ from rowscan.server.errors import on_data, on_http, on_missing, on_output, on_pa
 from rowscan.server.executor import BoundedExecutor
 from rowscan.server.explanations import explanation_json
 from rowscan.server.guard import Guard
-from rowscan.server.intake import Intake
+from rowscan.server.intake import File, Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
@@ -103,6 +103,13 @@ def _options(query: _Query, fields: Mapping[str, str]) -> Options:
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
     return Options(**{name: value for name, value in values.items() if value})
+
+
+def _only(files: Sequence[File]) -> File:
+    """The file of a request that takes one."""
+    if len(files) > 1:
+        raise HTTPException(400, f"expected one file, got {len(files)}")
+    return files[0]
 
 
 def create_app(
@@ -199,7 +206,7 @@ def create_app(
             known = ", ".join(named) or "none"
             raise HTTPException(404, f"no form is named {name!r}; forms: {known}")
         async with intake.pictures(request) as upload:
-            found = await executor.run(pictures.read_form, upload.files[0], named[name])
+            found = await executor.run(pictures.read_form, _only(upload.files), named[name])
         return JSONResponse(found)
 
     @app.post(
@@ -227,7 +234,7 @@ def create_app(
         row of this character alone. Send a picture as for `/v1/read`.
         """
         async with intake.pictures(request) as upload:
-            found = await executor.run(pictures.explain, upload.files[0], line, character)
+            found = await executor.run(pictures.explain, _only(upload.files), line, character)
         return JSONResponse(explanation_json(found))
 
     @app.post(
@@ -247,7 +254,7 @@ def create_app(
     ) -> Response:
         """A page of a PDF, a TIFF or another file as JPEG, at the size at which it is read."""
         async with intake.pictures(request) as upload:
-            drawn = await executor.run(pictures.draw, upload.files[0], page)
+            drawn = await executor.run(pictures.draw, _only(upload.files), page)
         return Response(drawn, 200 if drawn else 204, media_type="image/jpeg" if drawn else None)
 
     @app.get("/v1/samples", include_in_schema=False)
@@ -260,7 +267,7 @@ def create_app(
         if samples is None:
             raise HTTPException(403, "no samples are kept here")
         async with intake.pictures(request) as upload:
-            text, file = upload.fields.get("text"), upload.files[0]
+            text, file = upload.fields.get("text"), _only(upload.files)
             if text is None:
                 raise HTTPException(400, "the form has no field 'text'")
             reading = await executor.run(pictures.read_first, file)

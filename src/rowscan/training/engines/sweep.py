@@ -1,4 +1,4 @@
-"""The two networks that ship: gated linear recurrences that sweep over a grid of patches.
+"""The digit and the line network: gated linear recurrences that sweep over a grid of patches.
 
 A sweep is one recurrence along one axis of the grid, in one direction: a word of this project.
 This module owns the networks' arithmetic; `training.graph` writes the same steps as ONNX nodes.

@@ -41,21 +41,6 @@ class LineBatch:
     kinds: tuple[str, ...] = ()
     """What each line shows, as `texts.KINDS` calls it; nothing for lines that were not composed."""
 
-    def width_buckets(self, count: int = 4) -> Iterator["LineBatch"]:
-        """The lines sorted by width, in batches with little padding."""
-        order = sorted(range(len(self.widths)), key=lambda line: self.widths[line])
-        size = math.ceil(len(order) / count)
-        for start in range(0, len(order), size):
-            part = order[start : start + size]
-            widths = tuple(self.widths[line] for line in part)
-            labels = tuple(self.labels[line] for line in part)
-            kinds = tuple(self.kinds[line] for line in part) if self.kinds else ()
-            yield LineBatch(self.ink[part, :, : max(widths)], widths, labels, kinds)
-
-    def subset(self, lines: slice) -> "LineBatch":
-        """Some of the lines, with the padding of the whole batch."""
-        return LineBatch(self.ink[lines], self.widths[lines], self.labels[lines], self.kinds[lines])
-
 
 def compose(n: int, inks: Inks, g: Generator, *, views: int = 1) -> LineBatch:
     """`n` random lines.
