@@ -6,7 +6,7 @@ import pytest
 
 from rowscan.segmentation import page_lines
 from rowscan.segmentation.bands import PageAnswer, digit_heights, find_lines
-from rowscan.segmentation.light import darkest_channel
+from rowscan.segmentation.illumination import darkest_channel
 from rowscan.segmentation.page_lines import extract_lines, in_reading_order
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rowscan.batch.parts import BLOCK
+from rowscan.batch.output_parts import BLOCK
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import rowscan
-from rowscan.batch.answers import to_csv, to_jsonl, to_parquet, to_xlsx
+from rowscan.batch.form_tables import to_csv, to_jsonl, to_parquet, to_xlsx
 from rowscan.batch.forms import read_forms_to
 from rowscan.batch.items import Job
 from rowscan.errors import UsageError

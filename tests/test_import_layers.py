@@ -126,7 +126,7 @@ def test_reading_imports_no_training_framework() -> None:
     code = """
 import numpy as np, rowscan
 rowscan.Reader().classify(np.zeros((1, 28, 28), np.uint8))
-import rowscan.batch.local, rowscan.batch.parts, rowscan.datasets.digits, rowscan.metrics
+import rowscan.batch.local, rowscan.batch.output_parts, rowscan.datasets.digits, rowscan.metrics
 """
     loaded = modules_after(code)
     assert "onnxruntime" in loaded

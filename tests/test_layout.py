@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rowscan.batch.items import Job
 from rowscan.batch.layout import blocks
-from rowscan.batch.listing import Listing, to_lines, width
 from rowscan.batch.local import read_to
+from rowscan.batch.terminal import Listing, to_lines, width
 from rowscan.batch.workbook import SheetNames, Workbook
 from rowscan.errors import UsageError
 from rowscan.reading import Cell, Character, Line, Reading, Rejected

@@ -112,7 +112,7 @@ def test_lines_composed_ahead_are_those_of_a_step_alone(
     """Ten steps: the second pool of batches begins after the eighth."""
     ahead, alone = engine(), engine()
     batches = [batch for epoch in range(2) for batch in ahead.order(epoch)][first:]
-    monkeypatch.setattr("rowscan.training.engines.ahead.available_cores", lambda: 3)
+    monkeypatch.setattr("rowscan.training.engines.prefetch.available_cores", lambda: 3)
     with contextlib.closing(ahead.feed(iter(batches))) as fed:
         losses = [ahead.step(lines, 0.01) for lines in fed]
     assert losses == [alone.step(batch, 0.01) for batch in batches]

@@ -19,9 +19,9 @@ from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.synthesis.hands import Hand
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch, compose
-from rowscan.training.synthesis.setting import Setting
 from rowscan.training.synthesis.shapes import CAP
 from rowscan.training.synthesis.texts import GAP, KINDS, Role, Token, label, random_text
+from rowscan.training.synthesis.typesetting import Typesetter
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "digits").glob("*.png"))
 INKS = Inks(
@@ -80,7 +80,7 @@ def test_a_label_has_one_other_for_each_run_and_spaces_only_inside(seed: int) ->
 @given(SEEDS)
 def test_a_space_is_a_gap_wider_than_those_between_digits(seed: int) -> None:
     r = Random(seed)
-    setting = Setting(Hand.random(INKS, r), r, wide=False)
+    setting = Typesetter(Hand.random(INKS, r), r, wide=False)
     for token in (Token("07"), GAP, Token("70"), GAP, Token("900")):
         setting.add(token)
     sheet = setting.sheet()
@@ -99,7 +99,7 @@ def test_strokes_that_are_only_upright_are_never_said_to_be_nothing() -> None:
     shown = 0
     for seed in range(300):
         r = Random(seed)
-        setting = Setting(Hand.random(INKS, r), r, wide=False)
+        setting = Typesetter(Hand.random(INKS, r), r, wide=False)
         setting.sheet()
         frame = setting.frame("empty", r)
         if frame:
@@ -123,7 +123,7 @@ def test_longer_numbers_make_wider_lines() -> None:
 def test_a_number_that_is_struck_out_has_more_ink() -> None:
     def ink(role: Role, seed: int) -> float:
         r = Random(seed)
-        setting = Setting(Hand.random(INKS, r), r, wide=False)
+        setting = Typesetter(Hand.random(INKS, r), r, wide=False)
         setting.add(Token("264", role))
         return float(setting.sheet().sum())
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rowscan.alphabet import SIGNS
 from rowscan.recipes import PageRecipe, change, find
-from rowscan.segmentation.light import absorption, darkest_channel
+from rowscan.segmentation.illumination import absorption, darkest_channel
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter, gathered, spread
 from rowscan.training.synthesis import layouts
 from rowscan.training.synthesis.canvas import Canvas

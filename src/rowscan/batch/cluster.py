@@ -35,7 +35,7 @@ import rowscan
 from rowscan.batch.find import find_pictures
 from rowscan.batch.formats import escaped
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Picture
-from rowscan.batch.parts import PART_FORMATS, Block, Part, Parts, blocks, part_of
+from rowscan.batch.output_parts import PART_FORMATS, Block, Part, Parts, blocks, part_of
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch
 from rowscan.batch.read import open_reader

@@ -11,8 +11,8 @@ from typing import Any
 
 import PIL.Image
 
-from rowscan.batch.answers import WRITERS, columns, csv_rows, format_of
 from rowscan.batch.find import find_pictures
+from rowscan.batch.form_tables import WRITERS, columns, csv_rows, format_of
 from rowscan.batch.formats import escaped, json_line
 from rowscan.batch.items import STANDARD_INPUT, End, Filled, Job, Page, Picture
 from rowscan.batch.journal import Journal, Row

@@ -11,7 +11,6 @@ from pathlib import Path
 from rowscan.batch.find import find_pictures
 from rowscan.batch.formats import FORMATS, escaped
 from rowscan.batch.items import STANDARD_INPUT, End, Job, Page, Picture
-from rowscan.batch.listing import Listing
 from rowscan.batch.pool import ReaderPool
 from rowscan.batch.prefetch import prefetch, with_standard_input
 from rowscan.batch.read import open_reader, read_picture
@@ -19,6 +18,7 @@ from rowscan.batch.results import Results
 from rowscan.batch.shards import unpacked
 from rowscan.batch.summary import Summary
 from rowscan.batch.tables import Table
+from rowscan.batch.terminal import Listing
 from rowscan.batch.workbook import Workbook
 from rowscan.errors import UsageError, reason_of
 from rowscan.io.cores import available_cores

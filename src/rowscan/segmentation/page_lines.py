@@ -31,7 +31,7 @@ from rowscan.segmentation.binarize import (
     weighted_median,
 )
 from rowscan.segmentation.grids import Grid, find_grids, table_cells, upside_down
-from rowscan.segmentation.light import Absorption, absorption, darkest_channel
+from rowscan.segmentation.illumination import Absorption, absorption, darkest_channel
 from rowscan.segmentation.line_image import (
     Affine,
     LineImage,

@@ -30,13 +30,13 @@ from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import DigitRecipe, LineRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.engines import seeding
-from rowscan.training.engines.ahead import Ahead
-from rowscan.training.engines.capture import Captured
 from rowscan.training.engines.compiled import STATE, CompiledStep, find_library
+from rowscan.training.engines.cuda_graphs import Captured
 from rowscan.training.engines.distributed import current_group
 from rowscan.training.engines.interface import Arrays, Figures, Indices
 from rowscan.training.engines.muon import Muon
 from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
+from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.sweep import SweepClassifier
 from rowscan.training.synthesis.augmentation import as_ink, augment, shift
 from rowscan.training.synthesis.negatives import draw_negatives
@@ -89,7 +89,7 @@ class TorchTrainer(Generic[R]):
     def composer(self) -> Callable[[Indices], Sized] | None:
         """What makes `step`'s input of the indices of a batch, where processes do it ahead.
 
-        It must suit `ahead.Ahead`. None by default: `step` takes the indices.
+        It must suit `ahead.Prefetch`. None by default: `step` takes the indices.
         """
         return None
 
@@ -99,7 +99,7 @@ class TorchTrainer(Generic[R]):
         if composer is None:
             yield from batches
             return
-        with Ahead(composer, batches) as composed:
+        with Prefetch(composer, batches) as composed:
             yield from composed
 
     def backward_and_step(

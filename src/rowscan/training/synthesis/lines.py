@@ -23,9 +23,9 @@ from rowscan.training.synthesis.degradation import broad_nib, degrade
 from rowscan.training.synthesis.distractors import add_residue, polylines
 from rowscan.training.synthesis.hands import Hand
 from rowscan.training.synthesis.inks import Inks
-from rowscan.training.synthesis.setting import Setting
 from rowscan.training.synthesis.shapes import CAP
 from rowscan.training.synthesis.texts import label, random_text
+from rowscan.training.synthesis.typesetting import Typesetter
 
 _TALLEST = LINE_HEIGHT - 2  # rows of a line's ink, as in segmentation
 
@@ -69,7 +69,7 @@ def compose_views(
     r, noise = Random(seed), np.random.Generator(np.random.PCG64(seed))
     kind, tokens = random_text(r)
     hand = Hand.random(inks, r)
-    setting = Setting(hand, r, wide=kind == "digits" and len(tokens[0].text) > 2)
+    setting = Typesetter(hand, r, wide=kind == "digits" and len(tokens[0].text) > 2)
     for token in tokens:
         setting.add(token)
     sheet, text = setting.sheet(), label(tokens)

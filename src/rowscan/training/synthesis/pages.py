@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
-from rowscan.segmentation.light import absorption, darkest_channel
+from rowscan.segmentation.illumination import absorption, darkest_channel
 from rowscan.training.synthesis import layouts
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import DigitMaps, Number

@@ -20,9 +20,9 @@ from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
 from rowscan.recognition.ctc import best_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
-from rowscan.training.engines.ahead import Ahead
-from rowscan.training.engines.capture import CapturedPasses, GraphMemory
+from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
+from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch import TorchTrainer, seeded_generator
 from rowscan.training.synthesis.documents import Documents, concatenate
@@ -190,7 +190,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
         for first in batches:
             turn, skipped = divmod(int(first[0]) // self.recipe.batch_size, _POOL)
             chunks = itertools.count(self._first_pool(turn) * self._chunks)
-            with Ahead(self.lines_composer(), chunks) as composed:
+            with Prefetch(self.lines_composer(), chunks) as composed:
                 lines = itertools.islice(self._pooled(composed, turn), skipped, None)
                 for _, batch in zip(itertools.chain([first], batches), lines, strict=False):
                     yield batch

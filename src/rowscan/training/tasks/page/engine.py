@@ -11,8 +11,8 @@ from torch.nn import functional as fn
 
 from rowscan.arrays import Bool, Float32, Int64, UInt8
 from rowscan.recipes import PageRecipe
-from rowscan.training.engines.ahead import Ahead
 from rowscan.training.engines.interface import Figures, Indices
+from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
 from rowscan.training.engines.torch import TorchTrainer
 from rowscan.training.synthesis.pages import HEIGHT_STEPS, INK, LOWEST, PageBatch, PageComposer
@@ -97,7 +97,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
         super().__init__(recipe, self.network, device)
         self._workers = workers
         self._composer: PageComposer | None = None
-        self._ahead: Ahead[int, PageBatch] | None = None
+        self._ahead: Prefetch[int, PageBatch] | None = None
         self._next = 0  # the number of the batch that `_ahead` gives next
 
     def load_images(
@@ -142,7 +142,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
             self.close()
             last = self.recipe.epochs * self.recipe.steps_per_epoch
             numbers = range(number, max(last, number + 1))
-            self._ahead = Ahead(self._composer, numbers, workers=self._workers)
+            self._ahead = Prefetch(self._composer, numbers, workers=self._workers)
         self._next = number + 1
         return next(self._ahead)
 

@@ -1,4 +1,4 @@
-"""Setting: a sheet on which one writer's glyphs are set from left to right, as a line.
+"""Typesetter: a sheet on which one writer's glyphs are set from left to right, as a line.
 
 A digit of size 1 has `CAP` rows. The sheet keeps room above and below for what is taller, and
 beside for frames. All random numbers come from the given generator.
@@ -21,7 +21,7 @@ _NEAR = 3  # rows within which glyphs touch
 _EDGE_ROWS = np.arange(-_NEAR, _ROWS + _NEAR) - float(_ABOVE)
 
 
-class Setting:
+class Typesetter:
     """A sheet on which glyphs are set from left to right."""
 
     def __init__(self, hand: Hand, r: Random, *, wide: bool) -> None:

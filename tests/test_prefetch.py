@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rowscan.errors import DataError, RowscanError
-from rowscan.training.engines.ahead import Ahead
+from rowscan.training.engines.prefetch import Prefetch
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Threads:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_batches_of_none(workers: int) -> None:
-    with Ahead(Squares(7), range(5, 25), workers=workers) as ahead:
+    with Prefetch(Squares(7), range(5, 25), workers=workers) as ahead:
         found = [*ahead]
-    expected = [*Ahead(Squares(7), range(5, 25), workers=0)]
+    expected = [*Prefetch(Squares(7), range(5, 25), workers=0)]
     assert len(found) == len(expected) == 20
     for (n, array, tensor), (m, other, third) in zip(found, expected, strict=True):
         assert n == m
@@ -72,14 +72,14 @@ def test_no_more_is_composed_than_there_is_room_for() -> None:
             yield taken
             taken += 1
 
-    with Ahead(Squares(1), endless(), workers=2, depth=3) as ahead:
+    with Prefetch(Squares(1), endless(), workers=2, depth=3) as ahead:
         for n in range(10):
             assert next(ahead)[0] == n
         assert taken <= 10 + 2 * 3
 
 
 def test_an_error_comes_where_its_batch_would() -> None:
-    with Ahead(Failing(), range(6), workers=2) as ahead:
+    with Prefetch(Failing(), range(6), workers=2) as ahead:
         assert [next(ahead) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(DataError, match="a file: is damaged"):
             next(ahead)
@@ -87,14 +87,14 @@ def test_an_error_comes_where_its_batch_would() -> None:
 
 def test_a_worker_that_dies_is_one_line() -> None:
     with (
-        Ahead(Dying(), range(3), workers=1) as ahead,
+        Prefetch(Dying(), range(3), workers=1) as ahead,
         pytest.raises(RowscanError, match=r"composes batches has ended \(exit status -9\)"),
     ):
         next(ahead)
 
 
 def test_workers_use_one_thread_and_end_with_the_block() -> None:
-    with Ahead(Threads(), range(8), workers=2) as ahead:
+    with Prefetch(Threads(), range(8), workers=2) as ahead:
         found = [*ahead]
     assert {threads for threads, _ in found} == {1}
     for _, process in found:
@@ -108,10 +108,10 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     script = """
         import os, signal
         from composers import pid
-        from rowscan.training.engines.ahead import Ahead
+        from rowscan.training.engines.prefetch import Prefetch
 
         # Without asking for __name__, as scripts are: a worker must not run this again.
-        print(next(Ahead(pid, range(99), workers=1)), flush=True)
+        print(next(Prefetch(pid, range(99), workers=1)), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
@@ -133,8 +133,8 @@ def test_a_script_need_not_guard_its_main_part(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
-        "from rowscan.training.engines.ahead import Ahead\n"
-        "with Ahead(abs, [-1, -2], workers=1) as batches:\n"
+        "from rowscan.training.engines.prefetch import Prefetch\n"
+        "with Prefetch(abs, [-1, -2], workers=1) as batches:\n"
         "    print(*batches)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ random numbers come from a generator seeded with the recipe's seed and the item)
         seed: int
         def __call__(self, number: int) -> PageBatch: ...
 
-    with Ahead(PageComposer(seed), range(first, last)) as batches:
+    with Prefetch(PageComposer(seed), range(first, last)) as batches:
         for batch in batches:
             step(batch)
 
@@ -52,7 +52,7 @@ def default_workers() -> int:
     return available_cores() - 1
 
 
-class Ahead(Generic[Item, Batch]):
+class Prefetch(Generic[Item, Batch]):
     """The batches of a composer, in the order of its items; an iterator, once."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Ahead(Generic[Item, Batch]):
             self.close()
             raise
 
-    def __enter__(self) -> "Ahead[Item, Batch]":
+    def __enter__(self) -> "Prefetch[Item, Batch]":
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rowscan.batch.items import End, Page, Picture
-from rowscan.batch.parts import BLOCK, PART_FORMATS, Block, Parts, blocks, part_of
+from rowscan.batch.output_parts import BLOCK, PART_FORMATS, Block, Parts, blocks, part_of
 from rowscan.errors import UsageError
 from rowscan.reading import Character, Line, Reading, unreadable
 
