@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -24,7 +25,7 @@ from rowscan.errors import DataError, ModelError
 from rowscan.io.pictures import open_image
 from rowscan.metrics import score_numbers
 from rowscan.reader import Reader
-from rowscan.recipes import change, find
+from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import align, best_path
 from rowscan.review.learning import gain
 from rowscan.review.store import Author, Change, Store
@@ -46,9 +47,16 @@ from rowscan.training.synthesis.documents import (
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 from rowscan.training.tasks.line import task as line_task
+from rowscan.training.tasks.line.engine import LineEngine
 from rowscan.training.tasks.line.task import LineTask
 
-SMALL = {"hidden": 16, "layers": 1, "batch_size": 8, "steps_per_epoch": 6, "epochs": 1}
+SMALL: dict[str, Any] = {
+    "hidden": 16,
+    "layers": 1,
+    "batch_size": 8,
+    "steps_per_epoch": 6,
+    "epochs": 1,
+}
 SMALL |= {"handwriting": False}
 
 
@@ -89,8 +97,7 @@ def start(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def tuned(folder: Path, start: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     output = tmp_path_factory.mktemp("tuned") / "run"
-    recipe = change(find("line"), SMALL)
-    return train(recipe, data=folder, start=start.directory, output=output, quiet=True)
+    return train("line", data=folder, start=start.directory, output=output, quiet=True, **SMALL)
 
 
 def test_what_was_held_back_is_read_before_and_after(tuned: Run, start: Run, folder: Path) -> None:
@@ -104,7 +111,34 @@ def test_what_was_held_back_is_read_before_and_after(tuned: Run, start: Run, fol
         right = sum(reader.read(picture.path).text == picture.label for picture in held_back)
         assert when is not None
         assert when.correct == right
+    assert gain.share in (0, 0.25, 0.5, 0.75, 1)
     assert (tuned.recipe.data, tuned.recipe.start) == (str(folder), str(start.directory))
+
+
+def test_weights_go_back_until_few_composed_lines_are_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_task, "LINES", 20)
+    files = sorted((Path(__file__).parent.parent / "examples" / "digits").glob("*.png"))
+    digits = np.stack([normalise_digit(open_image(file)) for file in files])
+    inks = Inks(digits, np.array([int(file.name[0]) for file in files], np.uint8))
+    recipe = find("line", LineRecipe)
+    engine = LineEngine(recipe, "cpu")
+    engine.load_weights(line_task.start_from("shipped", engine.weights()))
+    documents = Documents(str(folder), (LabelledLine(np.zeros((32, 40), np.uint8), (1,)),), 0, ())
+    task = LineTask(recipe, engine, (inks, inks, inks), documents)
+    before, first = task.monitor().accuracy, engine.weights()
+    assert before > 0.3
+    assert task._blend() == 1.0
+    rng = np.random.default_rng(0)
+    moved = {name: w + rng.standard_normal(w.shape).astype(w.dtype) for name, w in first.items()}
+    engine.load_weights(moved)
+    share = task._blend()
+    assert share < 1
+    assert task.monitor().accuracy >= before - 0.005
+    for name, weights in engine.weights().items():
+        expected = first[name] + np.float32(share) * (moved[name] - first[name])
+        np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
 def test_a_training_begins_with_the_weights_that_it_is_given(start: Run, tmp_path: Path) -> None:
@@ -349,7 +383,7 @@ def test_a_reviewed_folder_is_data_of_the_line_model(reviewed: Path) -> None:
     for data in (reviewed, reviewed / "rowscan.db"):
         recipe = change(find("line"), {"data": str(data)})
         assert LineTask.digits_for(recipe) == "mnist"
-        assert LineTask.settings_for(data)["steps_per_epoch"] == 40 + 15 // 4
+        assert LineTask.settings_for(data)["steps_per_epoch"] == 208
 
 
 def test_what_is_held_out_stays_so_when_a_review_grows_or_its_files_get_other_names() -> None:

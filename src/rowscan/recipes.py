@@ -231,6 +231,11 @@ class LineRecipe(Recipe, frozen=True, kw_only=True, tag="line"):
     takes longer than training."""
     handwriting: bool = True
     """Whether lines are composed of pen strokes and fonts, too, and not of `data` alone."""
+    trained: Literal["all", "last"] = "all"
+    """Which layers are trained: `all`, or the `last`, behind those that see the ink."""
+    distillation: Amount = 0.0
+    """Where a user's pictures are half of each batch: weight of answering composed lines as the
+    model of `start` does (Li and Hoiem, 2016); 0 asks for their texts."""
 
 
 class PageRecipe(Recipe, frozen=True, kw_only=True, tag="page"):

@@ -45,6 +45,9 @@ class DocumentsGain:
     """None where the training started from new weights."""
     doubts: tuple[Doubt, ...] = ()
     """Labels that are likely to be wrong. Pictures whose label lacks zeros are left out."""
+    share: float = 1.0
+    """How much of the change of the weights was kept, 0 to 1: more would have lost too many
+    composed lines."""
 
 
 @dataclass(frozen=True)

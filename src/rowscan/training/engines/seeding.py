@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rowscan.arrays import Float32, Int64
-from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, Recipe
+from rowscan.recipes import DigitRecipe, LineRecipe, LSTMRecipe, MLPRecipe, Recipe
 from rowscan.scans import scan
 
 Weights = dict[str, Float32[np.ndarray, "..."]]
 """Weights by name; names and layouts as in `rowscan.training.engines.interface.Arrays`."""
 
 _DIGITS = 10
+_LAST_LAYERS = ("join", "along", "last_norm", "head")
+"""Of the line network (see `engines.sweep`)."""
 
 
 def initial_weights(recipe: LSTMRecipe | MLPRecipe) -> Weights:
@@ -60,7 +62,12 @@ def set_lstm_biases(recipe: Recipe, weights: Weights) -> None:
 
 
 def is_trainable(recipe: Recipe, name: str) -> bool:
-    """Whether the weights of this name are trained: with `biases=1`, `bias_hh` stays zero."""
+    """Whether the weights of this name are trained.
+
+    With `biases=1`, `bias_hh` stays zero; with `trained=last`, layers that see the ink stay too.
+    """
+    if isinstance(recipe, LineRecipe) and recipe.trained == "last":
+        return name.startswith(_LAST_LAYERS)
     one_bias = isinstance(recipe, LSTMRecipe) and recipe.biases == 1
     return not (one_bias and name.startswith("lstm.bias_hh"))
 

@@ -86,9 +86,9 @@ class Documents:
         """`n` augmented lines, drawn with replacement."""
         lines = [self._line(g) for _ in range(n)]
         ink = [torch.from_numpy(line.ink).float() / 255 for line in lines]
-        width = round(1.15 * max(line.shape[1] for line in ink)) + 20
-        padded = torch.stack([fn.pad(line, (6, width - 6 - line.shape[1])) for line in ink])
-        return LineBatch(_augment(padded, g), (width,) * n, tuple(line.text for line in lines))
+        widths = tuple(round(1.15 * line.shape[1]) + 20 for line in ink)
+        padded = torch.stack([fn.pad(line, (6, max(widths) - 6 - line.shape[1])) for line in ink])
+        return LineBatch(_augment(padded, g), widths, tuple(line.text for line in lines))
 
     def _line(self, g: Generator) -> LabelledLine:
         """A line, or two lines spliced at gaps, so that whole numbers are not memorised."""

@@ -2,8 +2,13 @@
 
 The loss is connectionist temporal classification (CTC): minus the log of the probability of the
 text, summed over all its alignments with the steps of the network (see `recognition.ctc`).
+
+Beside a user's documents, composed lines are there to prevent forgetting: on them the network is to
+answer as it did at the start (Li and Hoiem, "Learning without Forgetting", 2016). Their texts would
+ask for what it could not learn in a whole training.
 """
 
+import copy
 import itertools
 import math
 from collections.abc import Generator, Iterator, Sequence
@@ -18,7 +23,6 @@ from torch.nn import functional as fn
 from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
-from rowscan.recognition.ctc import best_path
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
 from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
@@ -54,6 +58,8 @@ class Line(NamedTuple):
 
     ink: UInt8[np.ndarray, "32 width"]
     label: tuple[int, ...]
+    own: bool = False
+    """Whether it is from a user's documents."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Lines:
     ink: UInt8[np.ndarray, "n 32 width"]
     widths: tuple[int, ...]
     labels: tuple[tuple[int, ...], ...]
+    own: tuple[bool, ...]
 
     @staticmethod
     def of(lines: Sequence[Line]) -> "Lines":
@@ -72,7 +79,8 @@ class Lines:
         ink = np.zeros((len(lines), LINE_HEIGHT, wide + -wide % _MULTIPLE), np.uint8)
         for row, line in zip(ink, lines, strict=True):
             row[:, : line.ink.shape[1]] = line.ink
-        return Lines(ink, widths, tuple(line.label for line in lines))
+        labels, own = tuple(line.label for line in lines), tuple(line.own for line in lines)
+        return Lines(ink, widths, labels, own)
 
     def __len__(self) -> int:
         """The number of lines."""
@@ -90,7 +98,7 @@ class Lines:
 
     def part(self, some: slice) -> "Lines":
         """Some of the lines, with the padding of all: a sweep from the right begins on it."""
-        return Lines(self.ink[some], self.widths[some], self.labels[some])
+        return Lines(self.ink[some], self.widths[some], self.labels[some], self.own[some])
 
     def to(self, device: torch.device) -> Float32[Tensor, "n 32 width"]:
         """The ink, 0 to 1, on a device."""
@@ -131,9 +139,10 @@ class LineComposer:
         if self.documents and own:
             lines = concatenate([lines, self.documents.sample(own, generator)])
         levels = (255 * lines.ink).round().to(torch.uint8).numpy()
+        rows = zip(levels, lines.widths, lines.labels, strict=True)
         return [
-            Line(ink[:, :width].copy(), label)
-            for ink, width, label in zip(levels, lines.widths, lines.labels, strict=True)
+            Line(ink[:, :width].copy(), label, number >= self.lines - own)
+            for number, (ink, width, label) in enumerate(rows)
         ]
 
 
@@ -156,6 +165,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
         super().__init__(recipe, self.network, device)
         self._inks = Inks(np.empty((0, SIDE, SIDE), np.uint8), np.empty(0, np.uint8))
         self._documents: Documents | None = None
+        self._teacher: SweepLineRecognizer | None = None
         self._passes: dict[tuple[int, ...], CapturedPasses] = {}
         self._memory = GraphMemory()
 
@@ -170,8 +180,13 @@ class LineEngine(TorchTrainer[LineRecipe]):
         self._inks = inks
 
     def load_documents(self, documents: Documents) -> None:
-        """Take half of each further batch from a user's own lines."""
+        """Take half of each further batch from a user's own lines.
+
+        With distillation, the other half keeps to the answers that the network gives now.
+        """
         self._documents = documents
+        if self.recipe.distillation:
+            self._teacher = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
 
     def order(self, epoch: int) -> Iterator[Indices]:
         """The batches of one epoch (from 0): line numbers, each used once in a training."""
@@ -254,7 +269,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
             passes = CapturedPasses(self._answer, trained, self.device, self._memory)
             self._passes[batch.ink.shape] = passes
         logits = passes.forward(ink).detach().requires_grad_()
-        loss = _ctc(logits, truth[:, 2:].contiguous(), batch.steps, batch.lengths).mean()
+        loss = self._losses(ink.float() / 255, logits, truth, batch).mean()
         (gradient,) = torch.autograd.grad(loss, logits)
         passes.backward(gradient)
         self.update(learning_rate)
@@ -269,13 +284,44 @@ class LineEngine(TorchTrainer[LineRecipe]):
         size = _LINES_A_PART if self.device.type == "cpu" else len(batch)
         for start in range(shard.start, shard.stop, size):
             part = batch.part(slice(start, min(start + size, shard.stop)))
+            ink, truth = part.to(self.device), part.truth(self.device)
             with self.autocast():
-                logits = self._logits(part.to(self.device)).float()
-            truth = part.truth(self.device)
-            loss = _ctc(logits, truth[:, 2:].contiguous(), part.steps, part.lengths).sum() / len(
-                batch
-            )
+                logits = self._logits(ink).float()
+            loss = self._losses(ink, logits, truth, part).sum() / len(batch)
             yield loss, count_exact(logits.detach(), truth)
+
+    def _losses(
+        self,
+        ink: Float32[Tensor, "n 32 width"],
+        logits: Float32[Tensor, "time n classes"],
+        truth: Int64[Tensor, "n longest_and_2"],
+        lines: Lines,
+    ) -> Float32[Tensor, " n"]:
+        """Of each line: CTC's; with a teacher, of composed lines how far it is from its answers."""
+        losses = _ctc(logits, truth[:, 2:].contiguous(), lines.steps, lines.lengths)
+        if self._teacher is None or all(lines.own):
+            return losses
+        with torch.no_grad(), self.autocast():
+            wanted = self._teacher(ink).float()
+        apart = self.recipe.distillation * divergence(wanted, logits, truth[:, 0])
+        return torch.where(torch.tensor(lines.own, device=logits.device), losses, apart)
+
+    @torch.inference_mode()
+    def measure(self, lines: Sequence[Line]) -> tuple[int, float]:
+        """How many of the lines greedy decoding reads exactly, and the mean loss in nats.
+
+        As `read`, but quicker: lines of like widths are read together.
+        """
+        size = _LINES_A_PART if self.device.type == "cpu" else _CHUNK
+        ordered = sorted(lines, key=lambda line: line.ink.shape[1])
+        right, loss = 0, 0.0
+        for start in range(0, len(ordered), size):
+            part = Lines.of(ordered[start : start + size])
+            logits, truth = self._logits(part.to(self.device)), part.truth(self.device)
+            right += int(count_exact(logits, truth))
+            texts = truth[:, 2:].contiguous()
+            loss += float(_ctc(logits, texts, part.steps, part.lengths).sum())
+        return right, loss / max(1, len(ordered))
 
     @torch.inference_mode()
     def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n classes"], float]:
@@ -314,6 +360,24 @@ def _ctc(
     )
 
 
+def divergence(
+    wanted: Float32[Tensor, "time n classes"],
+    logits: Float32[Tensor, "time n classes"],
+    times: Int64[Tensor, " n"],
+) -> Float32[Tensor, " n"]:
+    """Kullback-Leibler divergence from the answers `wanted`, summed over the steps of each line.
+
+    Args:
+        wanted: logits of a teacher.
+        logits: of the network.
+        times: the steps of each line; what comes after is padding.
+    """
+    target, found = wanted.log_softmax(-1), logits.log_softmax(-1)
+    each = (target.exp() * (target - found)).sum(-1)
+    inside = torch.arange(len(each), device=each.device)[:, None] < times
+    return torch.where(inside, each, 0.0).sum(0)
+
+
 def count_exact(
     logits: Float32[Tensor, "time n classes"], truth: Int64[Tensor, "n longest_and_2"]
 ) -> Int64[Tensor, ""]:
@@ -337,14 +401,6 @@ def count_exact(
 def steps(width: int) -> int:
     """Steps of the network on a line of `width` columns."""
     return STEPS_A_PATCH * -(-width // PATCH)
-
-
-def exact(probabilities: Float32[np.ndarray, "time n classes"], lines: LineBatch) -> int:
-    """How many of the lines greedy decoding reads exactly."""
-    return sum(
-        best_path(probabilities[: steps(width), line]) == label
-        for line, (width, label) in enumerate(zip(lines.widths, lines.labels, strict=True))
-    )
 
 
 def held_out(inks: Inks, *, seed: int, lines: int = 32) -> Iterator[LineBatch]:
