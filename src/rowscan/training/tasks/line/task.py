@@ -41,9 +41,9 @@ LINES = 32
 _FINE_TUNING = {
     "start": "shipped",
     "trained": "last",
-    "distillation": 16.0,
+    "distillation": 8.0,
     "optimizer": "adamw",
-    "learning_rate": 0.001,
+    "learning_rate": 0.002,
     "weight_decay": 0.0,
     "batch_size": 32,
     "epochs": 1,
