@@ -136,6 +136,9 @@ def test_a_toml_file_is_a_recipe(tmp_path: Path) -> None:
         ('base = "lstm-rows"\nhiden = 32', "did you mean 'hidden'"),
         ('base = "lstm-rows"\nhidden = "32x"', "hidden: '32x'"),
         ("base = ", "expected a recipe in TOML"),
+        (f'base = "lstm-rows"\nhidden = {"9" * 5000}', "expected a recipe in TOML"),
+        (f'base = "lstm-rows"\nhidden = "{"x" * 5000}"', "hidden: 'xxx"),
+        ("a = " + "[" * 3000, "expected a recipe in TOML"),
     ],
 )
 def test_a_wrong_toml_file_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
@@ -145,6 +148,7 @@ def test_a_wrong_toml_file_is_refused_by_name(tmp_path: Path, text: str, said: s
         load(path)
     assert str(path) in str(caught.value)
     assert said in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import without_seconds
+from rowscan.batch import shards
 from rowscan.batch.items import End, Job, Picture
 from rowscan.batch.local import read_to
 from rowscan.batch.shards import is_shard, pictures_in, unpacked
@@ -159,3 +160,28 @@ def test_what_an_archive_unpacks_to_is_limited(tmp_path: Path) -> None:
         (end,) = pictures_in(str(shard))
         assert isinstance(end, End)
         assert reason in str(end.error)
+
+
+def test_what_is_no_picture_is_not_unpacked_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "_MAX_OTHERS", 1000)
+    members = [(f"{number}.txt", bytes(400)) for number in range(3)]
+    shard = _tar(tmp_path / "s.tar.gz", [("a.png", b"7"), *members, ("b.png", b"7")], "w:gz")
+    picture, end = pictures_in(str(shard))
+    assert picture == Picture(f"{shard}/a.png", b"7")
+    assert isinstance(end, End)
+    assert "the rest is not read" in str(end.error)
+
+
+def test_a_row_group_that_unpacks_to_far_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(shards, "_UNPACKED", 100_000)
+    pictures = pyarrow.array([{"bytes": bytes(1_000_000), "path": "a"}])
+    parquet.write_table(pyarrow.table({"image": pictures}), tmp_path / "s.parquet")
+    (end,) = pictures_in(str(tmp_path / "s.parquet"))
+    assert isinstance(end, End)
+    assert "a row group unpacks to 1 MB" in str(end.error)

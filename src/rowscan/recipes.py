@@ -257,6 +257,7 @@ AnyRecipe = LSTMRecipe | MLPRecipe | SweepRecipe | LineRecipe | PageRecipe
 
 R = TypeVar("R", bound=Recipe)
 _TYPES: tuple[type[Recipe], ...] = typing.get_args(AnyRecipe)
+_MAX_BYTES = 1_000_000  # of a recipe file
 _RENAMED = {
     "look_again": "tta",
     "no_digits": "negatives",
@@ -466,7 +467,7 @@ def find(name: str, kind: type[Recipe] = Recipe) -> Recipe:
         UsageError: unknown recipe, with the nearest name; or one of another type.
     """
     if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}{_nearest(name, RECIPES)}")
+        raise UsageError(f"unknown recipe {_short(repr(name))}{_nearest(name, RECIPES)}")
     recipe = RECIPES[name]
     if not isinstance(recipe, kind):
         raise UsageError(f"expected a {kind.__name__}, got {name!r}: {type(recipe).__name__}")
@@ -480,11 +481,13 @@ def load(path: Path) -> Recipe:
         UsageError: not TOML, an unknown base, or a wrong key or value.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES).decode()
+        values = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{path}: {reason_of(error)}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: expected a recipe in TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        raise UsageError(f"{path}: expected a recipe in TOML: {_short(error)}") from None
     base = values.pop("base", None)
     if not isinstance(base, str):
         raise UsageError(f'{path}: a recipe file starts with base = "NAME OF A RECIPE"')
@@ -514,7 +517,7 @@ def change(recipe: R, values: Mapping[str, object]) -> R:
             raise UsageError(_wrong_value(key, value, hints[key], str(error))) from None
     if "scan" in changed and changed["scan"] not in SCANS:
         scan = changed["scan"]
-        raise UsageError(f"scan: unknown reading order {scan!r}{_nearest(scan, SCANS)}")
+        raise UsageError(f"scan: unknown reading order {_short(repr(scan))}{_nearest(scan, SCANS)}")
     if any(getattr(recipe, key) != changed[key] for key in changed.keys() - _KEEPS_CLAIM):
         changed["published"] = None
     return msgspec.structs.replace(recipe, **changed)
@@ -600,20 +603,26 @@ def _wrong_key(key: str, recipe: Recipe) -> str:
     if any(key in other.__struct_fields__ for other in _TYPES):
         return f"a recipe of the network {recipe.network!r} has no key {key!r}"
     keys = [own for own in recipe.__struct_fields__ if own != "published"]
-    return f"a recipe has no key {key!r}{_nearest(key, keys)}"
+    return f"a recipe has no key {_short(repr(key))}{_nearest(key, keys)}"
 
 
 def _wrong_value(key: str, value: object, hint: object, reason: str) -> str:
     choices = [str(choice) for choice in typing.get_args(hint)]
     if typing.get_origin(hint) is Literal:
-        expected = f"expected {' or '.join(choices)}, got {value!r}"
+        expected = f"expected {' or '.join(choices)}, got {_short(repr(value))}"
         return f"{key}: {expected}{_nearest(str(value), choices, fallback='')}"
-    return f"{key}: {value!r}: {reason[0].lower()}{reason[1:]}"
+    return f"{key}: {_short(repr(value))}: {_short(reason[0].lower() + reason[1:])}"
+
+
+def _short(text: object) -> str:
+    """Text that may have been given by a person, no longer than a line."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 200 else f"{line[:100]}…{line[-80:]}"
 
 
 def _nearest(wrong: str, right: Iterable[str], fallback: str | None = None) -> str:
     right = list(right)
-    near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(wrong[:100], right, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; expected one of: {', '.join(right)}" if fallback is None else fallback

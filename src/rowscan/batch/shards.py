@@ -19,7 +19,13 @@ from rowscan.io.storage import MAX_BYTES, TOO_MANY_BYTES, open_binary
 
 _TAR = (".tar", ".tar.gz", ".tgz")
 _PARQUET = (".parquet",)
-_ROWS = 16  # of a Parquet file in memory at a time
+_ROWS = 1  # of a Parquet file in memory at a time
+_MAX_OTHERS = 2_000_000_000
+"""Bytes of what is no picture in a tar file: they are read too, and a few MB can unpack to them."""
+
+_UNPACKED, _TIMES = 60_000_000, 20
+"""Bytes that every row group of a Parquet file may have, and how many times as many as it has
+compressed: pictures hardly get smaller."""
 
 IMAGE = "image"
 """The column of a Parquet file that holds pictures."""
@@ -95,6 +101,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _in_tar(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
+    others = 0
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as members:
         for member in members:
             hidden = any(part.startswith(".") for part in member.name.split("/") if part != ".")
@@ -104,6 +111,10 @@ def _in_tar(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
                 if member.size > MAX_BYTES:
                     raise DataError(shard, f"{member.name}: {TOO_MANY_BYTES}; the rest is not read")
                 yield member.name.removeprefix("./"), content.read()
+            else:
+                others += member.size
+                if others > _MAX_OTHERS:
+                    raise DataError(shard, "2 GB of it are no pictures; the rest is not read")
 
 
 class _ReadingsError(Exception):
@@ -122,6 +133,7 @@ def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
     kind = table.schema_arrow.field(IMAGE).type
     if not _holds_files(pyarrow, kind):
         raise DataError(shard, f"column {IMAGE!r}: expected the content of files, got {kind}")
+    _check_unpacked(table, shard)
     row = 0
     for batch in table.iter_batches(_ROWS, columns=[IMAGE]):
         for value in batch.column(IMAGE):
@@ -130,6 +142,18 @@ def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
                 content = content["bytes"]
             yield str(row), content or b""
             row += 1
+
+
+def _check_unpacked(table: Any, shard: str) -> None:
+    """Refuse what unpacks to far more than it is: Arrow takes several times that in memory."""
+    for number in range(table.num_row_groups):
+        group = table.metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            unpacked = chunk.total_uncompressed_size
+            if chunk.path_in_schema.split(".")[0] == IMAGE and unpacked > max(
+                _UNPACKED, _TIMES * chunk.total_compressed_size
+            ):
+                raise DataError(shard, f"a row group unpacks to {unpacked // 1_000_000:,} MB")
 
 
 def _holds_files(pyarrow: Any, kind: Any) -> bool:

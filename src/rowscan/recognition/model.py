@@ -12,12 +12,13 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
-import onnxruntime
 
 from rowscan.alphabet import DIGITS
 from rowscan.arrays import Float32, UInt8
 from rowscan.errors import DataError, ModelError, UsageError, reason_of
+from rowscan.io.storage import read_bytes
 from rowscan.recognition import onnx_file, tta
+from rowscan.recognition.session import MEMORY, SECONDS, Session
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 from rowscan.segmentation.bands import PageAnswer
 
@@ -27,12 +28,14 @@ BATCH = 250
 _PADDED = 16  # columns: the width of a line in a batch is a multiple
 _BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
 
+_AT_ONCE, _STRIP = 1_000_000, 700_000
+"""Pixels of a page that is answered at once, and of a strip of a larger one: bounds memory."""
+_OVERLAP = 64  # pixels on each side of a strip of a page: more than the digits are high
+
 Images = UInt8[np.ndarray, "n 28 28"]
 Json = Mapping[str, object]
 """A JSON object."""
 _M = TypeVar("_M", bound="Model")
-_SILENT = 4  # errors come as exceptions, so ONNX Runtime need not print them too
-_CPU = ("CPUExecutionProvider",)
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -67,9 +70,7 @@ class Model:
     _label_count: ClassVar[int] = 10
     _recipe_keys: ClassVar[tuple[str, ...]] = ("name",)
 
-    def __init__(
-        self, name: str, session: onnxruntime.InferenceSession, entries: Mapping[str, str]
-    ) -> None:
+    def __init__(self, name: str, session: Session, entries: Mapping[str, str]) -> None:
         """Wrap an open session; `open` and `open_model` make models from files.
 
         Raises:
@@ -79,12 +80,14 @@ class Model:
         for key in self._recipe_keys:
             if not isinstance(metadata.recipe.get(key), str):
                 raise ModelError(name, f"damaged model file: its recipe lacks {key!r}")
-        inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
-        self.outputs = frozenset(node.name for node in session.get_outputs())
+        inputs = [(node.name, node.type, node.shape[1:]) for node in session.inputs]
+        self.outputs = frozenset(node.name for node in session.outputs)
         expected = [("images", "tensor(uint8)", self._image_shape)]
         if inputs != expected or self.outputs - self._optional_outputs != {"probabilities"}:
             raise ModelError(name, f"its inputs or outputs are not those of a {self.kind} model")
-        shape = next(node.shape for node in session.get_outputs() if node.name == "probabilities")
+        if any(node.type != "tensor(float)" for node in session.outputs):
+            raise ModelError(name, f"its outputs are not those of a {self.kind} model")
+        shape = next(node.shape for node in session.outputs if node.name == "probabilities")
         known = len(metadata.alphabet)
         if self.kind == "line" and isinstance(shape[-1], int) and shape[-1] != known + 1:
             raise ModelError(name, f"{shape[-1]} classes for an alphabet of {known}")
@@ -96,8 +99,6 @@ class Model:
         self.version = metadata.version
         self._alphabet = metadata.alphabet
         self._session = session
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.log_severity_level = _SILENT
 
     @classmethod
     def open(
@@ -108,7 +109,8 @@ class Model:
         providers: Sequence[str] | None = None,
     ) -> _M:
         """Open a model of this type, by default the one that ships; otherwise as `open_model`."""
-        return cls.expect(_open(*load_content(model, cls.kind), threads, providers))
+        content = load_content(model, cls.kind)
+        return cls.expect(_open(*content, threads, providers, trusted=model is None))
 
     @classmethod
     def expect(cls: type[_M], model: "Model") -> _M:
@@ -136,13 +138,21 @@ class Model:
             ModelError: ONNX Runtime fails, or an answer is not one for each image, or not finite.
         """
         try:
-            answers = self._session.run(outputs, {"images": images}, self._run_options)
-        except Exception as error:  # as above
-            raise ModelError(self.name, f"cannot be run: {reason_of(error)}") from None
-        for answer in answers:
-            if answer.shape[:1] != images.shape[:1] or not np.isfinite(answer).all():
-                raise ModelError(self.name, "its answers are not one for each image, and finite")
-        return answers  # type: ignore[no-any-return]
+            answers = self._session.run(outputs, images)
+        except Exception as error:  # ONNX Runtime's exceptions have no public base class
+            raise ModelError(self.name, f"cannot be run: {_reason(error)}") from None
+        for output, answer in zip(outputs, answers, strict=True):
+            expected = (len(images), *self._answer_shape(output, images.shape))
+            if not _fits(answer.shape, expected):
+                shape = f"expected the shape {expected}, got {answer.shape}"
+                raise ModelError(self.name, f"its output {output!r}: {shape}")
+            if not np.isfinite(answer).all():
+                raise ModelError(self.name, "its answers are not finite")
+        return answers
+
+    def _answer_shape(self, output: str, images: tuple[int, ...]) -> tuple[int | None, ...]:
+        """What an output has for each image; None is any number."""
+        raise NotImplementedError
 
 
 class DigitModel(Model):
@@ -152,6 +162,9 @@ class DigitModel(Model):
     _image_shape: ClassVar = [SIDE, SIDE]
     _optional_outputs: ClassVar = {"belief"}
     _recipe_keys = ("name", "scan")
+
+    def _answer_shape(self, output: str, images: tuple[int, ...]) -> tuple[int | None, ...]:
+        return (None, 10) if output == "belief" else (10,)
 
     def predict_proba(self, images: Images) -> Float32[np.ndarray, "n 10"]:
         """Probabilities of the ten digits for each image.
@@ -208,6 +221,9 @@ class LineModel(Model):
     kind = "line"
     _image_shape: ClassVar = [LINE_HEIGHT, "width"]
 
+    def _answer_shape(self, output: str, images: tuple[int, ...]) -> tuple[int | None, ...]:
+        return None, len(self._alphabet) + 1
+
     @property
     def alphabet(self) -> str:
         """The characters that it knows; character i is class i + 1, class 0 is blank."""
@@ -249,14 +265,45 @@ class PageModel(Model):
     _optional_outputs: ClassVar = {"bands", "geometry"}
     _label_count = 3
 
+    def _answer_shape(self, output: str, images: tuple[int, ...]) -> tuple[int | None, ...]:
+        _, height, width, _ = images
+        return {
+            "probabilities": (height, width, 3),
+            "bands": (height // 2, width // 2),
+            "geometry": (height // 4, width // 4, 3),
+        }[output]
+
     def segment(self, picture: UInt8[np.ndarray, "height width 3"]) -> PageAnswer:
         """Answers for a picture of absorption, as `segmentation.light` gives it.
 
-        Its sides are multiples of 8.
+        Its sides are multiples of 8. A large one is answered in strips that overlap: a pixel takes
+        180 bytes.
         """
-        names = list(PageAnswer._fields)
-        answers = self._run(names, picture[None])
+        height, width, _ = picture.shape
+        if height * width <= _AT_ONCE:
+            return self._segment_strip(picture)
+        axis = int(width > height)
+        length = picture.shape[axis]
+        strip = max(_STRIP // min(height, width) // 8 * 8, 4 * _OVERLAP)
+        parts: list[list[np.ndarray]] = []
+        for start in range(0, length, strip - 2 * _OVERLAP):
+            end = min(start + strip - 2 * _OVERLAP, length)
+            low = max(0, min(start - _OVERLAP, length - strip))  # all of one size: memory is reused
+            answers = self._segment_strip(_between(picture, axis, low, low + strip))
+            answer = zip(answers, (1, 2, 4), strict=True)
+            parts.append(
+                [_between(a, axis, (start - low) // k, (end - low) // k) for a, k in answer]
+            )
+        return PageAnswer(*(np.concatenate(part, axis) for part in zip(*parts, strict=True)))
+
+    def _segment_strip(self, picture: UInt8[np.ndarray, "height width 3"]) -> PageAnswer:
+        answers = self._run(list(PageAnswer._fields), picture[None])
         return PageAnswer(*(answer[0] for answer in answers))
+
+
+def _between(array: np.ndarray, axis: int, start: int, end: int) -> np.ndarray:
+    """A copy of some rows or columns."""
+    return array[start:end].copy() if axis == 0 else array[:, start:end].copy()
 
 
 MODELS: Mapping[str, type[Model]] = {
@@ -283,7 +330,7 @@ def open_model(
         ModelError: not a model file, or a damaged one.
         UsageError: a provider that this ONNX Runtime does not have.
     """
-    return _open(*load_content(model), threads, providers)
+    return _open(*load_content(model), threads, providers, trusted=False)
 
 
 def load_content(model: str | Path | None, kind: str = DigitModel.kind) -> tuple[str, bytes]:
@@ -304,31 +351,21 @@ def load_content(model: str | Path | None, kind: str = DigitModel.kind) -> tuple
     try:
         if path.is_dir():
             path /= "model.onnx"
-        return str(path), path.read_bytes()
+        return str(path), read_bytes(path)
+    except DataError as error:
+        raise ModelError(path, error.reason) from None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise ModelError(path, reason_of(error)) from None
 
 
-def _open(name: str, content: bytes, threads: int, providers: Sequence[str] | None) -> Model:
-    available = onnxruntime.get_available_providers()
-    if unknown := set(providers or ()).difference(available):
-        raise UsageError(
-            f"unknown ONNX Runtime provider {min(unknown)!r}; available: {', '.join(available)}"
-        )
+def _open(
+    name: str, content: bytes, threads: int, providers: Sequence[str] | None, *, trusted: bool
+) -> Model:
     entries = onnx_file.check(name, content)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _SILENT
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the time of other programs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(
-            content,
-            options,
-            list(providers or _CPU),
-            enable_fallback=0,  # which prints
-        )
+        session = Session(content, trusted=trusted, threads=threads, providers=providers)
+    except UsageError:
+        raise
     except Exception:  # ONNX Runtime's exceptions have no public base class
         raise ModelError(name, "not a model file, or a damaged one") from None
     kind = entries.get("kind")
@@ -364,3 +401,19 @@ def _decode(name: str, entries: Mapping[str, str], label_count: int) -> _Metadat
 def _check(images: np.ndarray) -> None:
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         raise DataError("images", f"expected uint8 (n, 28, 28), got {images.dtype} {images.shape}")
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (None, side) for side, wanted in zip(shape, expected, strict=True)
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why a graph cannot be run, without the places in ONNX Runtime's source."""
+    said = reason_of(error)
+    if "terminate flag" in said:
+        return f"it takes more than {SECONDS:g} s"
+    if "memory" in said:
+        return f"it takes more than {MEMORY // 1_000_000} MB"
+    return said
