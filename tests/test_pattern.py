@@ -94,6 +94,7 @@ def test_from_each_state_some_text_matches(pattern: str) -> None:
         ("x", "no text of the characters '0123./-$ ' matches"),
         ("\\", "it ends too early"),
         ("((((1{100}){100}){100}){100})", "too many repetitions"),
+        (r"(\d{0,50}){0,50}", "too many repetitions"),
         ("(0|1)*0(0|1){30}", "too long, or with too many choices"),
     ],
 )

@@ -19,6 +19,7 @@ from rowscan.errors import UsageError
 
 _MAX_STATES = 400
 _MAX_REPEAT = 100
+_MAX_WORK = 2_000_000  # states in all sets of states: a second
 _NONE = -1
 
 
@@ -299,6 +300,7 @@ def _determinize(nfa: _Nfa, start: int, end: int, alphabet: str, pattern: str) -
     sets = [nfa.closure(frozenset({start}))]
     numbers = {sets[0]: 0}
     table: list[list[int]] = []
+    work = 0
     for states in sets:  # it grows meanwhile
         row = []
         for character in alphabet:
@@ -309,6 +311,9 @@ def _determinize(nfa: _Nfa, start: int, end: int, alphabet: str, pattern: str) -
                 if characters is not None and character in characters
             }
             reached = nfa.closure(frozenset(targets))
+            work += len(states) + len(reached)
+            if work > _MAX_WORK:
+                raise UsageError(f"pattern {pattern!r}: too many repetitions")
             if reached and reached not in numbers:
                 numbers[reached] = len(sets)
                 sets.append(reached)
