@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import rowscan
 from rowscan.batch.form_tables import to_csv, to_jsonl, to_parquet, to_xlsx
 from rowscan.batch.forms import read_forms_to
 from rowscan.batch.items import Job
+from rowscan.batch.journal import Journal
 from rowscan.errors import UsageError
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import Seen, broken
@@ -78,6 +80,19 @@ def test_a_row_for_each_form(
     assert "1 pictures already read" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"read with another form\.toml"):
         read_forms_to(output, [str(scans)], Job(forms=job.forms[:1]), jobs=1)
+
+
+def test_a_journal_is_continued_with_the_same_forms_and_blanks(tmp_path: Path) -> None:
+    form, blank = tmp_path / "form.toml", tmp_path / "form.png"
+    form.write_text("name")
+    blank.write_bytes(b"a blank")
+    with closing(Journal(tmp_path / "a.journal", [form, blank])) as journal:
+        journal.add("a.png", [])
+    with closing(Journal(tmp_path / "a.journal", [form, blank])) as journal:
+        assert journal.done == {"a.png"}
+    blank.write_bytes(b"another one")
+    with pytest.raises(UsageError, match=r"read with another form\.toml or blank"):
+        Journal(tmp_path / "a.journal", [form, blank])
 
 
 def filled(**texts: str) -> dict[str, FieldReading]:

@@ -49,7 +49,7 @@ def read_forms_to(
         Whether a form was found on each page.
 
     Raises:
-        DataError: a `form.toml` is wrong.
+        DataError: a `form.toml` is wrong, or a blank cannot be read.
         UsageError: another format, or the journal is another file.
         MissingExtraError: what writes the format is not installed.
         RowscanError: the model cannot be opened, or the output cannot be written.
@@ -61,7 +61,12 @@ def read_forms_to(
         journal = None
         if output is not None:
             name = output.with_name(f"{output.name}.journal")
-            journal = stack.enter_context(closing(Journal(name, job.forms)))
+            blanks = [
+                path.parent / page
+                for path, form in zip(job.forms, forms, strict=True)
+                for page in form.pages
+            ]
+            journal = stack.enter_context(closing(Journal(name, [*job.forms, *blanks])))
             stack.callback(_write, output, kind, forms, journal)
         sink = _Sink(output, kind, forms, journal)
         done = journal.done if journal else set()

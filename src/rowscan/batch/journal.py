@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rowscan.errors import OutputError, UsageError, reason_of
+from rowscan.io.storage import read_bytes
 
 Row = Mapping[str, Any]
 """A form as `FormReading.to_dict` has it, with the path of its picture."""
@@ -28,9 +29,11 @@ class Journal:
 
         Args:
             path: the file.
-            forms: the files that describe the forms; they must not change between runs.
+            forms: the files that describe the forms, and their blanks; they must not change between
+                runs.
 
         Raises:
+            DataError: a file of the forms cannot be read.
             UsageError: a file of another kind, or of other forms; or it cannot be written.
         """
         self.path = path
@@ -58,7 +61,8 @@ class Journal:
             return
         if first != head.encode():
             raise UsageError(
-                f"{self.path}: it was read with another form.toml; remove it to read all again"
+                f"{self.path}: it was read with another form.toml or blank; remove it to read all "
+                "again"
             )
         end = self._file.tell()
         for line in self._file:
@@ -107,8 +111,8 @@ def _decoded(path: Path, line: bytes) -> dict[str, Any]:
 
 
 def _digest(forms: Sequence[Path]) -> str:
-    """Tells whether a form.toml has changed."""
+    """Tells whether a form.toml or a blank has changed."""
     digest = hashlib.sha256()
     for path in forms:
-        digest.update(os.fsencode(path.name) + path.read_bytes())
+        digest.update(os.fsencode(path.name) + read_bytes(path))
     return digest.hexdigest()
