@@ -20,6 +20,9 @@ test: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
+# Each process of the tests would compile Rowscan anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 tests: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -1,25 +1,56 @@
 """What several test modules share: small data that a network can learn, and the command."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import jaxtyping
 import numpy as np
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Each = Callable[[list[list[str]]], list[tuple[object, str, str]]]
 
 # No test may depend on how fast the machine is that hour.
 hypothesis.settings.register_profile(
-    "rowscan", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "rowscan",
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("rowscan")
+
+_check_shapes = jaxtyping.jaxtyped
+
+
+def _check_types(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What checks each call: jaxtyping where arrays are, or else beartype alone.
+
+    jaxtyping takes 20 µs a call, which of the small functions in a loop is nearly all of the time.
+    """
+
+    def decorate(made: Any) -> Any:
+        with contextlib.suppress(NameError):  # of a class that is defined below
+            types = repr(typing.get_type_hints(made))
+            if not isinstance(made, type) and "jaxtyping." not in types:
+                return typechecker(made)
+        return _check_shapes(made, typechecker=typechecker)
+
+    return decorate
+
+
+# What the import hook of `--jaxtyping-packages` applies.
+jaxtyping.jaxtyped = _check_types  # type: ignore[assignment]
+
 
 # Files of tests that take long, the longest first: so all workers end at about the same time.
 LONGEST = [
@@ -81,6 +112,38 @@ def rowscan(tmp_path: Path) -> Command:
             text=True,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def rowscan_each(tmp_path: Path) -> Each:
+    """Run the command several times in one process: status and output of each time.
+
+    Of a wrong call nearly all of the time is the start of Python.
+    """
+    code = """
+import contextlib, io, json, sys
+from rowscan.__main__ import main
+found = []
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            try:
+                main()
+            except SystemExit as end:
+                found.append((end.code, out.getvalue(), said.getvalue()))
+print(json.dumps(found))
+"""
+
+    def run(calls: list[list[str]]) -> list[tuple[object, str, str]]:
+        command = [sys.executable, "-c", code, json.dumps(calls)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        found = [(status, printed, said) for status, printed, said in json.loads(done.stdout)]
+        assert len(found) == len(calls)
+        return found
 
     return run
 

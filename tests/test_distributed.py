@@ -133,7 +133,7 @@ def test_a_hundred_steps_on_two_processes_give_the_weights_of_one(
 
 
 def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_path: Path) -> None:
-    long = ["--set", "steps_per_epoch=400", "--epochs", "4", "--set", "hidden=16"]
+    long = ["--set", "steps_per_epoch=400", "--epochs", "2", "--set", "hidden=16"]
     process = torchrun(2, *command(tiny, *long), cwd=tmp_path)
     run = tmp_path / "run"
     while not (run / "checkpoint.safetensors").exists():

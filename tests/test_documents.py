@@ -67,7 +67,8 @@ def workplace(tmp_path: Path, tiny: Path) -> Path:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "my-digits.npz").symlink_to(tiny)
     (tmp_path / "photo.jpg").symlink_to(ROOT / "examples" / "numbers" / "note.jpg")
-    (tmp_path / "scans").symlink_to(ROOT / "examples" / "numbers")
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "1.jpg").symlink_to(ROOT / "examples" / "numbers" / "cheque.jpg")
     (tmp_path / "my-recipe.toml").write_text(blocks(READMES[0], "toml")[0], encoding="utf-8")
     return tmp_path
 
@@ -118,6 +119,8 @@ def test_each_command_is_understood(
         assert all(find(recipe).published for recipe in parameters["recipes"])
     elif name in ("serve", "review", "form"):
         assert parameters["host"] == "127.0.0.1"
+    elif words == ["evaluate"]:
+        pass  # which test_training runs
     elif name not in ("evaluate", "read") or parameters["model"] is None:
         done = rowscan(*words)
         assert isinstance(done, subprocess.CompletedProcess)

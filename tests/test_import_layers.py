@@ -9,11 +9,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import beartype
 import jaxtyping
 import numpy as np
 import pytest
 
 from rowscan import arrays
+from rowscan.recipes import describe
 from rowscan.recognition.ctc import best_path
 
 HEAVY = {"torch", "onnxruntime", "cv2", "matplotlib", "onnx", "PIL", "tensorflow", "pooch"}
@@ -138,6 +140,8 @@ def test_here_each_call_is_checked_against_its_types() -> None:
     assert arrays.Float32 is jaxtyping.Float32
     with pytest.raises(jaxtyping.TypeCheckError):
         best_path(np.zeros((3, 11), np.int64))  # no probabilities
+    with pytest.raises(beartype.roar.BeartypeCallHintParamViolation):
+        describe("line")  # type: ignore[arg-type]  # no array among its types
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_weights(engine: str, tiny: Path, tmp_path:
 def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     engine: str, tiny: Path, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"epochs": 10, "engine": engine, **SMALL}
+    settings: dict[str, Any] = {"epochs": 4, "engine": engine, **SMALL}
     whole = train("lstm-columns", data=tiny, output=tmp_path / "whole", quiet=True, **settings)
     code = (
         "import sys, rowscan.training.loop as loop; loop.CHECKPOINT_SECONDS = 0.02\n"
@@ -245,17 +245,17 @@ def test_a_run_in_a_place_that_cannot_be_written_is_one_line(tiny: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "mlp-numpy"])
-def test_engines_agree_on_all_of_mnist_s_test_images(name: str, tmp_path: Path) -> None:
+def test_engines_agree_on_mnist_s_test_images(name: str, tmp_path: Path) -> None:
     """After a few steps on real digits: the same answer everywhere, within 1e-5."""
     digits = load_digits("mnist")
     recipe = find(name, DigitRecipe)
     engine = create(recipe)
     engine.load_images(digits.trainval.images, digits.trainval.labels)
-    for _, batch in zip(range(150), engine.order(0), strict=False):
+    for _, batch in zip(range(60), engine.order(0), strict=False):
         engine.step(batch, recipe.learning_rate)
     other = create(change(recipe, {"engine": "numpy" if recipe.engine == "torch" else "torch"}))
     other.load_weights(engine.weights())
-    images = digits.test.images
+    images = digits.test.images[:2000]
     few = images[:64]
     path = tmp_path / "model.onnx"
     graph = digit_graph(recipe, engine.weights())
@@ -283,7 +283,8 @@ def test_the_shipped_model_is_the_recipe_s_and_does_what_it_says() -> None:
 def test_a_training_starts_from_any_model_file_and_run(
     name: str, tiny: Path, tmp_path: Path
 ) -> None:
-    first = train(name, data=tiny, output=tmp_path / "first", quiet=True, **QUICK)
+    quick: dict[str, Any] = QUICK | {"hidden": 16}
+    first = train(name, data=tiny, output=tmp_path / "first", quiet=True, **quick)
     weights = load_file(first.directory / "weights.safetensors")
     alone = tmp_path / "model.onnx"
     alone.write_bytes(first.model.read_bytes())
@@ -292,7 +293,7 @@ def test_a_training_starts_from_any_model_file_and_run(
         assert found.keys() == weights.keys()
         for key, value in weights.items():
             np.testing.assert_array_equal(found[key], value, err_msg=key)
-    second = train(name, data=tiny, start=alone, output=tmp_path / "second", quiet=True, **QUICK)
+    second = train(name, data=tiny, start=alone, output=tmp_path / "second", quiet=True, **quick)
     assert second.recipe.start == str(alone)
     assert second.result is not None
 
