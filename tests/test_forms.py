@@ -187,6 +187,16 @@ def test_the_code_of_a_blank_is_the_one_that_its_file_names(coded: Path, tmp_pat
         rowscan.Form(path)
 
 
+def test_boxes_are_pixels_of_a_large_picture_that_is_decoded_smaller(
+    card: "rowscan.Form", folder: Path
+) -> None:
+    large = cv2.resize(rowscan.open_image(folder / "meter-card.png"), None, fx=5, fy=5)
+    content = cv2.imencode(".jpg", large)[1].tobytes()
+    (field,) = [field for field in card.specification.fields if field.name == "moved"]
+    rim = np.subtract(card.read(content)["moved"].box, np.multiply(field.boxes[0], 5))
+    assert np.abs(rim - [-60, -60, 120, 120]).max() < 10  # 12 pixels of the blank on each side
+
+
 def test_an_empty_form_has_empty_fields(card: "rowscan.Form", folder: Path) -> None:
     reading = card.read(folder / "meter-card.png")
     assert {name: one.text for name, one in reading.fields.items()} == {

@@ -88,6 +88,8 @@ class _Page:
     """Of the form, from 1."""
     laid: Laid
     parts: Sequence[Part]
+    zoom: float = 1.0
+    """Pixels of the original picture for one of the picture that was decoded, perhaps reduced."""
 
     @property
     def share(self) -> float:
@@ -140,7 +142,7 @@ class Forms:
     ) -> Iterator[FormReading]:
         """As `read_all`, of pages that are open: grey levels, and the size of each page."""
         pages: dict[int, tuple[int, _Page]] = {}
-        for number, (picture, _) in enumerate(opened, start=1):
+        for number, (picture, (width, _)) in enumerate(opened, start=1):
             found = self._find(picture)
             first = next(iter(pages.values()), None)
             over = isinstance(found, str) or found.number in pages
@@ -152,7 +154,7 @@ class Forms:
             if isinstance(found, str):
                 yield FormReading("", number, error=found)
             else:
-                pages[found.number] = number, found
+                pages[found.number] = number, replace(found, zoom=width / picture.shape[1])
         if pages:
             yield _form_reading(pages)
 
@@ -238,7 +240,8 @@ def _form_reading(pages: Mapping[int, tuple[int, _Page]]) -> FormReading:
     found: dict[str, FieldReading] = {}
     for number, page in pages.values():
         for name, reading in read_parts(page.parts, page.laid, form.reader).items():
-            found[name] = replace(reading, page=number)
+            x, y, width, height = (round(page.zoom * side) for side in reading.box)
+            found[name] = replace(reading, page=number, box=(x, y, width, height))
     for field in form.specification.fields:
         if field.name not in found:  # on a page that is missing
             found[field.name] = FieldReading(field.name, "", 0.0, "unreadable", (0, 0, 0, 0))
