@@ -43,6 +43,8 @@ _SURELY_UPRIGHT = 0.95
 """Confidence of the characters of a page: below it, lines are also read upside down."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
+_THINNEST_STROKE = 0.04
+"""Of the height of a digit: the finest pen of `training.synthesis.hands`."""
 _TELLING = 8
 """How many lines, the longest, are read upside down before all are."""
 
@@ -67,6 +69,12 @@ def _lacks_ones(line: Line, other: Line) -> bool:
     """Whether `other` has the digits of `line`, and further 1s."""
     few, more = line.digits_only, other.digits_only
     return len(few) < len(more) and few.replace("1", "") == more.replace("1", "")
+
+
+def _is_hairline(line: Line) -> bool:
+    """Whether it is thinner than any stroke that lines are composed of, as a side of a frame is."""
+    _, _, width, height = line.box
+    return width < _THINNEST_STROKE * height
 
 
 def _check_count(lines: Sequence[LineImage], most: int | None) -> None:
@@ -364,7 +372,11 @@ class Reader:
         if len(seen.lines) <= 1 and found.other_marks:
             fields = page.extract_lines(picture, size)
             one = self._by_rules(fields, allowed, max_lines) if len(fields) == 1 else seen
-            if one.lines and (not seen.lines or _lacks_ones(seen.lines[0], one.lines[0])):
+            if one.lines and (
+                _lacks_ones(seen.lines[0], one.lines[0])
+                if seen.lines
+                else not _is_hairline(one.lines[0])
+            ):
                 return one
         return seen
 
