@@ -13,7 +13,7 @@ from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import Strokes, draw_sign, draw_symbol, line
 from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, warp
 
-_SOURCES = {"images": 42.0, "pens": 20.0, "fonts": 18.0, "strokes": 6.0, "allographs": 14.0}
+_SOURCES = {"images": 50.0, "pens": 20.0, "fonts": 15.0, "strokes": 5.0, "allographs": 10.0}
 """What the digits of a line are drawn from, in parts of their sum."""
 _BARE = 0.3
 """Share of writers whose 1 is a straight stroke."""
@@ -92,7 +92,9 @@ class Hand:
     def _digit(self, digit: int, style: Style) -> Glyph:
         source = self.source
         if digit == 1 and self._choice("bare", 1000) < 1000 * _BARE:
-            turn, slant = self.r.gauss(0, 0.04), self.r.choice((0.0, style.slant))
+            # Many lean a 1 that leans no other digit: it is no slash.
+            turn, lean = self.r.gauss(0, 0.04), self.r.uniform(-0.1, 0.65)
+            slant = self.r.choices((0.0, style.slant, lean), (3, 4, 3))[0]
             return draw([line(0.0, 0.0, 0.0, 1.0)], replace(style, turn=turn, slant=slant))
         if source == "images" and self._choice(f"allograph{digit}", 1000) < 1000 * self.allographs:
             source = "allographs"
@@ -223,7 +225,7 @@ def _with_bar(cut: np.ndarray, digit: int, r: Random) -> np.ndarray:
         rise = half * r.uniform(-0.3, 0.15)
         strokes = [line(x - half, y - rise, x + half, y + rise)]
     elif digit == 0 and r.random() < 0.6:
-        a, b = r.uniform(-0.1, 0.2), r.uniform(-0.1, 0.2)
+        a, b = r.uniform(-0.1, 0.5), r.uniform(-0.05, 0.2)
         strokes = [line(columns * (1 - a), rows * b, columns * a, rows * (1 - b))]
     elif digit == 1:
         top = cut[: max(1, rows // 6)].sum(0).astype(float)

@@ -75,7 +75,8 @@ def compose_views(
     sheet, text = setting.sheet(), label(tokens)
     for _ in range(views):
         frame = setting.frame(kind, r)
-        nib = hand.style.pen < 0.11 * CAP and r.random() < 0.22
+        # A broad nib in narrow boxes leaves nothing that one could read.
+        nib = not frame and hand.style.pen < 0.11 * CAP and r.random() < 0.22
         view = broad_nib(sheet, r) if nib else sheet
         tall = setting.tall()
         if frame and kind == "empty":

@@ -291,7 +291,7 @@ def _nothing(_: Random) -> Tokens:
 
 
 KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
-    "digits": (40, _plain),
+    "digits": (62, _plain),
     "ones": (4, _ones),
     "year": (8, _year),
     "decimal": (9, _decimal),
