@@ -18,11 +18,11 @@ from rowscan.reader import Reader
 from rowscan.reading import Line
 from rowscan.recognition.ctc import align
 from rowscan.recognition.strokes import Span, assign, character_columns
-from rowscan.scans import LINE_HEIGHT, PATCH, STEPS_A_PATCH
+from rowscan.scans import LINE_HEIGHT, PATCH, STEPS_PER_PATCH
 from rowscan.segmentation.binarize import WORKING_PIXELS, Mask, Picture
 from rowscan.segmentation.line_image import LineImage
 
-_STEP = PATCH / STEPS_A_PATCH  # columns
+_STEP = PATCH / STEPS_PER_PATCH  # columns
 Opened = tuple[Picture, tuple[int, int]]
 """A page, and the width and height of the original, as `open_reduced` gives them."""
 
@@ -156,7 +156,7 @@ def _spans(reader: Reader, line: Line, image: LineImage) -> tuple[tuple[int, int
 def _steps(image: LineImage) -> int:
     """Steps of the network on a line, without its padding."""
     width: int = image.ink.shape[1]
-    return STEPS_A_PATCH * -(-width // PATCH)
+    return STEPS_PER_PATCH * -(-width // PATCH)
 
 
 def _places(image: LineImage, time: int) -> Float64[np.ndarray, "time 4"]:

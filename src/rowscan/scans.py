@@ -32,7 +32,7 @@ PATCH = 4
 LINE_HEIGHT = 32
 """Height of a line image, in pixels."""
 
-STEPS_A_PATCH = 2
+STEPS_PER_PATCH = 2
 """Steps of a line model for each column of patches: two, because digits may stand close."""
 
 _PERMUTED_SEED = 2015

@@ -22,10 +22,10 @@ from rowscan.recognition.ctc import (
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import Candidate
 from rowscan.recognition.strokes import character_columns
-from rowscan.scans import PATCH, STEPS_A_PATCH
+from rowscan.scans import PATCH, STEPS_PER_PATCH
 from rowscan.segmentation.line_image import LineImage
 
-_STEP = PATCH / STEPS_A_PATCH  # columns
+_STEP = PATCH / STEPS_PER_PATCH  # columns
 _IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches
 _MIN_RUNNER_UP = 0.02  # a runner-up that is less probable is not told
 

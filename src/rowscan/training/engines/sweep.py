@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from rowscan.arrays import Float, Float32
-from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_A_PATCH, Directions
+from rowscan.scans import ALONG, DIRECTIONS, PATCH, STEPS_PER_PATCH, Directions
 from rowscan.training.engines.networks import Classifier
 from rowscan.training.engines.recurrence import gated_sweeps
 
@@ -100,7 +100,7 @@ class SweepLineRecognizer(nn.Module):
         self.join = nn.Linear(self.rows * width, joined)
         self.along = SweepLayer(joined, ALONG)
         self.last_norm = nn.LayerNorm(joined)
-        self.head = nn.Linear(joined, STEPS_A_PATCH * classes)
+        self.head = nn.Linear(joined, STEPS_PER_PATCH * classes)
 
     def forward(self, ink: Float32[Tensor, "n height width"]) -> Float[Tensor, "time n classes"]:
         """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank."""
@@ -112,5 +112,5 @@ class SweepLineRecognizer(nn.Module):
             x = layer(x)
         x = self.join(self.norm(x).permute(1, 2, 0, 3).flatten(2))
         x = self.last_norm(self.along(x[None])[0])
-        logits: Tensor = self.head(x).view(columns, n, STEPS_A_PATCH, self.classes)
+        logits: Tensor = self.head(x).view(columns, n, STEPS_PER_PATCH, self.classes)
         return logits.transpose(1, 2).flatten(0, 1)

@@ -28,7 +28,7 @@ from rowscan.io.raster import MAX_PIXELS
 from rowscan.reader import Reader
 from rowscan.reading import SURE, Box
 from rowscan.recognition.ctc import BLANK, align, best_path, text_probability
-from rowscan.scans import PATCH, STEPS_A_PATCH
+from rowscan.scans import PATCH, STEPS_PER_PATCH
 from rowscan.segmentation.line_image import LineImage
 from rowscan.training.synthesis.augmentation import (
     jitter_contrast,
@@ -364,7 +364,7 @@ def _cuts(
 ) -> tuple[tuple[int, int], ...]:
     """Gaps between characters, from `spans`: the steps at which the network emits each."""
     gap = ink.max(0) < _GAP_LEVEL
-    step = PATCH // STEPS_A_PATCH
+    step = PATCH // STEPS_PER_PATCH
     found = []
     for number, ((_, last), (first, _)) in enumerate(itertools.pairwise(spans), start=1):
         start = (last + 1) * step

@@ -23,7 +23,7 @@ from torch.nn import functional as fn
 from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
-from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_A_PATCH
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_PER_PATCH
 from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
@@ -400,7 +400,7 @@ def count_exact(
 
 def steps(width: int) -> int:
     """Steps of the network on a line of `width` columns."""
-    return STEPS_A_PATCH * -(-width // PATCH)
+    return STEPS_PER_PATCH * -(-width // PATCH)
 
 
 def held_out(inks: Inks, *, seed: int, lines: int = 32) -> Iterator[LineBatch]:

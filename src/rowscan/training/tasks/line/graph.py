@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from rowscan.recipes import LineRecipe
-from rowscan.scans import ALONG, DIRECTIONS, STEPS_A_PATCH
+from rowscan.scans import ALONG, DIRECTIONS, STEPS_PER_PATCH
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.graph import Graph
 
@@ -20,7 +20,7 @@ def line_graph(recipe: LineRecipe, weights: Arrays) -> Graph:
     """
     rows, width = len(weights["place"]), recipe.hidden
     patch = math.isqrt(weights["embed.weight"].shape[1])
-    classes = len(weights["head.bias"]) // STEPS_A_PATCH
+    classes = len(weights["head.bias"]) // STEPS_PER_PATCH
     graph = Graph(["n", rows * patch, "width"])
     x = graph.node("Cast", ["images"], "float", to=TensorProto.FLOAT)
     x = graph.node("Div", [x, graph.constant("white", np.array([255], np.float32))], "ink")

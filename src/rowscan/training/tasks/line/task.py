@@ -20,7 +20,7 @@ from rowscan.reader import Reader
 from rowscan.recipes import LineRecipe, Recipe
 from rowscan.recognition.beam import decode
 from rowscan.recognition.ctc import text_probability
-from rowscan.scans import STEPS_A_PATCH
+from rowscan.scans import STEPS_PER_PATCH
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.export import export, named, read_weights
@@ -299,12 +299,12 @@ def start_from(start: str, fresh: Arrays) -> dict[str, np.ndarray]:
         bias = found.get("head.bias")
         if bias is None or bias.shape == fresh["head.bias"].shape:
             return found
-        if bias.size != STEPS_A_PATCH * (len(DIGITS) + 1):
+        if bias.size != STEPS_PER_PATCH * (len(DIGITS) + 1):
             return found
         heads = {}
         for name in ("head.weight", "head.bias"):
-            grown = fresh[name].copy().reshape(STEPS_A_PATCH, len(ALPHABET) + 1, -1)
-            known = found[name].reshape(STEPS_A_PATCH, len(DIGITS) + 1, -1)
+            grown = fresh[name].copy().reshape(STEPS_PER_PATCH, len(ALPHABET) + 1, -1)
+            known = found[name].reshape(STEPS_PER_PATCH, len(DIGITS) + 1, -1)
             if known.shape[2] != grown.shape[2]:
                 return found
             grown[:, : known.shape[1]] = known
