@@ -74,7 +74,7 @@ def test_links_to_files_are_followed_and_links_to_folders_are_not(tree: Path) ->
     (tree / "c" / "link.png").symlink_to(tree / "b.png")
     (tree / "c" / "broken.png").symlink_to(tree / "none.png")
     assert _found(tree / "c") == [
-        f"{tree}/c/{name}" for name in ("a.webp", "d/e.PDF", "link.png", "z.tif")
+        f"{tree}/c/{name}" for name in ("a.webp", "broken.png", "d/e.PDF", "link.png", "z.tif")
     ]
 
 

@@ -1,8 +1,13 @@
 """Pictures are decoded by a process with limits, which a bomb ends without harm to the next one."""
 
 import io
+import struct
+import subprocess
+import sys
 import time
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -88,3 +93,43 @@ def test_who_stops_in_the_middle_leaves_nothing_for_the_next(decoder: Decoder) -
     assert next(begun).size == (20, 10)
     begun.close()
     assert works(decoder)
+
+
+def large_png(colours: int, bits: int) -> bytes:
+    """98 megapixels in 300 kB: greys or colours, nothing on them."""
+    side = 9_900
+    row = b"\0" + b"\xff" * (side * colours * bits // 8)
+    packer = zlib.compressobj(1)
+    rows = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, bits, 0 if colours == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_no_process_of_the_command_takes_more_memory_than_it_may(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    (tmp_path / "colours.png").write_bytes(large_png(3, 8))
+    (tmp_path / "deep.png").write_bytes(large_png(1, 16))
+    code = """
+import contextlib, re, resource
+from pathlib import Path
+from rowscan.__main__ import main
+from rowscan.io import decoder
+with contextlib.suppress(SystemExit):
+    main()
+for process in decoder._idle:
+    process.close()
+status = Path("/proc/self/status")
+# The peak in getrusage begins with that of the process that started this one.
+own = int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) if status.exists() else 0
+print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+    command = [sys.executable, "-c", code, "read", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "2 pictures: 0 numbers, 2 empty, 0 unsure, 0 errors" in done.stderr
+    own, children = map(int, done.stdout.splitlines()[-1].split())
+    assert own < 450_000
+    assert 200_000 < children < 600_000

@@ -109,7 +109,7 @@ def is_folder(location: str) -> bool:
 def entries(folder: str, *, missing_ok: bool = False) -> list[tuple[str, bool]]:
     """Names in a folder, sorted by code points, each with whether it is a folder.
 
-    A local link to a folder is left out.
+    A local link to a folder is left out; one that leads nowhere counts as a file, like a pipe.
 
     Args:
         folder: a path or an address.
@@ -126,7 +126,7 @@ def entries(folder: str, *, missing_ok: bool = False) -> list[tuple[str, bool]]:
                 return sorted(
                     (entry.name, entry.is_dir(follow_symlinks=False))
                     for entry in found
-                    if entry.is_dir(follow_symlinks=False) or entry.is_file()
+                    if entry.is_dir(follow_symlinks=False) or not entry.is_dir()
                 )
         except FileNotFoundError:
             if missing_ok:
