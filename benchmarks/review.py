@@ -88,10 +88,10 @@ def learn(place: Path, start: str, changes: list[str], device: str) -> Run:
     if (output / "recipe.json").exists():
         return resume(output, device=device)
     shutil.rmtree(output, ignore_errors=True)  # interrupted before its first step
-    settings = dict(LineTask.settings_for(place / "forms"))
+    settings = {**LineTask.settings_for(place / "forms"), "start": start}
     settings |= {key: json.loads(value) for key, _, value in (c.partition("=") for c in changes)}
     data = place / "forms" / "rowscan.db"
-    return train("line", data=data, start=start, output=output, device=device, **settings)
+    return train("line", data=data, output=output, device=device, **settings)
 
 
 def composed_exact(start: str, device: str) -> float:

@@ -327,7 +327,8 @@ class LineEngine(TorchTrainer[LineRecipe]):
     def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n classes"], float]:
         """Probabilities at each step, and the mean loss in nats."""
         size = _LINES_A_PART if self.device.type == "cpu" else len(lines.ink)
-        logits = torch.cat([self._logits(part) for part in lines.ink.split(size)], 1)
+        starts = range(0, len(lines.ink), size)
+        logits = torch.cat([self._logits(lines.ink[i : i + size]) for i in starts], 1)
         probabilities: np.ndarray = logits.softmax(-1).cpu().numpy()
         return probabilities, float(ctc_loss(logits, lines).mean())
 
