@@ -30,7 +30,7 @@ _NEIGHBOURS = 8
 _SPREADS = (24.0, 12.0, 6.0, 3.0, 1.5, 1.5)  # pixels, of errors: fewer and fewer outliers count
 _RIDGE = 0.01  # matches that would have to deny each coefficient of a bend
 _DEGREES = (5, 7, 7)  # of the polynomials for bent paper, one round after the other
-_GRID = 8  # pixels: maps are computed at each of these, and interpolated
+_GRID = 16  # pixels: maps are computed at each of these, and interpolated
 _MAX_STRETCH = 6.0  # between the longest and shortest side, as against the blank
 _TRACK_WINDOW = 15  # pixels of the reduced page
 _TRACK_LEVELS = 1  # so that a shift of 5 mm is followed
@@ -240,8 +240,7 @@ def _bend(
     flat = Bend(np.zeros((terms, 2)), shape, degree)
     if len(there) < 2 * terms:
         return flat
-    apart = np.square(there[:, None] - there).sum(2)
-    beside = np.argpartition(apart, _NEIGHBOURS, 1)[:, : _NEIGHBOURS + 1]
+    _, beside = cv2.batchDistance(there, there, cv2.CV_32F, K=_NEIGHBOURS + 1)
     like = np.hypot(*(away - np.median(away[beside], 1)).T) < _UNLIKE
     powers, target = flat.terms(there[like].astype(np.float64)), away[like].astype(np.float64)
     weights, coefficients = np.ones(len(powers)), flat.coefficients
