@@ -794,3 +794,13 @@ def test_wrong_folders_by_class_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b" / "0" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"b/0/broken\.png: "):
         load_digits(tmp_path / "b")
+
+
+def test_a_device_and_a_picture_are_no_labelled_digits(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(b"picture")
+    with pytest.raises(DataError, match="one picture; expected labelled digits"):
+        load_test_digits(tmp_path / "one.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DataError, match="a device or a pipe"):
+            load_test_digits(tmp_path / "pipe")

@@ -237,3 +237,9 @@ def test_a_recipe_of_another_type_is_refused() -> None:
     assert isinstance(find("line"), Recipe)
     with pytest.raises(UsageError, match="expected a SweepRecipe, got 'line': LineRecipe"):
         find("line", SweepRecipe)
+
+
+def test_text_that_is_not_unicode_is_refused() -> None:
+    """As a command line passes bytes that are no UTF-8."""
+    with pytest.raises(UsageError, match="hidden: "):
+        change(find("lstm-rows"), {"hidden": "\udcff"})

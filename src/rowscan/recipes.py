@@ -513,7 +513,7 @@ def change(recipe: R, values: Mapping[str, object]) -> R:
             raise UsageError(_wrong_key(key, recipe))
         try:
             changed[key] = _converted(value, hints[key])
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, ValueError) as error:  # ValueError: text of odd bytes
             raise UsageError(_wrong_value(key, value, hints[key], str(error))) from None
     if "scan" in changed and changed["scan"] not in SCANS:
         scan = changed["scan"]

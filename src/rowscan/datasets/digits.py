@@ -151,6 +151,14 @@ def _parts(path: Path) -> dict[str, Split]:
         if not path.exists():
             known = ", ".join(DATASETS)
             raise DataError(path, f"not found, and not one of the data sets {known}")
+        if not path.is_file():
+            raise DataError(path, "not a file but a device or a pipe")
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
+            raise DataError(
+                path,
+                "one picture; expected labelled digits: folders of images named 0 to 9, an .npz, "
+                ".csv or idx file",
+            )
         if path.suffix == ".npz":
             return _read_npz(path)
         is_table = ".csv" in path.suffixes[-2:]

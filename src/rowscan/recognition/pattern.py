@@ -75,7 +75,8 @@ def compile_pattern(pattern: str, alphabet: str) -> Automaton:
     start, end = _Parser(pattern, alphabet, nfa).parse()
     automaton = _determinize(nfa, start, end, alphabet, pattern)
     if automaton is None:
-        raise UsageError(f"pattern {pattern!r}: no text of the characters {alphabet!r} matches")
+        known = alphabet.replace("\0", "")
+        raise UsageError(f"pattern {pattern!r}: no text of the characters {known!r} matches")
     return automaton
 
 
