@@ -139,3 +139,13 @@ def test_a_pattern_that_nothing_matches_gives_the_empty_text() -> None:
 def test_what_cannot_be_read_is_refused(known: str, options: dict[str, str], reason: str) -> None:
     with pytest.raises(UsageError, match=re.escape(reason)):
         constraint(known, **options)  # type: ignore[arg-type]
+
+
+def test_a_sign_that_may_not_be_read_is_taken_for_the_digit_that_it_looks_like() -> None:
+    steps = np.array([[0.1, 0.3, 0.2, 0.4]])  # blank, 1, slash, dot
+    digits = constraint("1/.", alphabet="1")
+    np.testing.assert_allclose(digits.restrict(steps), [[0.7, 0.3, 0, 0]])
+    taking = digits.taking("/", "1", "1/.")
+    np.testing.assert_allclose(taking.restrict(steps), [[0.5, 0.5, 0, 0]])
+    signs = constraint("1/.", alphabet="1/").taking("/", "1", "1/.")  # it may be read itself
+    np.testing.assert_allclose(signs.restrict(steps), [[0.5, 0.3, 0.2, 0]])

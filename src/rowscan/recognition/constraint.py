@@ -1,6 +1,6 @@
 """Constraint: what may be read: some characters of the model's alphabet, and texts of a pattern."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,12 +20,29 @@ class Constraint:
         passed_over: which classes are there and not to be read: signs, words.
         gap: the character that is the gap between words, if it may be read.
         automaton: what the text must match; None for anything.
+        taken_for: pairs of classes: what is seen as the first may only be the second.
     """
 
     classes: Bool[np.ndarray, " classes"]
     passed_over: Bool[np.ndarray, " classes"]
     gap: int | None = None
     automaton: Automaton | None = None
+    taken_for: tuple[tuple[int, int], ...] = ()
+
+    def taking(self, seen: str, meant: str, known: str) -> "Constraint":
+        """Read one character for another that it looks like, where it may not be read itself.
+
+        Args:
+            seen: the character, and
+            meant: what it is read for.
+            known: the model's alphabet.
+        """
+        if seen not in known or self.classes[one := known.index(seen) + 1]:
+            return self
+        passed_over = self.passed_over.copy()
+        passed_over[one] = False
+        pairs = (*self.taken_for, (one, known.index(meant) + 1))
+        return replace(self, passed_over=passed_over, taken_for=pairs)
 
     def restrict(
         self, probabilities: Float[np.ndarray, "*lines time classes"]
@@ -39,6 +56,8 @@ class Constraint:
         p = np.asarray(probabilities, np.float64)
         restricted = np.where(self.classes, p, 0)
         restricted[..., BLANK] += p[..., self.passed_over].sum(-1)
+        for seen, meant in self.taken_for:
+            restricted[..., meant] += p[..., seen]
         return restricted
 
     def accepts(self, text: Text) -> bool:
