@@ -2,6 +2,10 @@
 
 import { teach } from "./words.js";
 
+// Fewer pictures more than before can be chance: even where none got worse, four heads in a row come
+// up once in 16 (sign test).
+const SURELY_MORE = 5;
+
 const english = {
   keys: "Keys",
   previous: "Previous picture",
@@ -38,7 +42,8 @@ const english = {
     idle: "A model is trained on what you have accepted and typed; one picture in five is held back to measure it.",
     running: ({ share }) => `Training, ${Math.round(100 * share)}% done. You can go on reviewing.`,
     better: ({ held_back, before, after }) =>
-      `Of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}.`,
+      `Of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}.` +
+      (after - before < SURELY_MORE ? " So small a difference can be chance." : ""),
     "not better": ({ held_back, before, after }) =>
       `No gain: of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}. The old one stays.`,
     failed: ({ reason }) => `The training failed: ${reason}`,
@@ -112,7 +117,8 @@ const chinese = {
     idle: "用您确认和输入的内容训练模型；每五张图片留出一张，用来检验效果。",
     running: ({ share }) => `正在训练，已完成 ${Math.round(100 * share)}%。您可以继续工作。`,
     better: ({ held_back, before, after }) =>
-      `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。`,
+      `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。` +
+      (after - before < SURELY_MORE ? "差别很小，可能只是偶然。" : ""),
     "not better": ({ held_back, before, after }) =>
       `没有提高：在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。继续使用旧模型。`,
     failed: ({ reason }) => `训练失败：${reason}`,
