@@ -87,7 +87,7 @@ def test_every_type_of_source_gives_the_same_reading(reader: Reader) -> None:
 def test_an_odd_digit_alone_is_read_by_the_digit_model_and_not_surely(reader: Reader) -> None:
     """The line model takes each of these for something else, a letter or a sign."""
     digits = rowscan.load_digits("mnist").validation
-    for number in (178, 189, 234, 274, 446):
+    for number in (189, 234, 376, 788, 1032):
         picture = 255 - np.pad(digits.images[number], 6).repeat(4, 0).repeat(4, 1)
         reading = reader.read(picture)
         assert reading.text == str(digits.labels[number])

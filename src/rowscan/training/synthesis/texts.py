@@ -306,9 +306,9 @@ KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
     "sum": (4, _sum),
     "list": (3, _listed),
     "mixed": (6, _mixed),
-    "word": (7, _word),
+    "word": (12, _word),
     "struck": (5, _struck),
-    "empty": (3, _nothing),
+    "empty": (5, _nothing),
 }
 """Of each kind: its share of all lines, in parts of their sum, and a text of it."""
 
