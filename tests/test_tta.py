@@ -202,12 +202,12 @@ def test_the_ink_of_a_line_fits_into_its_variants() -> None:
 
 def test_the_shipped_line_model_uses_tta_only_where_it_is_unsure() -> None:
     model = rowscan.Reader().line_model
-    stroke = np.zeros((32, 64), np.uint8)
-    stroke[5:27, 30:33] = 255
+    stroke = np.zeros((32, 20), np.uint8)
+    stroke[4:28, 8:11] = 255
     faint = stroke.copy()  # with a pale flag and a base: it is read with doubt
-    faint[5:7, 20:33], faint[24:27, 26:40] = 105, 60
+    faint[4:7, 1:8], faint[25:28, 4:16] = 105, 60
     place = np.eye(2, 3)
-    lines = [LineImage(ink, (0, 0, 64, 32), place, 1.0) for ink in (faint, stroke)]
+    lines = [LineImage(ink, (0, 0, 20, 32), place, 1.0) for ink in (faint, stroke)]
     allowed = constraint(model.alphabet, show_other=True)
     doubtful, sure = (candidate.line for candidate in read_lines(model, lines, allowed))
     text = tuple(map(model.alphabet.index, doubtful.text))

@@ -260,8 +260,13 @@ def _doubt(picture: LabelledPicture, seen: _Seen, reader: Reader) -> Doubt | Non
     missing = set(true) - set(read)
     if not missing:
         return None
-    zeros = {text.lstrip("0") for text in missing} <= {text.lstrip("0") for text in read}
+    zeros = all(any(_lacks_zeros(text, line) for line in read) for text in missing)
     return Doubt(picture.row, picture.text, reading.text, reading.confidence, zeros)
+
+
+def _lacks_zeros(text: str, line: str) -> bool:
+    """Whether a text is what was read without the zeros in front."""
+    return line.endswith(text) and not line.removesuffix(text).strip("0")
 
 
 @dataclass(frozen=True, eq=False)
