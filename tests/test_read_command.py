@@ -334,7 +334,8 @@ def test_ctrl_c_ends_at_once_and_keeps_the_results(tmp_path: Path) -> None:
     _, said = process.communicate()
     assert (process.returncode, said.strip()) == (130, "")
     lines = (tmp_path / "out").read_text().split("\n")
-    assert 10 <= before < len(lines) <= before + 20  # not all that it had begun
+    # Not all that it had begun; the page that it was writing may be taken back.
+    assert 10 <= before <= len(lines) <= before + 20
     assert lines == [f"in/{number:04}.png: 7" for number in range(len(lines) - 1)] + [""]
 
 
