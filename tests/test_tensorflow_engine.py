@@ -145,9 +145,9 @@ def test_losses_match_the_torch_engine_for_200_steps(
 def test_all_engines_and_the_model_file_agree_on_mnist_test(
     mnist: Digits, trained: tuple[Engine, list[float]], tmp_path: Path
 ) -> None:
-    engine, recipe, images = trained[0], find("lstm-rows-tf", LSTMRecipe), mnist.test.images[:2000]
+    engine, recipe, images = trained[0], find("lstm-rows-tf", LSTMRecipe), mnist.test.images
     expected = predict_proba(engine, images)
-    assert (expected.argmax(1) == mnist.test.labels[:2000]).mean() > 0.75
+    assert (expected.argmax(1) == mnist.test.labels).mean() > 0.8
     path = tmp_path / "model.onnx"
     few = images[:64]
     export(

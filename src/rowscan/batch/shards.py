@@ -21,7 +21,7 @@ _TAR = (".tar", ".tar.gz", ".tgz")
 _PARQUET = (".parquet",)
 _ROWS = 1  # of a Parquet file in memory at a time
 _MAX_OTHERS = 2_000_000_000
-"""Bytes of what is no picture in a tar file: they are read too, and a few MB can unpack to them."""
+"""Bytes in a tar file that belong to no picture: they are unpacked too, and a few MB can be GBs."""
 
 _UNPACKED, _TIMES = 60_000_000, 20
 """Bytes that every row group of a Parquet file may have, and how many times as many as it has

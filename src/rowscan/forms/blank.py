@@ -102,7 +102,7 @@ class Blank:
         return blank
 
     def features(self, pixels: int) -> Features:
-        """By which it is found in a picture of so many pixels."""
+        """The features that find it in a picture with this number of pixels."""
         if pixels not in self._features:
             self._features[pixels] = find_features(self.picture, pixels)
         return self._features[pixels]
@@ -148,7 +148,7 @@ class Blank:
 
     @cached_property
     def words(self) -> list[Box]:
-        """The words that are printed: what is no line, in groups."""
+        """The printed words: all print but lines, grouped."""
         groups = cv2.dilate(self._lines.other, np.ones((1, _SPACE), np.uint8))
         boxes: list[Box] = cv2.connectedComponentsWithStats(groups)[2][1:, :4].tolist()
         return [

@@ -151,7 +151,7 @@ class Model:
         return answers
 
     def _answer_shape(self, output: str, images: tuple[int, ...]) -> tuple[int | None, ...]:
-        """What an output has for each image; None is any number."""
+        """The shape of an output for one image; None stands for any length."""
         raise NotImplementedError
 
 
