@@ -21,7 +21,7 @@ from rowscan.arrays import UInt8
 from rowscan.reader import Reader
 from rowscan.training.runs import environment
 from rowscan.training.synthesis import layouts
-from rowscan.training.synthesis.canvas import Canvas, Style
+from rowscan.training.synthesis.canvas import Canvas, LineStyle
 from rowscan.training.synthesis.glyphs import DigitMaps
 from rowscan.training.synthesis.photo import photograph
 
@@ -103,7 +103,7 @@ def compose(name: str, rng: np.random.Generator, digits: DigitMaps) -> tuple[Pic
     return photograph(canvas.picture, rng), truth
 
 
-def writer(canvas: Canvas) -> Style:
+def writer(canvas: Canvas) -> LineStyle:
     """One hand with an ordinary dark pen."""
     style = layouts.style(canvas.rng)
     style.colour = np.array((0.9, 0.87, 0.65), np.float32)

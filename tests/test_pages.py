@@ -16,7 +16,7 @@ from rowscan.training.synthesis import layouts
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import (
     DigitMaps,
-    Hand,
+    Handwriting,
     draw_character,
     draw_strokes,
     thinned,
@@ -31,7 +31,7 @@ from rowscan.training.synthesis.pages import (
 )
 from rowscan.training.tasks.page.engine import PageEngine, PageTruth, page_loss
 
-HAND = Hand(slant=0.1, aspect=1.0, pen=0.1, own=0.5, drawn=0.0)
+HAND = Handwriting(slant=0.1, aspect=1.0, pen=0.1, own=0.5, drawn=0.0)
 SHAPE = (128, 192)
 
 
@@ -56,7 +56,7 @@ def test_a_thick_bar_is_thinned_to_a_line_of_one_pixel() -> None:
 @given(st.floats(12, 90), st.integers(0, 9), st.integers(0, 1000))
 @settings(deadline=None, max_examples=30)
 def test_a_digit_is_as_high_as_asked(height: float, digit: int, seed: int) -> None:
-    hand = Hand(slant=0.0, aspect=1.0, pen=0.08, own=0.0, drawn=0.0, turn=0.0)
+    hand = Handwriting(slant=0.0, aspect=1.0, pen=0.08, own=0.0, drawn=0.0, turn=0.0)
     glyph = digits().draw(digit, height, hand, np.random.default_rng(seed))
     _, top, _, bottom = glyph.box
     # The skeleton is a stroke of MNIST lower than the digit, the pen is added.

@@ -18,7 +18,7 @@ from torch.nn import functional as fn
 from rowscan.arrays import Bool, Float32, Int64, Shaped, UInt8
 from rowscan.segmentation.digit import BOX, SIZE
 
-Ink = Float32[Tensor, "n height width"]
+InkBatch = Float32[Tensor, "n height width"]
 Value = Float32[Tensor, " n"]
 
 _CENTRE = (SIZE - 1) / 2
@@ -27,7 +27,7 @@ _SIZES = _REDUCED[1] - _REDUCED[0]
 _DRAFT_SCALE = 0.75  # the first pass renders smaller, so that no deformed digit leaves the image
 
 
-def as_ink(images: UInt8[Tensor, "n height width"]) -> Ink:
+def as_ink(images: UInt8[Tensor, "n height width"]) -> InkBatch:
     """Grey levels 0 to 255 as ink 0 to 1."""
     return images.float() / 255
 
@@ -38,7 +38,7 @@ def augment(
     generator: Generator,
     *,
     static: bool = False,
-) -> Ink:
+) -> InkBatch:
     """One random augmentation of each digit, in MNIST's frame.
 
     8% of the images stay unchanged and many change little, so that the training distribution
@@ -61,7 +61,7 @@ def augment(
     return torch.where(draw < 0.08, original, torch.where(draw < 0.22, ink, changed))
 
 
-def shift(ink: Ink, generator: Generator) -> Ink:
+def shift(ink: InkBatch, generator: Generator) -> InkBatch:
     """Each image moved by up to two pixels up or down and left or right; static."""
     n, side = len(ink), torch.arange(SIZE)
     down, right = (torch.randint(0, 5, (n, 1), generator=generator) + side for _ in range(2))
@@ -70,7 +70,7 @@ def shift(ink: Ink, generator: Generator) -> Ink:
     return moved.gather(2, right[:, None].expand(-1, SIZE, -1))
 
 
-def deform_and_normalise(ink: Ink, generator: Generator, *, strength: Value) -> Ink:
+def deform_and_normalise(ink: InkBatch, generator: Generator, *, strength: Value) -> InkBatch:
     """Affine and elastic deformation (Simard et al., 2003), then MNIST's size and centre, jittered.
 
     Args:
@@ -127,7 +127,7 @@ class Warp:
         scale: Value,
         shift: Float32[Tensor, "n 2"],
         size: tuple[int, int] = (SIZE, SIZE),
-    ) -> Ink:
+    ) -> InkBatch:
         """The warped ink, scaled about its centre and shifted; bicubic interpolation.
 
         Args:
@@ -170,7 +170,7 @@ def add_regional_strokes(
     return ink
 
 
-def _zero_slash(ink: Ink, generator: Generator) -> Ink:
+def _zero_slash(ink: InkBatch, generator: Generator) -> InkBatch:
     n = len(ink)
     top, bottom, left, right = bounding_boxes(ink)
     x, y = (left + right) / 2, (top + bottom) / 2
@@ -182,7 +182,7 @@ def _zero_slash(ink: Ink, generator: Generator) -> Ink:
     return draw_segments(x - across, y + up, x + across, y - up, width)
 
 
-def _seven_bar(ink: Ink, generator: Generator) -> Ink:
+def _seven_bar(ink: InkBatch, generator: Generator) -> InkBatch:
     n = len(ink)
     top, bottom, _, _ = bounding_boxes(ink)
     y = top + (bottom - top) * uniform(n, 0.42, 0.62, generator)
@@ -191,7 +191,7 @@ def _seven_bar(ink: Ink, generator: Generator) -> Ink:
     return draw_segments(x - half, y - rise, x + half, y + rise, stroke_width(ink))
 
 
-def _one_flag_and_base(ink: Ink, generator: Generator) -> Ink:
+def _one_flag_and_base(ink: InkBatch, generator: Generator) -> InkBatch:
     n = len(ink)
     top, bottom, _, _ = bounding_boxes(ink)
     width = stroke_width(ink)
@@ -207,7 +207,7 @@ def _one_flag_and_base(ink: Ink, generator: Generator) -> Ink:
     return torch.maximum(flag * (draw < 0.85), base * (draw > 0.6))
 
 
-def _nine_hook(ink: Ink, generator: Generator) -> Ink:
+def _nine_hook(ink: InkBatch, generator: Generator) -> InkBatch:
     """The end of the stem, extended to the left and slightly up."""
     n = len(ink)
     _, bottom, _, _ = bounding_boxes(ink)
@@ -219,7 +219,7 @@ def _nine_hook(ink: Ink, generator: Generator) -> Ink:
     return torch.maximum(first, draw_segments(x - length / 2, below, x - length, y - rise, width))
 
 
-def _cut_one_side(ink: Ink, generator: Generator) -> Ink:
+def _cut_one_side(ink: InkBatch, generator: Generator) -> InkBatch:
     """One image in five loses up to 13% of its height or width, as at the edge of a form box."""
     n = len(ink)
     top, bottom, left, right = bounding_boxes(ink)
@@ -234,7 +234,7 @@ def _cut_one_side(ink: Ink, generator: Generator) -> Ink:
     )
 
 
-def set_stroke_width(ink: Ink, width: Value) -> Ink:
+def set_stroke_width(ink: InkBatch, width: Value) -> InkBatch:
     """Grey dilation or erosion towards a stroke width in pixels, by at most about 1 px per side.
 
     Steps between structuring elements (cross, square, 5 × 5) are interpolated linearly.
@@ -253,14 +253,14 @@ def set_stroke_width(ink: Ink, width: Value) -> Ink:
     return torch.where(more < 0, thinner, thicker)
 
 
-def _dilate(ink: Ink, axis: int) -> Ink:
+def _dilate(ink: InkBatch, axis: int) -> InkBatch:
     """Grey dilation by three pixels along one axis."""
     padded = fn.pad(ink, (1, 1) if axis == 2 else (0, 0, 1, 1))
     before, here, after = (padded.narrow(axis, start, ink.shape[axis]) for start in range(3))
     return torch.maximum(torch.maximum(before, here), after)
 
 
-def reduce_resolution(ink: Ink, generator: Generator, *, share: float) -> Ink:
+def reduce_resolution(ink: InkBatch, generator: Generator, *, share: float) -> InkBatch:
     """Downsample a share of the images to 36-86%, scale them up again and stretch the contrast."""
     ink = ink.clone()
     chosen = torch.randperm(len(ink), generator=generator)[: int(share * len(ink))]
@@ -271,7 +271,7 @@ def reduce_resolution(ink: Ink, generator: Generator, *, share: float) -> Ink:
     return ink
 
 
-def _reduce_to_every_size(ink: Ink, generator: Generator, *, share: float) -> Ink:
+def _reduce_to_every_size(ink: InkBatch, generator: Generator, *, share: float) -> InkBatch:
     """The same with as many images of each size; static."""
     ink = ink.clone()
     chosen = torch.rand(len(ink), generator=generator).argsort()[: int(share * len(ink))]
@@ -281,7 +281,7 @@ def _reduce_to_every_size(ink: Ink, generator: Generator, *, share: float) -> In
     return ink
 
 
-def _reduced(ink: Ink, size: int, generator: Generator) -> Ink:
+def _reduced(ink: InkBatch, size: int, generator: Generator) -> InkBatch:
     """As if the images had `size` rows where they have 28."""
     height, width = ink.shape[1:]
     few = (max(1, round(size / SIZE * height)), max(1, round(size / SIZE * width)))
@@ -292,7 +292,7 @@ def _reduced(ink: Ink, size: int, generator: Generator) -> Ink:
     return ((soft - low) / (high - low)).clamp(0, 1)
 
 
-def jitter_contrast(ink: Ink, generator: Generator) -> Ink:
+def jitter_contrast(ink: InkBatch, generator: Generator) -> InkBatch:
     """Move the black and white points: paler or fuller ink."""
     low = pixelwise(uniform(len(ink), -0.3, 0.12, generator)).clamp(min=0)
     high = pixelwise(uniform(len(ink), 0.6, 1.4, generator)).clamp(max=1)
@@ -309,7 +309,7 @@ def pixelwise(values: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1"]:
     return values[:, None, None]
 
 
-def bounding_boxes(ink: Ink) -> tuple[Value, Value, Value, Value]:
+def bounding_boxes(ink: InkBatch) -> tuple[Value, Value, Value, Value]:
     """Top, bottom, left and right pixel of the ink, inclusive; (last, 0) where there is no ink."""
     mask = ink > 0.25
     ends = []
@@ -336,7 +336,7 @@ def draw_segments(
     width: Value,
     *,
     size: tuple[int, int] = (SIZE, SIZE),
-) -> Ink:
+) -> InkBatch:
     """One straight antialiased stroke per image, with round caps; all lengths in pixels."""
     rows, columns = (torch.arange(side, dtype=torch.float32) for side in size)
     x, y = columns[None, None, :] - pixelwise(x0), rows[None, :, None] - pixelwise(y0)
@@ -346,7 +346,7 @@ def draw_segments(
     return (pixelwise(width) / 2 + 0.5 - distance).clamp(0, 1)
 
 
-def stroke_width(ink: Ink) -> Value:
+def stroke_width(ink: InkBatch) -> Value:
     """Mean stroke width in pixels, 1.2 to 4: for a long stroke, area over half the perimeter."""
     padded = fn.pad(ink, (1, 1, 1, 1))
     down, right = padded.diff(dim=1)[:, :, 1:], padded.diff(dim=2)[:, 1:]
@@ -354,7 +354,7 @@ def stroke_width(ink: Ink) -> Value:
     return (2 * ink.sum((1, 2)) / perimeter).clamp(1.2, 4)
 
 
-def row_centroid(ink: Ink, y: Value) -> Value:
+def row_centroid(ink: InkBatch, y: Value) -> Value:
     """Column of the centre of the ink in row y."""
     row = ink[torch.arange(len(ink)), y.long().clamp(0, SIZE - 1)] + 1e-4
     return (row * torch.arange(SIZE)).sum(1) / row.sum(1)

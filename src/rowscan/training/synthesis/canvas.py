@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.training.synthesis.glyphs import (
+    BitmapGlyph,
     DigitMaps,
-    Glyph,
-    Hand,
+    Handwriting,
     Number,
     draw_character,
     draw_strokes,
@@ -41,10 +41,10 @@ _MIN_VISIBLE = 0.45  # a character of which less is on the canvas is not part of
 
 
 @dataclass
-class Style:
+class LineStyle:
     """How a line is written: by which hand, in which colour, how regularly."""
 
-    hand: Hand
+    hand: Handwriting
     colour: Colour
     vary: float
     """Largest share by which a digit is higher or lower than the others."""
@@ -142,7 +142,7 @@ class Canvas:
         x: Number,
         baseline: Number,
         height: Number,
-        style: Style,
+        style: LineStyle,
         *,
         gap: Number,
         layer: Layer = "ink",
@@ -171,7 +171,7 @@ class Canvas:
             x += (right - left) + height * gap * rng.uniform(0.65, 1.35)
         return boxes, x
 
-    def _glyph(self, character: str, height: Number, style: Style) -> Glyph:
+    def _glyph(self, character: str, height: Number, style: LineStyle) -> BitmapGlyph:
         rng, hand = self.rng, style.hand
         if not character.isdigit():
             return draw_character(character, height, hand, rng)
@@ -180,7 +180,7 @@ class Canvas:
             return draw_character(character, high, hand, rng)
         return self.digits.draw(int(character), high, hand, rng)
 
-    def _pressed(self, style: Style) -> Colour:
+    def _pressed(self, style: LineStyle) -> Colour:
         pressed: Colour = style.colour * np.float32(self.rng.uniform(0.92, 1))
         return pressed
 
@@ -242,7 +242,7 @@ class Canvas:
         return x + right - left
 
     def write_word(
-        self, count: int, x: Number, baseline: Number, height: Number, style: Style
+        self, count: int, x: Number, baseline: Number, height: Number, style: LineStyle
     ) -> float:
         """Letters by hand; where they end."""
         rng = self.rng

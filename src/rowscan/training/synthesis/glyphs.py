@@ -34,7 +34,7 @@ _SMALLEST_PEN, _LARGEST_PEN = 0.9, 9.0  # pixels
 
 
 @dataclass(frozen=True)
-class Hand:
+class Handwriting:
     """How one writer writes with one pen; lengths are shares of the height of a digit."""
 
     slant: float
@@ -53,7 +53,7 @@ class Hand:
     """Which allograph this writer uses of a character."""
 
 
-class Glyph(NamedTuple):
+class BitmapGlyph(NamedTuple):
     """A character: its coverage and, in it, left, top, right and bottom of its ink."""
 
     coverage: Coverage
@@ -102,7 +102,9 @@ class DigitMaps:
             by_digit=[np.flatnonzero(labels == digit) for digit in range(10)],
         )
 
-    def draw(self, digit: int, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
+    def draw(
+        self, digit: int, height: Number, hand: Handwriting, rng: np.random.Generator
+    ) -> BitmapGlyph:
         """A random image of a digit, so high, written by a hand."""
         own = self.by_digit[digit]
         chosen = int(own[rng.integers(len(own))])
@@ -127,15 +129,17 @@ class DigitMaps:
             inside += np.float32((pen - self.widths[chosen] * pixel) / 2)
             depth = (1 - hand.own) * depth + hand.own * inside
         coverage = (np.clip(depth + 0.5, 0, 1) * 255).astype(np.uint8)
-        return Glyph(coverage, _box(coverage > 100))
+        return BitmapGlyph(coverage, _box(coverage > 100))
 
 
-def pen_width(hand: Hand, height: Number) -> float:
+def pen_width(hand: Handwriting, height: Number) -> float:
     """Width of the strokes of writing so high, in pixels."""
     return float(np.clip(height * hand.pen, _SMALLEST_PEN, _LARGEST_PEN))
 
 
-def draw_character(name: str, height: Number, hand: Hand, rng: np.random.Generator) -> Glyph:
+def draw_character(
+    name: str, height: Number, hand: Handwriting, rng: np.random.Generator
+) -> BitmapGlyph:
     """A digit, sign or letter, drawn along splines; `height` is that of a digit or capital."""
     if name in SIGNS:
         strokes = draw_sign(name, Random(int(rng.integers(2**32))))
@@ -158,7 +162,7 @@ def draw_character(name: str, height: Number, hand: Hand, rng: np.random.Generat
     return glyph._replace(baseline=height - first)
 
 
-def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> Glyph:
+def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> BitmapGlyph:
     """Polylines in pixels, drawn with a round pen; they may begin anywhere."""
     points = np.concatenate(strokes)
     pad = math.ceil(pen) + 2
@@ -169,7 +173,7 @@ def draw_strokes(strokes: list[Float64[np.ndarray, "_ 2"]], pen: Number) -> Glyp
     paths = [np.round((stroke - first) * 32).astype(np.int32) for stroke in strokes]
     cv2.polylines(sheet, paths, False, (255,), max(1, round(2 * pen - 2)), cv2.LINE_AA, 4)
     coverage = cv2.resize(sheet, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
-    return Glyph(np.asarray(coverage), _box(coverage > 100))
+    return BitmapGlyph(np.asarray(coverage), _box(coverage > 100))
 
 
 def smooth(

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from rowscan.arrays import Float32
-from rowscan.training.synthesis.canvas import Box, Canvas, Style
-from rowscan.training.synthesis.glyphs import Hand, Number, pen_width
+from rowscan.training.synthesis.canvas import Box, Canvas, LineStyle
+from rowscan.training.synthesis.glyphs import Handwriting, Number, pen_width
 
 Layout = Callable[[Canvas], None]
 T = TypeVar("T")
@@ -42,16 +42,16 @@ _INKS = (*_PENS, ((0.45, 0.2, 0.08), 0.15), ((0.08, 0.4, 0.38), 0.12), ((0.4, 0.
 # What is written, and how
 
 
-def style(rng: np.random.Generator) -> Style:
+def style(rng: np.random.Generator) -> LineStyle:
     """One writer with one pen."""
-    hand = Hand(
+    hand = Handwriting(
         slant=rng.normal(0.05, 0.15),
         aspect=rng.uniform(0.78, 1.22),
         pen=math.exp(rng.uniform(math.log(0.03), math.log(0.17))),
         own=_one_of(rng, (0.0, 0.35, 0.7)),
         drawn=_one_of(rng, (0.0, 0.0, 0.1, 0.2, 0.7)),
     )
-    return Style(
+    return LineStyle(
         hand=hand,
         colour=colour(rng, _PENS, 0.4),
         vary=_one_of(rng, (0.03, 0.08, 0.2)),
@@ -132,7 +132,7 @@ def _line(  # noqa: PLR0917 (the order of `Canvas.write`)
     x: Number,
     y: Number,
     h: Number,
-    s: Style,
+    s: LineStyle,
     gap: Number,
     slope: Number = 0.0,
 ) -> tuple[list[Box], float]:
@@ -387,7 +387,7 @@ def struck(canvas: Canvas) -> None:
         y += h * rng.uniform(1.5, 2.5)
 
 
-def _strike(canvas: Canvas, box: Box, h: Number, s: Style) -> None:
+def _strike(canvas: Canvas, box: Box, h: Number, s: LineStyle) -> None:
     rng = canvas.rng
     left, top, right, bottom = box
     pen = float(np.clip(h * s.hand.pen, 1, 7))

@@ -14,7 +14,7 @@ from torch.nn import functional as fn
 from rowscan.arrays import Bool, Int64, UInt8
 from rowscan.segmentation.digit import SIZE
 from rowscan.training.synthesis.augmentation import (
-    Ink,
+    InkBatch,
     as_ink,
     bounding_boxes,
     deform_and_normalise,
@@ -36,7 +36,7 @@ def draw_negatives(
     g: Generator,
     *,
     static: bool = False,
-) -> Ink:
+) -> InkBatch:
     """Random negatives, (n, 28, 28), some of them made from digits.
 
     Args:
@@ -68,7 +68,7 @@ def draw_negatives(
     return negatives
 
 
-def _drawn_statically(ink: Ink, digits: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _drawn_statically(ink: InkBatch, digits: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     n, all_weights = len(ink), sum(weight for weight, _, _ in _KINDS)
     draw, draw_again = (pixelwise(uniform(n, 0.0, 1.0, g)) for _ in range(2))
     negatives, normalise = torch.zeros(n, SIZE, SIZE), torch.zeros(n, 1, 1, dtype=torch.bool)
@@ -82,7 +82,7 @@ def _drawn_statically(ink: Ink, digits: Int64[torch.Tensor, " n"], g: Generator)
     return torch.where(normalise, framed, negatives)
 
 
-def _blobs(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _blobs(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """Filled, shaded shapes; half of them are mirror-symmetric, like many objects."""
     n = len(ink)
     shape, shade = _smooth_noise(n, g), _smooth_noise(n, g)
@@ -99,7 +99,7 @@ def _blobs(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return inside * level.clamp(0, 1)
 
 
-def _smooth_noise(n: int, g: Generator) -> Ink:
+def _smooth_noise(n: int, g: Generator) -> InkBatch:
     """Low-frequency noise with zero mean."""
     knots = pixelwise(torch.randint(2, 9, (n,), generator=g))
     noise = torch.zeros(n, SIZE, SIZE)
@@ -110,7 +110,7 @@ def _smooth_noise(n: int, g: Generator) -> Ink:
     return noise
 
 
-def _shapes(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _shapes(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """One to four overlapping filled rectangles and ellipses."""
     n = len(ink)
     picture = torch.zeros(n, SIZE, SIZE)
@@ -129,7 +129,7 @@ def _shapes(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return picture
 
 
-def _scribble(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _scribble(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """Two to five curved strokes or three to five straight ones; some look like letters."""
     n = len(ink)
     width = uniform(n, 1.2, 3.5, g)
@@ -149,7 +149,7 @@ def _scribble(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return pieces.view(n, -1, SIZE, SIZE).amax(1)
 
 
-def _noise(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _noise(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     n = len(ink)
     grey = torch.rand(n, SIZE, SIZE, generator=g)
     density = pixelwise(uniform(n, 0.0, 1.0, g))
@@ -159,7 +159,7 @@ def _noise(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return torch.where(draw < 0.3, grey * density, torch.where(draw < 0.65, specks, soft))
 
 
-def _paper(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _paper(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """Blank paper: nothing, specks, one grey level, or a linear gradient of light."""
     n = len(ink)
     down, right, level = (pixelwise(uniform(n, -1.0, 1.0, g)) for _ in range(3))
@@ -171,7 +171,7 @@ def _paper(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return torch.where(draw < 0.3, light, some)
 
 
-def _two_digits(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _two_digits(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """Two digits side by side, or one above the other."""
     n = len(ink)
     scale = uniform(n, 0.4, 0.75, g)
@@ -186,7 +186,9 @@ def _two_digits(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     )
 
 
-def _scaled(ink: Ink, scale: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> Ink:
+def _scaled(
+    ink: InkBatch, scale: torch.Tensor, right: torch.Tensor, down: torch.Tensor
+) -> InkBatch:
     zero = torch.zeros_like(scale)
     # Positions in the source for those in the result, both -1 to 1.
     rows = [1 / scale, zero, -2 * right / SIZE / scale, zero, 1 / scale, -2 * down / SIZE / scale]
@@ -196,7 +198,7 @@ def _scaled(ink: Ink, scale: torch.Tensor, right: torch.Tensor, down: torch.Tens
     return fn.grid_sample(ink[:, None], source, align_corners=False)[:, 0]
 
 
-def _partial(ink: Ink, labels: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _partial(ink: InkBatch, labels: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """About half of a digit. Half a 1 is still a 1, so it is crossed by a stroke instead."""
     n = len(ink)
     top, bottom, left, right = bounding_boxes(ink)
@@ -214,7 +216,7 @@ def _partial(ink: Ink, labels: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
     return torch.where(pixelwise(labels == 1), crossed, piece)
 
 
-def _rotated(ink: Ink, labels: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _rotated(ink: InkBatch, labels: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """Turned by 90 degrees or mirrored; tiles are shuffled where the result would be a digit."""
     mirrored = uniform(len(ink), 0.0, 1.0, g) < 0.4
     turned = torch.where(pixelwise(mirrored), ink.flip(2), ink.rot90(1, (1, 2)))
@@ -229,7 +231,7 @@ def _is_one_of(
     return functools.reduce(torch.logical_or, [labels == digit for digit in digits])
 
 
-def _shuffled_tiles(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink:
+def _shuffled_tiles(ink: InkBatch, _: Int64[torch.Tensor, " n"], g: Generator) -> InkBatch:
     """A digit cut into 4 × 4 tiles in another order."""
     across, side = 4, SIZE // 4
     tiles = ink.view(-1, across, side, across, side).transpose(2, 3).flatten(1, 2)
@@ -238,12 +240,12 @@ def _shuffled_tiles(ink: Ink, _: Int64[torch.Tensor, " n"], g: Generator) -> Ink
     return mixed.view(-1, across, across, side, side).transpose(2, 3).reshape(-1, SIZE, SIZE)
 
 
-def _inverted(ink: Ink, _: Int64[torch.Tensor, " n"], __: Generator) -> Ink:
+def _inverted(ink: InkBatch, _: Int64[torch.Tensor, " n"], __: Generator) -> InkBatch:
     """A digit with paper and ink swapped."""
     return 1 - ink
 
 
-_KINDS: tuple[tuple[float, float, Callable[..., Ink]], ...] = (
+_KINDS: tuple[tuple[float, float, Callable[..., InkBatch]], ...] = (
     (3.0, 0.5, _blobs),
     (2.5, 0.5, _shapes),
     (4.0, 0.8, _scribble),

@@ -8,13 +8,15 @@ import numpy as np
 
 from rowscan.arrays import Float32, UInt8
 
-Sheet = Float32[np.ndarray, "height width 3"]
+RenderedSheet = Float32[np.ndarray, "height width 3"]
 """Reflectance, 1 is white."""
 
 _COARSE = 16  # pixels: light and shadow are drawn on a grid of these
 
 
-def photograph(sheet: Sheet, rng: np.random.Generator) -> UInt8[np.ndarray, "height width 3"]:
+def photograph(
+    sheet: RenderedSheet, rng: np.random.Generator
+) -> UInt8[np.ndarray, "height width 3"]:
     """Paper, light and shadow, folds, blur, noise and JPEG, each as often as in real pictures."""
     height, width = sheet.shape[:2]
     scan = rng.random() < 0.3  # even light, white paper, little blur

@@ -24,7 +24,7 @@ _SHARPER = np.clip(1.7 * (np.arange(256) - 40.0), 0, 255).astype(np.uint8)
 _SOFT = 1.2  # rows that the soft edges of cv2.polylines add to a stroke
 _SHIFT = 3  # bits of a pixel's fraction, in cv2.polylines
 
-Ink = UInt8[np.ndarray, "rows columns"]
+GlyphInk = UInt8[np.ndarray, "rows columns"]
 Contour = Int64[np.ndarray, " _"]
 
 
@@ -58,7 +58,7 @@ class Style:
 class Shape:
     """An image of a character: where its digit-high part begins and ends, in its own rows."""
 
-    image: Ink
+    image: GlyphInk
     top: float
     base: float
 
@@ -67,7 +67,7 @@ class Shape:
 class Glyph:
     """A character's ink without margins."""
 
-    ink: Ink
+    ink: GlyphInk
     top: int
     """Row of its first row, from the top of a digit."""
 
@@ -128,7 +128,7 @@ def warp(shape: Shape, style: Style) -> Glyph:
     return trimmed(with_pen(sharp, style.pen), int(top) + CAP)
 
 
-def with_pen(ink: Ink, pen: float) -> Ink:
+def with_pen(ink: GlyphInk, pen: float) -> GlyphInk:
     """Strokes dilated or eroded towards a width, but not by more than half of their own."""
     change = pen - stroke_width(ink)
     if change > 0.7:
@@ -138,7 +138,7 @@ def with_pen(ink: Ink, pen: float) -> Ink:
     return ink
 
 
-def stroke_width(ink: Ink) -> float:
+def stroke_width(ink: GlyphInk) -> float:
     """Mean width of the strokes: for a long stroke, area over half the perimeter."""
     binary = ink > 127
     area = np.count_nonzero(binary)
@@ -149,13 +149,13 @@ def stroke_width(ink: Ink) -> float:
 
 
 @cache
-def disc(size: int) -> Ink:
+def disc(size: int) -> GlyphInk:
     """A structuring element."""
     element: np.ndarray = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return element
 
 
-def trimmed(ink: Ink, top: int) -> Glyph:
+def trimmed(ink: GlyphInk, top: int) -> Glyph:
     """Without empty rows and columns around it."""
     x, y, width, height = cv2.boundingRect((ink > _INK).view(np.uint8))
     if not width:
