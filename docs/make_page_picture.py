@@ -1,7 +1,7 @@
-"""Draw docs/pictures/page.png and review.png: part of `make docs`, seconds. Needs Chromium.
+"""Draw page.png, review.png and review-form.png in docs/pictures: part of `make docs`, seconds.
 
-The pages of `rowscan serve` and `rowscan review` in a real browser: a number written by mouse, and
-the sample pictures of numbers.
+The pages of `rowscan serve` and `rowscan review` in a real browser, for which it needs Chromium: a
+number written by mouse, and the sample pictures of numbers and of a form.
 """
 
 import io
@@ -26,11 +26,15 @@ WIDTH, HEIGHT = 1180, 800
 def main() -> None:
     """Start each service, use its page, and take a screenshot."""
     take(["serve"], write, "page.png")
-    numbers = Path(__file__).parent.parent / "examples" / "numbers"
+    examples = Path(__file__).parent.parent / "examples"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "my-forms"
-        shutil.copytree(numbers, folder, ignore=shutil.ignore_patterns("*.csv"))
+        shutil.copytree(examples / "numbers", folder, ignore=shutil.ignore_patterns("*.csv"))
         take(["review", str(folder), "--user", "Anna"], check, "review.png")
+        cards = Path(name) / "cards"
+        shutil.copytree(examples / "forms" / "cards", cards)
+        form = str(examples / "forms" / "meter-card.toml")
+        take(["review", str(cards), "--form", form, "--user", "Anna"], doubt, "review-form.png")
 
 
 def take(arguments: list[str], use: Callable[[Page], None], name: str) -> None:
@@ -69,6 +73,14 @@ def check(page: Page) -> None:
         page.keyboard.press(key)
         expect(page.locator("#name")).not_to_have_text(name)
     page.locator("#list .item", has_text="cheque").click()
+    page.wait_for_timeout(1000)
+
+
+def doubt(page: Page) -> None:
+    """The most doubtful form, once all are read."""
+    expect(page.locator("#counts")).to_have_text("0 done, 2 left", timeout=120_000)
+    page.reload()  # with all of them in order
+    expect(page.locator("#form")).to_have_text("meter-card")
     page.wait_for_timeout(1000)
 
 

@@ -16,13 +16,13 @@ import rowscan
 from rowscan.designer.draft import Draft
 from rowscan.errors import DataError
 from rowscan.forms.blank import Blank, find_features, soften
-from rowscan.forms.fields import iso_date, number
 from rowscan.forms.form import Forms
 from rowscan.forms.ink import written
 from rowscan.forms.registration import correlation, is_plausible, lay, match
 from rowscan.forms.rules import has_check_digit
 from rowscan.forms.specification import load, to_toml
 from rowscan.forms.tables import PrintedLines, near_print
+from rowscan.forms.values import checked, iso_date, number
 from rowscan.reading import SURE
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "forms"
@@ -77,6 +77,42 @@ def test_a_photo_is_read(card: "rowscan.Form", folder: Path, hand: Writer, shot:
         assert reading[name].text == truth[name]
     assert reading["signature"].status == "picture"
     assert reading["signature"].picture is not None
+    assert reading.sizes == {1: picture.shape[::-1]}
+    meter = reading["meter"]
+    assert "".join(character.character for character in meter.characters) == meter.text
+    assert meter.ink is not None
+    corners = np.array(meter.corners)
+    along, down = corners[1] - corners[0], corners[3] - corners[0]
+    for box, character in enumerate(meter.characters):  # each is in its box of eight
+        x, y, width, height = character.box
+        away = np.array([x + width / 2, y + height / 2]) - corners[0]
+        share = np.linalg.solve(np.stack([along, down], 1), away)
+        assert box <= 8 * share[0] <= box + 1
+        assert 0 < share[1] < 1
+
+
+def test_what_is_typed_is_checked_as_what_is_read(folder: Path) -> None:
+    fields = {
+        field.name: field
+        for name in ("meter-card", "exam-cover")
+        for field in load(folder / f"{name}.toml").fields
+    }
+    for name, text, meant in [
+        ("meter", "12345678", ("read", None)),
+        ("meter", "1234567", ("incomplete", None)),
+        ("meter", "123456789", ("invalid", None)),
+        ("meter", "1234567x", ("invalid", None)),
+        ("meter", "", ("empty", None)),
+        ("read_on", "31122025", ("read", "2025-12-31")),
+        ("read_on", "31022025", ("invalid", None)),
+        ("q1", "20", ("read", 20.0)),
+        ("q1", "21", ("invalid", 21.0)),
+        ("moved", "yes", ("read", True)),
+        ("version", "C", ("read", "C")),
+        ("version", "E", ("invalid", None)),
+        ("signature", "", ("picture", None)),
+    ]:
+        assert checked(fields[name], text) == meant, (name, text)
 
 
 def test_the_same_frames_with_other_words_are_another_edition(folder: Path) -> None:

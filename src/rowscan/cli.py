@@ -417,6 +417,15 @@ def serve(
 @_PORT
 @_HOSTS
 @_MODEL
+@click.option(
+    "--form",
+    "forms",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Review the fields of this form (a form.toml); may be given several times. The next "
+    "review of FOLDER knows it.",
+)
 @click.option("--user", metavar="NAME", help="Who corrects; by default the user of this machine.")
 @click.option(
     "--jobs",
@@ -437,6 +446,7 @@ def review_folder(
     port: int,
     hosts: tuple[str, ...],
     model: Path | None,
+    forms: tuple[Path, ...],
     user: str | None,
     jobs: int | None,
     learn: bool,
@@ -458,6 +468,7 @@ def review_folder(
             user=user,
             jobs=jobs,
             learn=learn,
+            forms=forms,
         )
 
 

@@ -23,11 +23,15 @@ Rows = Callable[[], Iterable[Row]]
 """Gives all rows, each time that it is called."""
 
 
-def columns(forms: Sequence[Specification]) -> tuple[str, ...]:
-    """The names of all columns: the fields, then the confidence and the status of each."""
+REVIEWED = ("corrected", "page_state", "user", "time")
+"""The last columns of a table of forms that people have reviewed."""
+
+
+def columns(forms: Sequence[Specification], more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of all columns: the fields, the confidence and the status of each, then more."""
     names = list(dict.fromkeys(field.name for form in forms for field in form.fields))
     sure = [f"{name}_{more}" for name in names for more in ("confidence", "status")]
-    return (*HEAD, *names, *sure)
+    return (*HEAD, *names, *sure, *more)
 
 
 def cells(row: Row) -> dict[str, Any]:
@@ -35,6 +39,7 @@ def cells(row: Row) -> dict[str, Any]:
     broken = [row["error"]] if row["error"] else row["broken"]
     found: dict[str, Any] = {name: row[name] for name in HEAD[:-1]}
     found[HEAD[-1]] = "; ".join(broken)
+    found |= {name: row[name] for name in REVIEWED if name in row}
     for name, field in row["fields"].items():
         day = field["value"] if isinstance(field["value"], str) else None
         found[name] = field.get("picture") or day or field["text"]
@@ -46,7 +51,7 @@ def cells(row: Row) -> dict[str, Any]:
 def csv_rows(names: Sequence[str], rows: Iterable[Row], *, header: bool = True) -> Iterator[str]:
     """The lines of a CSV file."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, names, restval="", extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
     for row in rows:
@@ -126,7 +131,9 @@ class _Sheet:
                 self.sheet.write(self.row, column, value, style(name))
 
 
-def to_xlsx(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
+def to_xlsx(
+    path: Path, forms: Sequence[Specification], rows: Rows, more: Sequence[str] = ()
+) -> None:
     """A sheet for each form; in front one with what is to be checked, and why.
 
     Numbers are numbers; identifiers stay texts, with their leading zeros. What is unsure is yellow.
@@ -142,7 +149,7 @@ def to_xlsx(path: Path, forms: Sequence[Specification], rows: Rows) -> None:
         check = _Sheet(book.add_worksheet("To check"), HEAD, bold)
         names = SheetNames("To check")
         sheets = {
-            form.name: _Sheet(book.add_worksheet(names.new(form.name)), columns([form]), bold)
+            form.name: _Sheet(book.add_worksheet(names.new(form.name)), columns([form], more), bold)
             for form in forms
         }
         for row in rows():

@@ -21,7 +21,7 @@ from rowscan.batch.shards import unpacked
 from rowscan.errors import OutputError, reason_of
 from rowscan.forms.results import FormReading
 from rowscan.forms.rules import Seen
-from rowscan.forms.specification import Specification, load
+from rowscan.forms.specification import Specification, files_of, load
 from rowscan.io.progress import ReadingProgress
 
 
@@ -61,12 +61,9 @@ def read_forms_to(
         journal = None
         if output is not None:
             name = output.with_name(f"{output.name}.journal")
-            blanks = [
-                path.parent / page
-                for path, form in zip(job.forms, forms, strict=True)
-                for page in form.pages
-            ]
-            journal = stack.enter_context(closing(Journal(name, [*job.forms, *blanks])))
+            pairs = zip(job.forms, forms, strict=True)
+            files = [file for path, form in pairs for file in files_of(path, form)]
+            journal = stack.enter_context(closing(Journal(name, files)))
             stack.callback(_write, output, kind, forms, journal)
         sink = _Sink(output, kind, forms, journal)
         done = journal.done if journal else set()
@@ -167,11 +164,11 @@ class _Sink:
         if self._journal is not None:
             self._journal.add(path, rows)
             return
-        marked = [_marked({"path": path} | row, self._forms, self._seen) for row in rows]
+        whole = [marked({"path": path} | row, self._forms, self._seen) for row in rows]
         if self._kind == "jsonl":
-            sys.stdout.writelines(json_line(row) for row in marked)
+            sys.stdout.writelines(json_line(row) for row in whole)
         else:
-            sys.stdout.writelines(csv_rows(self._columns, marked, header=not self._begun))
+            sys.stdout.writelines(csv_rows(self._columns, whole, header=not self._begun))
         sys.stdout.flush()
         self._begun = True
 
@@ -203,10 +200,10 @@ def _write(output: Path, kind: str, forms: Sequence[Specification], journal: Jou
     named = {form.name: form for form in forms}
     seen = Seen()
     for row in journal.rows():  # the first of two that have the same value is marked too
-        _marked(row, named, seen)
+        marked(row, named, seen)
 
     def rows() -> Iterator[Row]:
-        return (_marked(row, named, seen) for row in journal.rows())
+        return (marked(row, named, seen) for row in journal.rows())
 
     temporary = output.with_name(f".{output.name}.{os.getpid()}{output.suffix}")
     try:
@@ -218,7 +215,7 @@ def _write(output: Path, kind: str, forms: Sequence[Specification], journal: Jou
         temporary.unlink(missing_ok=True)
 
 
-def _marked(row: Row, forms: dict[str, Specification], seen: Seen) -> Row:
+def marked(row: Row, forms: dict[str, Specification], seen: Seen) -> Row:
     """The row with the rules that it breaks together with others."""
     form = forms.get(row["form"])
     if form is None:

@@ -38,7 +38,7 @@ class Journal:
         """
         self.path = path
         self.done: set[str] = set()
-        head = json.dumps({"rowscan": "forms", "read_with": _digest(forms)}) + "\n"
+        head = json.dumps({"rowscan": "forms", "read_with": digest(forms)}) + "\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("r+b" if path.exists() else "w+b")
@@ -110,9 +110,9 @@ def _decoded(path: Path, line: bytes) -> dict[str, Any]:
         raise UsageError(f"{path}: a damaged line; remove the file to read all again") from None
 
 
-def _digest(forms: Sequence[Path]) -> str:
+def digest(forms: Sequence[Path]) -> str:
     """Tells whether a form.toml or a blank has changed."""
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     for path in forms:
-        digest.update(os.fsencode(path.name) + read_bytes(path))
-    return digest.hexdigest()
+        content.update(os.fsencode(path.name) + read_bytes(path))
+    return content.hexdigest()

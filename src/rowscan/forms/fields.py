@@ -1,10 +1,8 @@
 """Fields: what is written in each field of a page that is laid upon its blank."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import lru_cache
 from typing import cast
 
@@ -17,11 +15,13 @@ from rowscan.forms.ink import Ink, quantile, share, written
 from rowscan.forms.lines import join_boxes, line_image, owned
 from rowscan.forms.marks import read_choice, read_tick
 from rowscan.forms.registration import Laid, align, around, cut, print_found
-from rowscan.forms.results import FieldReading, FieldStatus
-from rowscan.forms.specification import DATE_PARTS, Field, date_parts
+from rowscan.forms.results import Corners, FieldReading, FieldStatus
+from rowscan.forms.specification import Field
+from rowscan.forms.values import ALPHABETS as FIELD_ALPHABETS
+from rowscan.forms.values import interpreted, pattern
 from rowscan.reader import Reader, shipped
-from rowscan.reading import Box, Line
-from rowscan.recognition.characters import read_lines
+from rowscan.reading import Box, Character, Line
+from rowscan.recognition.characters import MIN_RUNNER_UP, read_lines
 from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.segmentation.digit import normalise_ink
 from rowscan.segmentation.line_image import LineImage
@@ -30,7 +30,6 @@ MIN_CORRELATION = 0.58
 """Of the print around a field. In 60 simulated photos 99% of the fields that were laid right had
 0.73 at the least; laid 3 or 4 mm beside their place 99% had 0.43 at most; this is the middle."""
 _SURROUNDINGS = 12  # pixels around a field whose print is compared
-_ALPHABETS = {"digits": "digits", "number": "0123456789.,-", "date": "date"}
 _FLOOR = 1e-4  # the least probability of a digit
 _ALONE = 0.7  # the weight of the digit model: the likelihood of those fields was highest with it
 _FULL = 0.8  # of the pixels of a digit: those below have less than full ink
@@ -118,7 +117,7 @@ def read_parts(parts: Sequence[Part], laid: Laid, reader: Reader) -> dict[str, F
     readings: dict[str, FieldReading] = {}
     waiting: list[_Written] = []
     for part in parts:
-        box = _in_picture(part, laid)
+        box = _box(_corners(part, laid))
         if not part.is_there and part.field.kind != "text":  # a picture misleads nobody
             name = part.field.name
             readings[name] = FieldReading(name, "", 0.0, "unreadable", box, picture=_picture(part))
@@ -136,8 +135,11 @@ def read_parts(parts: Sequence[Part], laid: Laid, reader: Reader) -> dict[str, F
             readings[part.field.name] = _empty(part.field, box)
     for item, line in _read(waiting, reader):
         field = item.part.field
-        readings[field.name] = _interpreted(item, line, _in_picture(item.part, laid))
-    return readings
+        readings[field.name] = _interpreted(item, line, laid)
+    return {
+        part.field.name: replace(readings[part.field.name], corners=_corners(part, laid))
+        for part in parts
+    }
 
 
 def _empty(field: Field, box: Box) -> FieldReading:
@@ -172,69 +174,40 @@ def _to_read(part: Part, ink: Ink) -> _Written | None:
             return None
         image = join_boxes(filled)
         full = len(filled) == len(boxes)
-        pattern = _pattern(part.field, len(boxes)) if full else rf"\d{{{len(filled)}}}"
-        return None if image is None else _Written(part, image, filled, pattern, full)
+        expected = pattern(part.field, len(boxes)) if full else rf"\d{{{len(filled)}}}"
+        return None if image is None else _Written(part, image, filled, expected, full)
     (only,) = owned(ink, boxes)
     if only is None or only.mask.sum() < _EMPTY * boxes[0][2] * boxes[0][3]:
         return None
     image = line_image(only)
     if image is None:
         return None
-    return _Written(part, image, (), _pattern(part.field, None), True)
-
-
-def _pattern(field: Field, boxes: int | None) -> str:
-    """What the text of a field looks like; `boxes` is their number where each has one character."""
-    if field.pattern is not None:
-        return field.pattern
-    if field.kind == "date":
-        return _date_pattern(field.format, boxed=boxes is not None)
-    if boxes is not None:
-        return rf"\d{{{boxes}}}"
-    if field.kind == "digits":
-        return rf"\d{{{field.digits}}}" if field.digits else r"\d+"
-    most = field.digits
-    if most is None and field.range is not None:
-        most = max(len(str(int(abs(limit)))) for limit in field.range)
-    whole = rf"\d{{1,{most}}}" if most else r"\d+"
-    sign = "-?" if field.range is not None and field.range[0] < 0 else ""
-    return f"{sign}{whole}" + (rf"([.,]\d{{1,{field.decimals}}})?" if field.decimals else "")
-
-
-def _date_pattern(form: str, *, boxed: bool) -> str:
-    known = {
-        "dd": r"(0[1-9]|[12]\d|3[01])" if boxed else r"(0?[1-9]|[12]\d|3[01])",
-        "mm": r"(0[1-9]|1[0-2])" if boxed else r"(0?[1-9]|1[0-2])",
-        "yyyy": r"(19|20)\d\d",
-        "yy": r"\d\d",
-    }
-    parts = [known[part] for part in date_parts(form) or ()]
-    return ("" if boxed else "[-./ ]*").join(parts)
+    return _Written(part, image, (), pattern(part.field, None), True)
 
 
 def _read(waiting: Sequence[_Written], reader: Reader) -> Iterator[tuple[_Written, Line]]:
     """The likeliest line of each: those with one pattern together, the digits of all boxes too."""
 
     def key(item: _Written) -> tuple[str, str]:
-        return _ALPHABETS[item.part.field.kind], item.pattern
+        return FIELD_ALPHABETS[item.part.field.kind], item.pattern
 
     lines: list[tuple[_Written, Line]] = []
-    for (alphabet, pattern), group in itertools.groupby(sorted(waiting, key=key), key=key):
+    for (alphabet, expected), group in itertools.groupby(sorted(waiting, key=key), key=key):
         items = list(group)
-        allowed = _allowed(reader.line_model.alphabet, alphabet, pattern)
+        allowed = allowed_in(reader.line_model.alphabet, alphabet, expected)
         found = read_lines(reader.line_model, [item.image for item in items], allowed)
         lines += [(item, candidate.line) for item, candidate in zip(items, found, strict=True)]
     return zip((item for item, _ in lines), _with_digit_model(lines, reader), strict=True)
 
 
 @lru_cache(256)
-def _allowed(known: str, alphabet: str, pattern: str) -> Constraint:
-    """What may be read, of the characters that a model knows.
+def allowed_in(known: str, alphabet: str, expected: str) -> Constraint:
+    """What may be read in a field, of the characters that a model knows.
 
     Where no sign can be, a slanted stroke is a 1: passed over, it made 22 of 212, and surely so.
     """
     characters = "".join(c for c in ALPHABETS.get(alphabet, alphabet) if c in known)
-    return constraint(known, alphabet=characters, pattern=pattern).taking("/", "1", known)
+    return constraint(known, alphabet=characters, pattern=expected).taking("/", "1", known)
 
 
 def _with_digit_model(lines: Sequence[tuple[_Written, Line]], reader: Reader) -> Iterator[Line]:
@@ -272,10 +245,15 @@ def _mixed(line: Line, alone: Float64[np.ndarray, "n 10"]) -> Line:
             row[int(character.runner_up[0])] += character.runner_up[1]
         row[int(character.character)] += character.confidence
     both = _ALONE * alone + (1 - _ALONE) * beside / beside.sum(1, keepdims=True)
-    best = both.argmax(1)
+    second, best = both.argsort(1)[:, -2:].T
     characters = tuple(
-        replace(character, character=str(digit), confidence=float(row[digit]))
-        for character, digit, row in zip(line.characters, best, both, strict=True)
+        replace(
+            character,
+            character=str(digit),
+            confidence=float(row[digit]),
+            runner_up=(str(other), float(row[other])) if row[other] >= MIN_RUNNER_UP else None,
+        )
+        for character, digit, other, row in zip(line.characters, best, second, both, strict=True)
     )
     return replace(line, characters=characters, confidence=float(both.max(1).prod()))
 
@@ -293,71 +271,53 @@ def _normalised(glyph: Ink) -> UInt8[np.ndarray, "28 28"]:
     return normalise_ink(np.clip((np.pad(grey, 2) / np.float32(full) - 0.2) / 0.7, 0, 1))
 
 
-def _interpreted(item: _Written, line: Line, box: Box) -> FieldReading:
+def _interpreted(item: _Written, line: Line, laid: Laid) -> FieldReading:
     """The reading of a field, its value, and whether that can be."""
     field, text = item.part.field, line.text
-    status: FieldStatus = "read" if text else "unsure"
-    value: str | float | None = None
-    if text and not item.full and (field.kind == "date" or field.required or field.digits):
-        status = "incomplete"
-    elif text and field.kind == "date":
-        value = iso_date(text, field.format)
-        status = "read" if value else "invalid"
-    elif text and field.kind == "number":
-        value = number(text, field.decimals)
-    if text and field.range is not None and field.kind != "date":
-        low, high = field.range
-        amount = value if isinstance(value, float) else number(text, 0)
-        if amount is None or not low <= amount <= high:
-            status = "invalid"
+    status, value = interpreted(field, text, full=item.full)
     return FieldReading(
         field.name,
         text,
         float(line.confidence if text else 0.0),
         status,
-        box,
+        _box(_corners(item.part, laid)),
         value,
         picture=_picture(item.part),
+        characters=_placed(item, line, laid),
+        ink=item.image.ink,
     )
 
 
-def number(text: str, decimals: int) -> float | None:
-    """The value of a number as it is written; None if it is none.
-
-    Args:
-        text: without a decimal sign,
-        decimals: how many digits follow it.
-    """
-    plain = text.replace(" ", "").replace(",", ".")
-    try:
-        value = float(plain)
-    except ValueError:
-        return None
-    return value if "." in plain or not decimals else value / 10**decimals
+def _placed(item: _Written, line: Line, laid: Laid) -> tuple[Character, ...]:
+    """The characters of a line with their boxes in the picture."""
+    boxes = [character.box for character in line.characters]
+    if item.glyphs:
+        boxes = [_ink_box(glyph) for glyph in item.glyphs]
+    if len(boxes) != len(line.characters):
+        return ()
+    return tuple(
+        replace(character, box=_box(_corners(item.part, laid, box)))
+        for character, box in zip(line.characters, boxes, strict=True)
+    )
 
 
-def iso_date(text: str, form: str) -> str | None:
-    """A day that is written in a format, as 2026-11-26; None if there is no such day."""
-    parts = date_parts(form) or []
-    groups = re.findall(r"\d+", text)
-    if len(groups) == 1:
-        ends = list(itertools.accumulate((DATE_PARTS[part] for part in parts), initial=0))
-        groups = [text[a:b] for a, b in itertools.pairwise(ends)]
-    if len(groups) != 3:
-        return None
-    values = {part[0]: int(group or 0) for part, group in zip(parts, groups, strict=True)}
-    if "yy" in parts:
-        values["y"] += 2000
-    try:
-        return date(values["y"], values["m"], values["d"]).isoformat()
-    except ValueError:
-        return None
+def _ink_box(glyph: Ink) -> Box:
+    rows, columns = np.flatnonzero(glyph.mask.any(1)), np.flatnonzero(glyph.mask.any(0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
 
 
-def _in_picture(part: Part, laid: Laid) -> Box:
-    """X, y, width and height of a field in pixels of the picture."""
-    x, y, width, height = part.box
+def _corners(part: Part, laid: Laid, inner: Box | None = None) -> Corners:
+    """The corners of a field, or of a box inside of it, in pixels of the picture."""
+    x, y, width, height = inner or (0, 0, *part.box[2:])
+    x, y = part.box[0] + x, part.box[1] + y
     corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], float)
-    mapped = cv2.perspectiveTransform(corners[:, None], laid.to_picture)[:, 0]
-    (left, top), (right, bottom) = np.rint(mapped.min(0)), np.rint(mapped.max(0))
+    aligned = corners @ part.place[:, :2].T + part.place[:, 2]
+    mapped = cv2.perspectiveTransform(aligned[:, None], laid.to_picture)[:, 0]
+    return tuple((float(right), float(down)) for right, down in mapped)
+
+
+def _box(corners: Corners) -> Box:
+    """X, y, width and height of what corners enclose."""
+    (left, top), (right, bottom) = np.rint(np.min(corners, 0)), np.rint(np.max(corners, 0))
     return max(int(left), 0), max(int(top), 0), max(int(right - left), 1), max(int(bottom - top), 1)

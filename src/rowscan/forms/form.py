@@ -14,6 +14,7 @@ from rowscan.forms.rules import broken
 from rowscan.forms.specification import Specification, load
 from rowscan.io.pictures import Source, open_reduced
 from rowscan.reader import Reader
+from rowscan.reading import Box
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture
 
 _SHOWN = 60  # characters of a code that an error tells
@@ -91,6 +92,9 @@ class _Page:
     zoom: float = 1.0
     """Pixels of the original picture for one of the picture that was decoded, perhaps reduced."""
 
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the original picture."""
+
     @property
     def share(self) -> float:
         """Of its fields those whose surroundings were found."""
@@ -142,7 +146,7 @@ class Forms:
     ) -> Iterator[FormReading]:
         """As `read_all`, of pages that are open: grey levels, and the size of each page."""
         pages: dict[int, tuple[int, _Page]] = {}
-        for number, (picture, (width, _)) in enumerate(opened, start=1):
+        for number, (picture, size) in enumerate(opened, start=1):
             found = self._find(picture)
             first = next(iter(pages.values()), None)
             over = isinstance(found, str) or found.number in pages
@@ -152,9 +156,10 @@ class Forms:
                 yield _form_reading(pages)
                 pages = {}
             if isinstance(found, str):
-                yield FormReading("", number, error=found)
+                yield FormReading("", number, error=found, sizes={number: size})
             else:
-                pages[found.number] = number, replace(found, zoom=width / picture.shape[1])
+                zoom = size[0] / picture.shape[1]
+                pages[found.number] = number, replace(found, zoom=zoom, size=size)
         if pages:
             yield _form_reading(pages)
 
@@ -240,11 +245,26 @@ def _form_reading(pages: Mapping[int, tuple[int, _Page]]) -> FormReading:
     found: dict[str, FieldReading] = {}
     for number, page in pages.values():
         for name, reading in read_parts(page.parts, page.laid, form.reader).items():
-            x, y, width, height = (round(page.zoom * side) for side in reading.box)
-            found[name] = replace(reading, page=number, box=(x, y, width, height))
+            found[name] = _scaled(replace(reading, page=number), page.zoom)
     for field in form.specification.fields:
         if field.name not in found:  # on a page that is missing
             found[field.name] = FieldReading(field.name, "", 0.0, "unreadable", (0, 0, 0, 0))
     fields = {field.name: found[field.name] for field in form.specification.fields}
     rules = broken(form.specification, fields, form.path.parent)
-    return FormReading(form.name, min(number for number, _ in pages.values()), fields, rules)
+    sizes = {number: page.size for number, page in pages.values()}
+    return FormReading(form.name, min(sizes), fields, rules, sizes=sizes)
+
+
+def _scaled(reading: FieldReading, zoom: float) -> FieldReading:
+    """A field with its places in pixels of the original picture."""
+
+    def scaled(box: Box) -> Box:
+        x, y, width, height = (round(zoom * side) for side in box)
+        return x, y, width, height
+
+    return replace(
+        reading,
+        box=scaled(reading.box),
+        corners=tuple((zoom * x, zoom * y) for x, y in reading.corners),
+        characters=tuple(replace(one, box=scaled(one.box)) for one in reading.characters),
+    )

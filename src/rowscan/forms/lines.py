@@ -81,7 +81,10 @@ def join_boxes(glyphs: Sequence[Ink]) -> LineImage | None:
 
 
 def line_image(ink: Ink) -> LineImage | None:
-    """The ink at the height that the line model reads; None where no stroke is left."""
+    """The ink at the height that the line model reads; None where no stroke is left.
+
+    Its boxes are in pixels of the part.
+    """
     rows, columns = np.flatnonzero(ink.mask.any(1)), np.flatnonzero(ink.mask.any(0))
     if not len(rows):
         return None
@@ -101,6 +104,6 @@ def line_image(ink: Ink) -> LineImage | None:
         components,
         grey,
         stroke_width=width,
-        to_image=np.eye(2, 3),
-        limits=(0, 0, mask.shape[1], mask.shape[0]),
+        to_image=np.array([[1.0, 0, columns[0] - pad], [0, 1, rows[0] - pad]]),
+        limits=(0, 0, ink.mask.shape[1], ink.mask.shape[0]),
     )

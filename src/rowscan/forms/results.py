@@ -8,7 +8,11 @@ import numpy as np
 
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError
-from rowscan.reading import Box
+from rowscan.reading import Box, Character
+
+Corners = tuple[tuple[float, float], ...]
+"""Top left, top right, bottom right and bottom left of a field in pixels of the picture, which may
+show the form turned and tilted."""
 
 FieldStatus = Literal["read", "empty", "unsure", "incomplete", "invalid", "unreadable", "picture"]
 """`read`, or `empty`: nothing is written there. `unsure`: nothing that may be there fits what is
@@ -38,6 +42,12 @@ class FieldReading:
     """Of the document, from 1."""
     picture: UInt8[np.ndarray, "rows columns"] | None = None
     """The field cut out of the page, upright; of `text` always."""
+    corners: Corners = ()
+    """Of the field with its surroundings; none on a page that is missing."""
+    characters: tuple[Character, ...] = ()
+    """Of what was read as text, with their boxes in the picture."""
+    ink: UInt8[np.ndarray, "32 width"] | None = None
+    """What is written without what is printed, as the line model reads it."""
 
     def to_dict(self) -> dict[str, object]:
         """The object that JSON output has."""
@@ -65,6 +75,8 @@ class FormReading:
     """The rules that it breaks, a line each."""
     error: str | None = None
     """Why no form was read: one line."""
+    sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Width and height of its pages in pixels, by their numbers in the document."""
 
     def __getitem__(self, name: str) -> FieldReading:
         """A field by its name.

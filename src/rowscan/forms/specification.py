@@ -27,7 +27,8 @@ DATE_PARTS = {"dd": 2, "mm": 2, "yyyy": 4, "yy": 2}
 HEAD = ("path", "page", "form", "status", "confidence", "rules_broken")
 """The first columns of a table of filled forms, before its fields."""
 
-_PRINTABLE = "".join(map(chr, range(32, 127)))
+PRINTABLE = "".join(map(chr, range(32, 127)))
+"""What a pattern may be about."""
 
 Name = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f=,]{1,60}$")]
 PageNumber = Annotated[int, Meta(ge=1, le=100)]
@@ -57,6 +58,11 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of a `number` or `digits`: the smallest and the largest value."""
     required: bool = False
     """Whether a form on which it is empty is marked."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What the boxes of a `choice` stand for."""
+        return self.options or tuple(str(n) for n in range(1, len(self.boxes) + 1))
 
 
 class Sum(msgspec.Struct, frozen=True, tag_field="rule", tag="sum", forbid_unknown_fields=True):
@@ -119,6 +125,11 @@ def load(path: str | Path) -> Specification:
     return convert(values, path)
 
 
+def files_of(path: Path, form: Specification) -> list[Path]:
+    """The file that describes a form, and its blanks beside it."""
+    return [path, *(path.parent / page for page in form.pages)]
+
+
 def convert(values: dict[str, Any], path: str | Path) -> Specification:
     """The form that the values of a TOML file describe. As `load`."""
     for index, entry in enumerate(_tables(values, "fields"), start=1):
@@ -177,7 +188,7 @@ def _check_field(field: Field, form: Specification, path: str | Path) -> None:
         raise wrong("format", f"expected dd, mm and yyyy or yy, got {field.format!r}")
     if field.pattern is not None:
         try:
-            compile_pattern(field.pattern, _PRINTABLE)
+            compile_pattern(field.pattern, PRINTABLE)
         except UsageError as error:
             raise wrong("pattern", error.reason) from None
 

@@ -27,7 +27,8 @@ from rowscan.segmentation.line_image import LineImage
 
 _STEP = PATCH / STEPS_PER_PATCH  # columns
 _IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches
-_MIN_RUNNER_UP = 0.02  # a runner-up that is less probable is not told
+MIN_RUNNER_UP = 0.02
+"""A runner-up that is less probable is not told."""
 
 
 def read_lines(
@@ -137,6 +138,6 @@ def _runner_up(
     others = odds[1:].copy()
     others[index] = 0
     second = int(others.argmax())
-    if others[second] < _MIN_RUNNER_UP:
+    if others[second] < MIN_RUNNER_UP:
         return None
     return alphabet[second], float(others[second])

@@ -1,9 +1,9 @@
-"""App: the routes of a review. What is kept is up to `store`, what is read up to `intake`."""
+"""App: the routes of a review. What they answer is up to `desk`, what is kept up to `store`."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +13,9 @@ from starlette.responses import JSONResponse
 
 import rowscan
 from rowscan.errors import DataError, MissingExtraError
+from rowscan.review.desk import Desk
 from rowscan.review.exports import EXPORTS
+from rowscan.review.fields import ReviewedForms
 from rowscan.review.intake import Intake
 from rowscan.review.learning import Learning
 from rowscan.review.pictures import Pictures
@@ -28,7 +30,6 @@ _THREADS = 4  # requests that touch the database or a picture at a time
 _WAITING = 256
 _YEAR = 31_536_000  # seconds
 
-T = TypeVar("T")
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Pixel = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -67,6 +68,7 @@ def create_review_app(
     learning: Learning,
     *,
     user: str,
+    forms: ReviewedForms | None = None,
     hosts: Sequence[str] | None = None,
 ) -> FastAPI:
     """The review of a folder as an ASGI application.
@@ -77,11 +79,13 @@ def create_review_app(
         intake: reads it; `start` was called.
         learning: learns from it.
         user: who corrects, until the page is told another name.
+        forms: what the pictures are laid upon.
         hosts: names that requests may have in `Host`; by default any.
     """
     executor = BoundedExecutor(_THREADS, _WAITING)
     metrics = Metrics(pending=lambda: executor.pending, held=lambda: 0)
-    pictures = Pictures(folder)
+    known = forms or ReviewedForms(())
+    desk = Desk(folder, store, intake, learning, known, user, Pictures(folder))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -105,16 +109,14 @@ def create_review_app(
         },
     )
     app.add_middleware(Guard, metrics=metrics, hosts=hosts)
+    _add_views(app, desk, executor)
+    _add_changes(app, desk, executor)
+    add_pages(app, ["rowscan.server", "rowscan.review"], {"/": "review.html"})
+    return app
 
-    database = store.name
 
-    def author(body: AuthorBody) -> Author:
-        if body.database != database:
-            raise HTTPException(409, "another folder is served here now; open the page again")
-        return Author(body.user, body.session)
-
-    async def run(function: Callable[..., T], *arguments: object) -> T:
-        return await executor.run(function, *arguments)
+def _add_views(app: FastAPI, desk: Desk, executor: BoundedExecutor) -> None:
+    """What the page shows."""
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -122,93 +124,62 @@ def create_review_app(
 
     @app.get("/v1/review")
     async def news(readings: int = 0, corrections: int = 0) -> Response:
-        """The pages, or those with news since these numbers, and how far everything is."""
-
-        def answer() -> dict[str, Any]:
-            newest = store.newest()  # before the rows: what comes between is sent twice
-            rows = store.entries(readings=readings, corrections=corrections)
-            return {
-                "database": database,
-                "folder": folder.resolve().name,
-                "user": user,
-                "readings": newest[0],
-                "corrections": newest[1],
-                "pages": [list(row) for row in rows],
-                "progress": vars(intake.progress),
-                "learning": learning.to_dict(),
-            }
-
-        return JSONResponse(await run(answer))
+        return JSONResponse(await executor.run(desk.news, readings, corrections))
 
     @app.get("/v1/review/pages/{page}")
     async def get_page(page: int) -> Response:
-        return JSONResponse(await run(_page, store, page))
+        return JSONResponse(await executor.run(desk.page, page))
 
     @app.get("/v1/review/pages/{page}/picture")
-    async def get_picture(page: int) -> Response:
-        def draw() -> bytes:
-            entry = store.entry(page)
-            return pictures.jpeg(entry["path"], entry["hash"], entry["number"])
-
+    async def get_picture(page: int, number: int | None = None) -> Response:
         # The page asks for it with the hash of the content.
         kept = {"Cache-Control": f"private, max-age={_YEAR}, immutable"}
-        return Response(await run(draw), media_type="image/jpeg", headers=kept)
-
-    @app.post("/v1/review/corrections")
-    async def correct(body: GestureBody) -> Response:
-        changes = [Change(**change.model_dump()) for change in body.changes]
-        await run(store.correct, author(body), body.gesture, changes)
-        return Response(status_code=204)
-
-    @app.post("/v1/review/pages/{page}/look")
-    async def look(page: int, body: AuthorBody) -> Response:
-        await run(store.look, author(body), page)
-        return Response(status_code=204)
-
-    @app.post("/v1/review/{way}")
-    async def revert(way: Literal["undo", "redo"], body: AuthorBody) -> Response:
-        pages = await run(store.undo if way == "undo" else store.redo, author(body))
-        return JSONResponse({"pages": pages})
+        content = await executor.run(desk.picture, page, number)
+        return Response(content, media_type="image/jpeg", headers=kept)
 
     @app.get("/v1/review/files/{name}")
     async def get_file(name: str) -> Response:
         if name not in EXPORTS:
             raise HTTPException(404, "Not Found")
-        write, kind = EXPORTS[name]
         try:
-            content = await run(lambda: b"".join(write(store)))
+            content = await executor.run(desk.file, name)
         except MissingExtraError as error:
             raise HTTPException(501, str(error)) from None
         attached = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type=kind, headers=attached)
+        return Response(content, media_type=EXPORTS[name][1], headers=attached)
+
+
+def _add_changes(app: FastAPI, desk: Desk, executor: BoundedExecutor) -> None:
+    """What people do."""
+    store, learning = desk.store, desk.learning
+    database = store.name
+
+    def author(body: AuthorBody) -> Author:
+        if body.database != database:
+            raise HTTPException(409, "another folder is served here now; open the page again")
+        return Author(body.user, body.session)
+
+    @app.post("/v1/review/corrections")
+    async def correct(body: GestureBody) -> Response:
+        changes = [Change(**change.model_dump()) for change in body.changes]
+        await executor.run(store.correct, author(body), body.gesture, changes)
+        return Response(status_code=204)
+
+    @app.post("/v1/review/pages/{page}/look")
+    async def look(page: int, body: AuthorBody) -> Response:
+        await executor.run(store.look, author(body), page)
+        return Response(status_code=204)
+
+    @app.post("/v1/review/{way}")
+    async def revert(way: Literal["undo", "redo"], body: AuthorBody) -> Response:
+        pages = await executor.run(store.undo if way == "undo" else store.redo, author(body))
+        return JSONResponse({"pages": pages})
 
     @app.post("/v1/review/learning/{what}")
     async def learn(what: Literal["start", "stop", "use"], body: AuthorBody) -> Response:
         user = author(body).user
         if what == "use":
-            await run(learning.use, user)
+            await executor.run(learning.use, user)
         else:
-            await run(learning.start if what == "start" else learning.stop)
+            await executor.run(learning.start if what == "start" else learning.stop)
         return JSONResponse(learning.to_dict())
-
-    add_pages(app, ["rowscan.server", "rowscan.review"], {"/": "review.html"})
-    return app
-
-
-def _page(store: Store, page: int) -> dict[str, Any]:
-    import json
-
-    entry = store.entry(page)
-    content = json.loads(entry["content"])
-    return {
-        "id": page,
-        "path": entry["path"],
-        "number": entry["number"],
-        "status": entry["status"],
-        "state": entry["state"],
-        "confidence": entry["confidence"],
-        "width": content["width"],
-        "height": content["height"],
-        "error": content.get("error"),
-        "lines": [{**line, "digits": None} for line in store.lines(page)],
-    }

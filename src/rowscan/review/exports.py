@@ -1,13 +1,25 @@
-"""Exports: the state of a review as CSV, JSON Lines, XLSX or `labels.csv`, at any time."""
+"""Exports: the state of a review as CSV, JSON Lines, XLSX or `labels.csv`, at any time.
+
+Where forms are reviewed, a table has a row for each form and a column for each field, as
+`rowscan read --form` writes it.
+"""
 
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from rowscan.batch import form_tables
+from rowscan.batch.formats import FORMATS, json_line
+from rowscan.batch.forms import marked
+from rowscan.batch.journal import Row as FormRow
 from rowscan.errors import UsageError, requires
+from rowscan.forms.results import FormReading
+from rowscan.forms.rules import Seen
 from rowscan.io.atomic import write_atomically
+from rowscan.review.fields import AS_TEXT, DECIDED, ReviewedForms, form_row
 from rowscan.review.store import Store
 
 COLUMNS = (
@@ -28,12 +40,16 @@ COLUMNS = (
     "time",
 )
 """Those of `rowscan read --format csv`, then what the model read and what became of it."""
-_DECIDED = ("accepted", "typed")
 Row = dict[str, object]
 
 
 def to_csv(store: Store) -> Iterator[bytes]:
-    """A row for each line of writing, or one for a page without any."""
+    """A row for each form; or for each line of writing, or one for a page without any."""
+    if forms := ReviewedForms.of(store):
+        names = form_tables.columns(forms.specifications, form_tables.REVIEWED)
+        table = "".join(form_tables.csv_rows(names, form_rows(store, forms)))
+        yield (("" if table.isascii() else FORMATS["csv"].mark) + table).encode()
+        return
     yield from _csv(COLUMNS, (tuple(row[c] for c in COLUMNS) for row in rows(store)))
 
 
@@ -46,7 +62,10 @@ def to_labels(store: Store) -> Iterator[bytes]:
 
 
 def to_jsonl(store: Store) -> Iterator[bytes]:
-    """An object for each page, as `rowscan read --format jsonl` has it, with the state of each."""
+    """An object for each page or form, as `rowscan read` writes it, with the state of each."""
+    if forms := ReviewedForms.of(store):
+        yield from (json_line(row).encode() for row in form_rows(store, forms))
+        return
     for entry in store.entries():
         lines = [line for line in _ordered(store, entry["id"]) if line["state"] != "deleted"]
         whole = json.loads(store.entry(entry["id"])["content"])
@@ -63,6 +82,15 @@ def to_xlsx(store: Store) -> Iterator[bytes]:
     Raises:
         MissingExtraError: XlsxWriter is not installed.
     """
+    if forms := ReviewedForms.of(store):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "readings.xlsx"
+            found = list(form_rows(store, forms))
+            form_tables.to_xlsx(
+                path, forms.specifications, lambda: found, more=form_tables.REVIEWED
+            )
+            yield path.read_bytes()
+        return
     with requires("xlsx", "writing XLSX"):
         import xlsxwriter
     buffer = io.BytesIO()
@@ -128,7 +156,7 @@ def rows(store: Store) -> Iterator[Row]:
             yield empty | {"status": "error" if entry["status"] == "error" else "empty"}
         for number, line in enumerate(kept, start=1):
             said = {key: line.get(key) for key in ("text", "read", "state", "user", "time")}
-            confidence = None if line["state"] in _DECIDED else line["confidence"]
+            confidence = None if line["state"] in DECIDED else line["confidence"]
             box = line["box"]
             assert isinstance(box, list)
             place = dict(zip(("x", "y", "width", "height"), box, strict=True))
@@ -136,11 +164,32 @@ def rows(store: Store) -> Iterator[Row]:
             yield empty | row | said | place
 
 
+def form_rows(store: Store, forms: ReviewedForms) -> Iterator[FormRow]:
+    """A row for each form as it stands now, with the rules that it breaks, alone and with others.
+
+    Pages that show no form have the status `error`.
+    """
+    named = {form.name: form for form in forms.specifications}
+    seen, found = Seen(), []
+    for entry in sorted(store.entries(), key=lambda entry: (entry["path"], entry["number"])):
+        content = json.loads(store.entry(entry["id"])["content"])
+        lines = store.lines(entry["id"])
+        if "form" in content:
+            row = form_row(forms.reading(content, lines), lines)
+        else:
+            reason = content.get("error") or "its lines were corrected before there was a form"
+            row = form_row(FormReading("", entry["number"], error=reason), lines)
+        found.append({"path": entry["path"]} | row | {"page_state": entry["state"]})
+        marked(found[-1], named, seen)  # the first of two that have the same value is marked too
+    return (marked(row, named, seen) for row in found)
+
+
 def _labels(store: Store) -> Iterator[tuple[object, ...]]:
     for entry in sorted(store.entries(), key=lambda entry: str(entry["path"])):
         if entry["state"] in ("done", "none") and entry["number"] == 1:
             lines = _ordered(store, entry["id"])
-            texts = [str(line["text"]) for line in lines if line["state"] in _DECIDED]
+            read = [line for line in lines if line.get("kind", AS_TEXT[0]) in AS_TEXT]
+            texts = [str(line["text"]) for line in read if line["state"] in DECIDED]
             yield entry["path"], " / ".join(filter(None, texts))
 
 

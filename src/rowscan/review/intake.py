@@ -1,6 +1,7 @@
 """Intake: finds the pictures of a folder and has them read, in a thread, while people review.
 
-Pictures that are known by their content are not read again, wherever they are now.
+With forms it has their fields read. Pictures that are known by their content are not read again,
+wherever they are now.
 """
 
 import hashlib
@@ -11,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rowscan.batch.find import find_pictures
-from rowscan.batch.items import End, Job, Page, Picture
+from rowscan.batch.items import End, Filled, Job, Page, Picture
 from rowscan.batch.local import read_all
 from rowscan.batch.shards import is_shard
 from rowscan.errors import RowscanError
 from rowscan.io.cores import available_cores
 from rowscan.reading import unreadable
+from rowscan.review.fields import ReviewedForms
 from rowscan.review.store import Store
 
 
@@ -40,16 +42,25 @@ class Intake:
         progress: how far it is.
     """
 
-    def __init__(self, folder: Path, store: Store, *, jobs: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        *,
+        forms: ReviewedForms | None = None,
+        jobs: int | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             folder: pictures, with subfolders.
             store: where readings go.
+            forms: what pictures are laid upon; by default all numbers in them are read.
             jobs: worker processes; by default one core is left for the page.
         """
         self.progress = Progress()
         self._folder, self._store = folder, store
+        self._forms = forms or ReviewedForms(())
         self._jobs = jobs or max(1, available_cores() - 1)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -82,12 +93,16 @@ class Intake:
             self._ended(finished=not self._stop.is_set())
 
     def _read(self, model: Path | None) -> None:
-        version = model_version(model)
+        version = reading_version(model, self._forms)
         unread = self._unread(version)
         pages: list[dict[str, object]] = []
         items: Iterator[Picture | End] = map(Picture, list(unread))
-        with closing(read_all(items, Job(model=model), jobs=self._jobs)) as events:
+        job = Job(model=model, forms=self._forms.paths)
+        with closing(read_all(items, job, jobs=self._jobs)) as events:
             for event in events:
+                if isinstance(event, Filled):
+                    pages.append(self._forms.to_page(event.form))
+                    continue
                 if isinstance(event, Page):
                     pages.append(event.reading.to_dict())
                     continue
@@ -142,6 +157,19 @@ class Intake:
 
     def _ended(self, *, finished: bool = True, error: str = "") -> None:
         self.progress = replace(self.progress, finished=finished, error=error)
+
+
+def reading_version(model: Path | None, forms: ReviewedForms) -> str:
+    """What decides how pictures are read: of the model alone where there are no forms.
+
+    Raises:
+        ModelError: the model file was not found.
+        DataError: a `form.toml` or a blank cannot be read.
+    """
+    version = model_version(model)
+    if not forms:
+        return version
+    return hashlib.sha256(f"{version} {forms.digest()}".encode()).hexdigest()[:32]
 
 
 def model_version(model: Path | None) -> str:

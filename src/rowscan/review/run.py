@@ -1,12 +1,14 @@
 """Run: the process of `rowscan review`, from a folder to the page, until it is told to stop."""
 
 import getpass
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rowscan.errors import DataError
 from rowscan.review.app import create_review_app
-from rowscan.review.intake import Intake, model_version
+from rowscan.review.fields import ReviewedForms
+from rowscan.review.intake import Intake, reading_version
 from rowscan.review.learning import Learning
 from rowscan.review.store import Store
 from rowscan.server.run import listen, own_names, run_app
@@ -22,6 +24,7 @@ def review(
     user: str | None = None,
     jobs: int | None = None,
     learn: bool = False,
+    forms: Sequence[str | Path] = (),
 ) -> None:
     """Serve a page on which the readings of a folder are checked and corrected.
 
@@ -38,9 +41,11 @@ def review(
         user: who corrects; by default the name of the user of this machine.
         jobs: worker processes that read; by default one core is left for the page.
         learn: begin to learn from what has been reviewed so far.
+        forms: files that describe forms (`form.toml`), whose fields are read and reviewed; by
+            default those that the folder was reviewed with before, if any.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder; or a form is wrong, or cannot be read.
         OutputError: the database cannot be written.
         ModelError: the model cannot be opened.
         RowscanError: it cannot listen on the address.
@@ -48,25 +53,37 @@ def review(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(folder, "expected a folder")
+    user = user or _user()
     store = Store(folder)
+    if forms:
+        ReviewedForms([Path(path) for path in forms])  # before it is kept
+        store.use_forms([_from(folder, Path(path)) for path in forms], user)
+    known = ReviewedForms.of(store)
     chosen = store.model()
     used = Path(model) if model is not None else folder / chosen if chosen else None
-    model_version(used)  # an error here is seen; in the thread it is only on the page
+    reading_version(used, known)  # an error here is seen; in the thread it is only on the page
     listening = listen(host, port)
-    intake = Intake(folder, store, jobs=jobs)
+    intake = Intake(folder, store, forms=known, jobs=jobs)
     learning = Learning(folder, store, "shipped" if used is None else str(used), intake.start)
     app = create_review_app(
         folder,
         store,
         intake,
         learning,
-        user=user or _user(),
+        user=user,
+        forms=known,
         hosts=own_names(host) + list(allow_hosts),
     )
     intake.start(used)
     if learn:
         learning.start()
     run_app(app, listening, "Rowscan reviews at {} (Ctrl-C ends it)")
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path from a folder, so that they can be moved together; absolute if it is outside."""
+    whole, base = path.resolve(), folder.resolve()
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else os.fspath(whole)
 
 
 def _user() -> str:

@@ -26,10 +26,10 @@ CREATE TABLE IF NOT EXISTS reading (   -- what a model read
   page       INTEGER NOT NULL REFERENCES page,
   model      TEXT NOT NULL,            -- the first half of the SHA-256 of the model file
   time       TEXT NOT NULL,            -- UTC, ISO 8601
-  status     TEXT NOT NULL,            -- read, empty or error
+  status     TEXT NOT NULL,            -- read, empty or error; of a form read, check or error
   confidence REAL NOT NULL,
   text       TEXT NOT NULL,
-  content    TEXT NOT NULL             -- as `rowscan read --format jsonl` writes it
+  content    TEXT NOT NULL             -- as `rowscan read --format jsonl` writes it, or a form
 );
 CREATE INDEX IF NOT EXISTS reading_page ON reading (page, id);
 
@@ -59,6 +59,13 @@ CREATE TABLE IF NOT EXISTS model (     -- the models in use, the last one now
   path TEXT NOT NULL,                  -- relative to the folder
   user TEXT NOT NULL,
   time TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS forms (     -- what fields are read by, the last ones now
+  id    INTEGER PRIMARY KEY,
+  paths TEXT NOT NULL,                 -- a JSON array: each form.toml, relative to the folder
+  user  TEXT NOT NULL,
+  time  TEXT NOT NULL
 );
 
 CREATE TRIGGER IF NOT EXISTS reading_is_kept BEFORE UPDATE ON reading

@@ -28,7 +28,8 @@ LINE_STATES = ("read", "accepted", "typed", "deleted")
 _PATIENCE = 30.0  # seconds that a writer waits for another one
 _TEXT = """CASE WHEN state = 'done' THEN (
     SELECT COALESCE(group_concat(text, ' / '), '') FROM (
-        SELECT text FROM current WHERE page = entry.id AND state IN ('accepted', 'typed')
+        SELECT text FROM current
+        WHERE page = entry.id AND state IN ('accepted', 'typed') AND text <> ''
         ORDER BY CAST(line AS INTEGER))
 ) ELSE text END"""
 """Of a page that is done, its lines have all been decided."""
@@ -290,7 +291,7 @@ class Store:
         query = (
             f"SELECT id, path, number, status, confidence, {_TEXT} AS text, state, "
             f"substr(hash, 1, 16) AS tag FROM entry {new} "
-            "ORDER BY status = 'error', confidence, path, number"
+            "ORDER BY status = 'error', status <> 'check', confidence, path, number"
         )
         values = {"readings": readings, "corrections": corrections}
         return self._connection.execute(query, values).fetchall()
@@ -341,7 +342,7 @@ class Store:
         )
         return reading, correction
 
-    # Models
+    # Models and forms
 
     def use_model(self, path: str, user: str) -> None:
         """Note that pictures are read by this model from now on."""
@@ -354,6 +355,20 @@ class Store:
         """The model in use, by its path from the folder; None for the one that ships."""
         row = self._connection.execute("SELECT path FROM model ORDER BY id DESC").fetchone()
         return None if row is None else str(row["path"])
+
+    def use_forms(self, paths: Sequence[str], user: str) -> None:
+        """Note that pictures are laid upon these forms from now on, by their `form.toml`."""
+        if list(paths) != self.forms():
+            with self._writing() as connection:
+                connection.execute(
+                    "INSERT INTO forms (paths, user, time) VALUES (?, ?, ?)",
+                    (json.dumps(list(paths)), user, _now()),
+                )
+
+    def forms(self) -> list[str]:
+        """The forms in use, by their paths from the folder; none where numbers are read."""
+        row = self._connection.execute("SELECT paths FROM forms ORDER BY id DESC").fetchone()
+        return [] if row is None else list(json.loads(row["paths"]))
 
 
 def _last_gesture(connection: sqlite3.Connection, session: str, kind: str) -> str | None:

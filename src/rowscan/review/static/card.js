@@ -1,5 +1,8 @@
-// Card: one line, cut out of its picture, with its text in a field and the doubtful characters marked.
+// Card: one line or field, cut out of its picture, with its text in a control and the doubtful
+// characters marked.
 
+import { control } from "./control.js";
+import { frame, paint, position } from "./cutout.js";
 import { percent, say } from "./words.js";
 
 const SURE = 0.9; // as `rowscan evaluate` counts what is "wrong and sure"
@@ -23,28 +26,63 @@ export class Card {
   #view = document.createElement("div");
   #canvas = document.createElement("canvas");
   #marks = document.createElement("div");
-  #image = null;
-  #page = null;
+  #check = document.createElement("p");
+  #picture = null;
 
-  constructor(page, line, image, [number, count], hears) {
+  /** `picture` is the image that shows the line, and its width and height in pixels of the line. */
+  constructor(line, picture, [number, count], hears) {
     this.line = line;
-    this.#page = page;
-    this.#image = image;
+    this.#picture = picture;
     this.element = document.createElement("div");
     this.element.className = "card";
     this.element.dataset.line = line.line;
     this.#view.className = "view";
     this.#canvas.setAttribute("role", "img");
-    this.#canvas.setAttribute("aria-label", say("crop", number, count));
+    this.#canvas.setAttribute("aria-label", say("crop", line.field ?? number, count));
     this.#canvas.addEventListener("click", () => hears.onWhole(line));
     this.#marks.className = "marks";
     this.#view.append(this.#canvas, this.#marks);
-    this.field = this.#makeField(number, count, hears);
     this.#marks.id = `marks-${line.line}`;
-    const row = document.createElement("div");
-    row.className = "row";
     this.sureness = document.createElement("span");
     this.sureness.className = "sureness";
+    if (line.field) this.#nameField();
+    this.element.append(this.#view);
+    if (!this.isPicture) this.element.append(this.#row(number, count, hears));
+    if (line.field && !this.isPicture) this.#addCheck();
+    this.seal();
+  }
+
+  /** Whether nothing is asked: a field that is kept as a picture. */
+  get isPicture() {
+    return this.line.kind === "text";
+  }
+
+  /** Whether a person has to look: any line, or a doubtful field that nobody has decided on. */
+  get isAsked() {
+    return !this.line.field || (this.line.doubtful && this.line.state === "read");
+  }
+
+  #nameField() {
+    const { field, doubtful: large } = this.line;
+    this.element.classList.add("of-form");
+    this.element.classList.toggle("large", Boolean(large));
+    const head = document.createElement("div");
+    head.className = "field-name";
+    const name = document.createElement("b");
+    name.textContent = field;
+    head.append(name, this.sureness);
+    this.element.append(head);
+  }
+
+  #row(number, count, hears) {
+    const { line } = this;
+    const label = line.field ? say("fieldOf", line.field) : say("field", number, count);
+    this.control = control(line, label, (text) => hears.onType(line, text));
+    this.control.target.setAttribute("aria-description", this.#described());
+    const row = document.createElement("div");
+    row.className = "row";
+    row.append(this.control.element);
+    if (line.field) return row;
     const remove = document.createElement("button");
     remove.type = "button";
     remove.className = "remove";
@@ -52,26 +90,12 @@ export class Card {
     remove.setAttribute("aria-label", say("remove"));
     remove.title = say("remove");
     remove.addEventListener("click", () => hears.onRemove(line));
-    row.append(this.field, this.sureness, remove);
-    this.element.append(this.#view, row);
-    this.seal();
+    row.append(this.sureness, remove);
+    return row;
   }
 
-  #makeField(number, count, hears) {
-    const field = document.createElement("input");
-    field.className = "field";
-    field.type = "text";
-    field.value = this.line.text;
-    field.autocomplete = "off";
-    field.spellcheck = false;
-    field.maxLength = 1000;
-    field.setAttribute("autocapitalize", "off");
-    // A phone's keyboard of digits lacks most signs.
-    field.inputMode = /^[\d.,]*$/.test(this.line.text) ? "decimal" : "text";
-    field.setAttribute("aria-label", say("field", number, count));
-    field.setAttribute("aria-description", this.#described());
-    field.addEventListener("input", () => hears.onType(this.line, field.value));
-    return field;
+  get field() {
+    return this.control?.target;
   }
 
   #described() {
@@ -80,44 +104,49 @@ export class Card {
       .join(". ");
   }
 
+  #addCheck() {
+    this.#check.className = "check";
+    this.#check.setAttribute("role", "status");
+    this.element.append(this.#check);
+    this.tellCheck();
+  }
+
+  /** Say what is expected in a field, and what is wrong with what stands there. It forbids nothing. */
+  tellCheck() {
+    const { status, broken = [] } = this.line;
+    const states = say("fieldStates");
+    const rules = broken.map((rule) => states[rule] ?? rule);
+    const wrong = [...new Set([states[status], ...rules])].filter(Boolean);
+    this.#check.classList.toggle("wrong", wrong.length > 0);
+    this.#check.textContent = [say("expected", this.line), ...wrong].filter(Boolean).join(" · ");
+  }
+
   /** Show how sure the text is, or that somebody has decided. */
   seal() {
     const { state, confidence } = this.line;
     const decided = state === "accepted" || state === "typed";
     this.element.classList.toggle("sealed", state === "accepted");
-    this.sureness.textContent = decided ? "" : confidence === null ? "" : percent(confidence);
+    const shown = !decided && confidence !== null && !this.isPicture;
+    this.sureness.textContent = shown ? percent(confidence) : "";
   }
 
-  /** Draw the line as large as there is room; its box has to be in the page. */
+  /** Draw the line as large as there is room; its box has to be in the picture. */
   draw(room) {
-    const [x, y, width, height] = this.line.box;
-    const { width: across, height: down } = this.#page;
-    const margin = Math.max(4, 0.3 * height);
-    const left = Math.max(0, x - margin);
-    const top = Math.max(0, y - margin);
-    const wide = Math.min(across, x + width + margin) - left;
-    const high = Math.min(down, y + height + margin) - top;
-    const zoom = Math.min(room.width / wide, room.height / high, 6);
-    const dense = Math.min(2, devicePixelRatio);
-    this.#canvas.width = Math.max(1, Math.round(wide * zoom * dense));
-    this.#canvas.height = Math.max(1, Math.round(high * zoom * dense));
-    this.#canvas.style.width = `${wide * zoom}px`;
-    const scale = this.#image.naturalWidth / across;
-    const context = this.#canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    if (scale) {
-      const source = [left, top, wide, high].map((n) => n * scale);
-      context.drawImage(this.#image, ...source, 0, 0, this.#canvas.width, this.#canvas.height);
-    }
-    this.#mark(left, wide);
+    const missing = !this.line.box[2]; // of a form whose page is not there
+    this.#view.hidden = missing;
+    if (missing) return;
+    const part = frame(this.line, this.#picture);
+    paint(this.#canvas, part, this.#picture, room);
+    this.#mark(part);
   }
 
   /** Below the picture what was read, each character under its ink. */
-  #mark(left, wide) {
-    const characters = this.line.characters ?? [];
+  #mark(part) {
+    const small = this.line.field && !this.line.doubtful;
+    const characters = small ? [] : (this.line.characters ?? []);
     this.#marks.hidden = characters.length === 0;
     const doubted = new Set(doubtful(this.line));
-    const middles = characters.map(({ box: [x, , width] }) => (x + width / 2 - left) / wide);
+    const middles = characters.map(({ box }) => position(part, box));
     const places = spread(middles, this.#canvas.clientWidth || 1);
     const marks = characters.map((c, i) => {
       const rival = doubted.has(c) && c.runner_up;
@@ -144,12 +173,19 @@ export class Card {
 
   /** Whether the field holds what was read, so that characters have their places in it. */
   get #asRead() {
-    return this.field.value.length === (this.line.characters ?? []).length;
+    return this.isText && this.field.value.length === (this.line.characters ?? []).length;
+  }
+
+  /** Whether its control is a text to type. */
+  get isText() {
+    return this.field?.type === "text";
   }
 
   /** Select the next doubtful character after the caret; after the last one, the first. */
   selectDoubtful(from = 0) {
-    this.field.focus();
+    if (this.isPicture) return;
+    this.control.focus();
+    if (!this.isText) return;
     if (this.#asRead) {
       const { characters } = this.line;
       const doubted = doubtful(this.line);

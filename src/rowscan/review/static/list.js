@@ -18,7 +18,8 @@ export const isDone = (row) => FINISHED.includes(row.state);
 const passes = {
   left: (row) => !isDone(row),
   unseen: (row) => row.state === "open",
-  under: (row, limit) => row.status === "read" && row.confidence < limit,
+  under: (row, limit) => ["read", "check"].includes(row.status) && row.confidence < limit,
+  check: (row) => row.status === "check",
   empty: (row) => row.status === "empty",
   errors: (row) => row.status === "error",
   done: isDone,
@@ -27,10 +28,11 @@ const passes = {
 
 export const filters = Object.keys(passes);
 
-/** The server's order: what could not be read last, else the most doubtful first. */
+/** The server's order: what breaks a rule, then the most doubtful; what could not be read last. */
 function compare(a, b) {
   return (
     (a.status === "error") - (b.status === "error") ||
+    (b.status === "check") - (a.status === "check") ||
     a.confidence - b.confidence ||
     (a.path < b.path ? -1 : a.path > b.path ? 1 : a.number - b.number)
   );
@@ -138,8 +140,9 @@ export class List {
     const name = document.createElement("small");
     name.textContent = row.number > 1 ? say("page", row.path, row.number) : row.path;
     const mark = document.createElement("i");
-    mark.textContent = isDone(row) ? "✓" : row.status === "error" ? "" : percent(row.confidence);
-    mark.classList.toggle("low", !isDone(row) && row.confidence < 0.9);
+    const sure = `${row.status === "check" ? "! " : ""}${percent(row.confidence)}`;
+    mark.textContent = isDone(row) ? "✓" : row.status === "error" ? "" : sure;
+    mark.classList.toggle("low", !isDone(row) && (row.confidence < 0.9 || row.status === "check"));
     item.append(text, name, mark);
     item.addEventListener("click", () => this.onChoose(row.id));
     return item;

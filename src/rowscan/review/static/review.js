@@ -25,7 +25,7 @@ const sheet = new Sheet({
 });
 
 let page = null; // the one on the desk
-let image = null;
+let pictures = new Map(); // its image, and those of other pages of its form, by their numbers
 let cards = [];
 let gesture = unique(); // what is typed in one field is undone together
 let news = { readings: 0, corrections: 0 };
@@ -40,14 +40,9 @@ const fetched = new Map();
 
 function fetchPage(id) {
   if (!fetched.has(id)) {
-    const picture = new Image();
     // With its hash: the browser keeps pictures, and the next folder may have the same numbers.
-    picture.src = `v1/review/pages/${id}/picture?${list.rows.get(id).tag}`;
-    const ready = Promise.all([call(`/pages/${id}`), picture.decode().catch(() => {})]);
-    fetched.set(
-      id,
-      ready.then(([detail]) => ({ detail, picture })),
-    );
+    const address = `v1/review/pages/${id}/picture?tag=${list.rows.get(id).tag}`;
+    fetched.set(id, fetchAll(address, call(`/pages/${id}`)));
     fetched.get(id).catch(() => fetched.delete(id));
     for (const old of fetched.keys()) {
       if (fetched.size <= KEPT) break;
@@ -55,6 +50,25 @@ function fetchPage(id) {
     }
   }
   return fetched.get(id);
+}
+
+/** A page with its picture; of a form with those of all its pages. */
+async function fetchAll(address, answer) {
+  const first = fetchPicture(address);
+  const detail = await answer;
+  const images = new Map([[detail.number, first]]);
+  for (const { page: number } of detail.lines) {
+    if (number && !images.has(number)) images.set(number, fetchPicture(`${address}&number=${number}`));
+  }
+  const decoded = await Promise.all([...images].map(async ([number, image]) => [number, await image]));
+  return { detail, images: new Map(decoded) };
+}
+
+async function fetchPicture(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode().catch(() => {});
+  return image;
 }
 
 function fetchAhead() {
@@ -76,7 +90,7 @@ async function go(id, line = null) {
   }
   if (visit !== asked) return;
   page = found.detail;
-  image = found.picture;
+  pictures = found.images;
   gesture = unique();
   remark = () => "";
   at("add").setAttribute("aria-pressed", "false");
@@ -89,6 +103,22 @@ async function go(id, line = null) {
   fetchAhead();
 }
 
+/** The page of the form that shows a line, with its image and its size; or the page on the desk. */
+function pictureOf(line) {
+  const number = line?.page ?? page.number;
+  const [width, height] = page.sizes?.[number] ?? [page.width, page.height];
+  return { image: pictures.get(number), number, width, height };
+}
+
+function showSheet(line) {
+  const { image, number, width, height } = pictureOf(line);
+  const lines = page.lines.filter((one) => (one.page ?? page.number) === number);
+  sheet.show({ ...page, width, height, lines }, image);
+}
+
+/** Whether the pictures are laid upon forms, which say what there is to read. */
+const forForms = () => Boolean(about.forms?.length);
+
 function kept() {
   return page.lines.filter((line) => line.state !== DELETED);
 }
@@ -99,15 +129,19 @@ function show() {
   const lines = kept();
   cards = lines.map(
     (line, i) =>
-      new Card(page, line, image, [i + 1, lines.length], {
+      new Card(line, pictureOf(line), [i + 1, lines.length], {
         onType: type,
         onRemove: removeLine,
         onWhole: showWhole,
       }),
   );
+  at("form").textContent = page.form ?? "";
+  at("none").hidden = at("whole-note").hidden = Boolean(page.form);
+  at("add").hidden = forForms();
+  at("none").textContent = say(forForms() ? "noForm" : "none");
   at("lines").replaceChildren(...cards.map((card) => card.element));
   drawCards();
-  sheet.show(page, image);
+  showSheet();
   if (lines.length === 0 && page.status !== "error") at("whole").open = true;
   tell();
 }
@@ -117,7 +151,10 @@ function drawCards() {
   const width = at("lines").clientWidth - (narrow ? 18 : 26);
   if (width <= 0) return;
   const height = narrow ? 110 : cards.length > 2 ? 110 : 170;
-  for (const card of cards) card.draw({ width, height });
+  for (const card of cards) {
+    const small = card.line.field && !card.line.doubtful;
+    card.draw(small ? { width: card.element.clientWidth - 18, height: 54 } : { width, height });
+  }
 }
 
 function tell() {
@@ -131,7 +168,8 @@ function tell() {
 }
 
 function focusLine(name) {
-  const card = cards.find((one) => one.line.line === name) ?? cards[0];
+  const asked = cards.find((one) => one.isAsked) ?? cards[0];
+  const card = cards.find((one) => one.line.line === name) ?? asked;
   if (card) card.selectDoubtful();
   else at("desk").focus({ preventScroll: true });
 }
@@ -146,6 +184,7 @@ function focused() {
 
 function showWhole(line) {
   at("whole").open = true;
+  showSheet(line);
   at("sheet").scrollIntoView({ block: "nearest" });
   sheet.focus(line.line);
 }
@@ -164,7 +203,8 @@ function state(word) {
   page.state = word;
   const row = list.rows.get(page.id);
   row.state = word;
-  row.text = kept().map((line) => line.text).join(" / ");
+  const texts = kept().map((line) => line.text);
+  row.text = (page.form ? texts.filter(Boolean) : texts).join(" / ");
   return { page: page.id, line: "", state: word };
 }
 
@@ -172,30 +212,65 @@ function type(line, text) {
   Object.assign(line, { text, state: "typed" });
   cardOf(line.line)?.seal();
   saving.save(gesture, [change(line)]);
+  check();
+}
+
+let checking = false;
+
+/** What the fields of a form, and its rules, say of what stands there now. */
+async function check() {
+  if (!page.form || checking) return;
+  checking = true;
+  const { id } = page;
+  try {
+    await saving.flush();
+    const fresh = await call(`/pages/${id}`);
+    if (page.id === id) tellChecks(fresh);
+  } catch {
+    // said elsewhere; it is asked again with the next change
+  }
+  checking = false;
+  if (page.id === id && !saving.idle) check();
+}
+
+function tellChecks(fresh) {
+  const found = new Map(fresh.lines.map((line) => [line.line, line]));
+  for (const card of cards) {
+    const { status, broken } = found.get(card.line.line) ?? {};
+    Object.assign(card.line, { status, broken });
+    card.tellCheck();
+  }
 }
 
 /** Accept a line, and with the last one the picture; then go on. */
 function accept() {
   if (!page) return;
   const here = cards.indexOf(focused());
-  if (here >= 0 && here < cards.length - 1) {
-    const { line } = cards[here];
-    if (line.state === "read") {
-      line.state = "accepted";
-      cards[here].seal();
-      saving.save(unique(), [change(line)]);
-    }
-    gesture = unique();
-    return cards[here + 1].selectDoubtful();
+  const next = here < 0 ? null : nextAfter(here);
+  if (!next) return acceptAll();
+  const { line } = cards[here];
+  if (line.state === "read") {
+    line.state = "accepted";
+    cards[here].seal();
+    saving.save(unique(), [change(line)]);
+    check();
   }
-  acceptAll();
+  gesture = unique();
+  next.selectDoubtful();
+}
+
+/** The next line; of a form the next field that is asked about, after the last one the first. */
+function nextAfter(here) {
+  if (!page.form) return cards[here + 1];
+  return [...cards.slice(here + 1), ...cards.slice(0, here)].find((card) => card.isAsked);
 }
 
 function acceptAll() {
   if (page.status === "error" && kept().length === 0) return onwards();
   const changes = [];
   for (const line of kept()) {
-    if (line.text.trim() === "") line.state = DELETED;
+    if (line.kind === "text") continue; // it stays a picture
+    if (!line.field && line.text.trim() === "") line.state = DELETED;
     else if (line.state === "read") line.state = "accepted";
     changes.push(change(line));
   }
@@ -207,11 +282,21 @@ function acceptAll() {
 
 function sayNone() {
   if (!page) return;
+  if (page.form) return sayEmpty();
   for (const line of kept()) line.state = DELETED;
   const removed = page.lines.filter((line) => line.state === DELETED);
   saving.save(unique(), [...removed.map(change), state("none")]);
   count();
   onwards();
+}
+
+/** Nothing is written in the field that has the focus. */
+function sayEmpty() {
+  const card = focused();
+  if (!card?.isText) return;
+  card.field.value = "";
+  card.field.dispatchEvent(new Event("input"));
+  accept();
 }
 
 function onwards() {
@@ -224,6 +309,7 @@ function onwards() {
 }
 
 function removeLine(line) {
+  if (line.field) return; // the form has it
   const here = kept().indexOf(line);
   line.state = DELETED;
   saving.save(unique(), [change(line)]);
@@ -252,7 +338,7 @@ function addLine(box) {
 
 /** With a mouse or a finger a box is drawn; with the keyboard it appears in the middle. */
 function add(byKeyboard) {
-  if (!page?.width) return;
+  if (!page?.width || forForms()) return;
   at("whole").open = true;
   at("sheet").scrollIntoView({ block: "nearest" });
   if (!byKeyboard) {
@@ -331,12 +417,13 @@ async function refresh() {
   if (!saving.idle || fresh.id !== page.id) return;
   const known = (one) =>
     JSON.stringify([one.state === "seen" ? "open" : one.state, one.lines.map((l) => [l.line, l.state, l.text, l.box])]);
+  if (page.form) tellChecks(fresh);
   if (known(fresh) === known(page)) return;
   const line = focused()?.line.line;
-  const typing = document.activeElement?.classList.contains("field");
+  const typing = document.activeElement?.type === "text" && document.activeElement.closest(".card");
   const { selectionStart, selectionEnd } = typing ? document.activeElement : {};
   page = fresh;
-  fetched.set(page.id, Promise.resolve({ detail: page, picture: image }));
+  fetched.set(page.id, Promise.resolve({ detail: page, images: pictures }));
   show();
   const card = line === undefined ? null : cardOf(line);
   if (card && typing) {
@@ -379,8 +466,9 @@ for (const [id, what] of Object.entries({ learn: "start", stop: "stop", use: "us
 // Keys and buttons -------------------------------------------------------------------------------
 
 function move(by) {
-  const here = cards.indexOf(focused());
-  const card = here < 0 ? null : cards[here + by];
+  const fields = cards.filter((one) => !one.isPicture);
+  const here = fields.indexOf(focused());
+  const card = here < 0 ? null : fields[here + by];
   gesture = unique();
   if (card) return card.selectDoubtful();
   turn(by);
@@ -396,7 +484,7 @@ const letters = {
   r: () => (focused() ?? cards[0])?.swap(),
   n: () => {
     const card = focused() ?? cards[0];
-    card?.selectDoubtful(card.field.selectionEnd);
+    card?.selectDoubtful(card.isText ? card.field.selectionEnd : 0);
   },
   d: () => {
     const card = focused() ?? cards[0];
@@ -461,7 +549,7 @@ function chooseFilter() {
 
 at("filter").addEventListener("change", chooseFilter);
 at("under").addEventListener("input", chooseFilter);
-at("whole").addEventListener("toggle", () => page && sheet.show(page, image));
+at("whole").addEventListener("toggle", () => page && showSheet());
 at("user").addEventListener("change", () => remember("user", at("user").value.trim()));
 at("help").addEventListener("click", () => {
   at("keys").hidden = !at("keys").hidden;
@@ -477,9 +565,10 @@ function speak() {
   at("language").textContent = chinese ? "English" : "中文";
   at("language").lang = chinese ? "en" : "zh-Hans";
   const chosen = at("filter").value || "left";
-  at("filter").replaceChildren(...filters.map((name) => new Option(say("filters")[name], name)));
+  const offered = filters.filter((name) => name !== "check" || forForms());
+  at("filter").replaceChildren(...offered.map((name) => new Option(say("filters")[name], name)));
   at("filter").value = chosen;
-  at("keys").replaceChildren(...say("keyList").map(keyRow));
+  at("keys").replaceChildren(...say(forForms() ? "formKeys" : "keyList").map(keyRow));
   nameTheme();
   announce();
   count();
@@ -535,6 +624,8 @@ if (start) {
   document.title = `${start.folder} – Rowscan`;
   at("user").value = remembered("user") ?? start.user;
   saving.restore(start.database);
+  about = start;
+  speak();
   await take(start);
 }
 keepPolling();

@@ -2,6 +2,16 @@
 
 import { teach } from "./words.js";
 
+/** What may be in a field, in the words of a language. */
+function expectation(words, { kind, digits, range, format, pattern }) {
+  const limits = range ? words.range(...range) : "";
+  if (pattern) return words.pattern(pattern);
+  if (kind === "date") return words.date(format);
+  if (kind === "number") return range ? words.number(limits) : "";
+  if (kind === "digits") return [digits ? words.digits(digits) : "", limits].filter(Boolean).join(", ");
+  return "";
+}
+
 // Fewer pictures more than before can be chance: even where none got worse, four heads in a row come
 // up once in 16 (sign test).
 const SURELY_MORE = 5;
@@ -24,6 +34,7 @@ const english = {
     left: "To do",
     unseen: "Not yet seen",
     under: "Confidence under",
+    check: "Breaks a rule",
     empty: "Nothing read",
     errors: "Could not be read",
     done: "Done",
@@ -54,6 +65,29 @@ const english = {
   crop: (i, n) => `Line ${i} of ${n} as it is written`,
   doubt: (read, percent, rival) => `${read}, ${percent} sure${rival ? `; perhaps ${rival}` : ""}`,
   or: (rival) => `or ${rival}`,
+  fieldOf: (name) => `Field ${name}`,
+  ticked: "ticked",
+  notTicked: "not ticked",
+  noOption: "none",
+  noForm: "No form here",
+  expected: (field) =>
+    expectation(
+      {
+        digits: (n) => `${n} digits`,
+        range: (low, high) => `${low} to ${high}`,
+        number: (limits) => `a number, ${limits}`,
+        date: (format) => `a day as ${format}`,
+        pattern: (pattern) => `as ${pattern}`,
+      },
+      field,
+    ),
+  fieldStates: {
+    unsure: "nothing that may be here fits",
+    incomplete: "too few digits",
+    invalid: "does not fit",
+    unreadable: "hidden, or not in its place",
+    "required, and empty": "required",
+  },
   remove: "Remove this line",
   area: (text) => `Box of ${text || "a new line"}`,
   corner: "Resize",
@@ -79,6 +113,18 @@ const english = {
     ["Ctrl Z, Ctrl Y", "undo, redo"],
     ["?", "this list"],
   ],
+  formKeys: [
+    ["Enter", "accept the field, go to the next doubtful one; after the last accept the form"],
+    ["↑ ↓", "field or form before, after"],
+    ["Space", "tick, or take the tick away"],
+    ["← →", "another option"],
+    ["r", "take the runner-up of a doubtful character"],
+    ["n", "next doubtful character"],
+    ["x", "the field is empty; without a form: no form here"],
+    ["w", "whole picture"],
+    ["Ctrl Z, Ctrl Y", "undo, redo"],
+    ["?", "this list"],
+  ],
 };
 
 const chinese = {
@@ -99,6 +145,7 @@ const chinese = {
     left: "待处理",
     unseen: "尚未查看",
     under: "置信度低于",
+    check: "违反规则",
     empty: "没有读出内容",
     errors: "无法读取",
     done: "已完成",
@@ -129,6 +176,29 @@ const chinese = {
   crop: (i, n) => `第 ${i} 行的原图，共 ${n} 行`,
   doubt: (read, percent, rival) => `${read}，置信度 ${percent}${rival ? `；也可能是 ${rival}` : ""}`,
   or: (rival) => `或 ${rival}`,
+  fieldOf: (name) => `字段 ${name}`,
+  ticked: "已勾选",
+  notTicked: "未勾选",
+  noOption: "无",
+  noForm: "没有表格",
+  expected: (field) =>
+    expectation(
+      {
+        digits: (n) => `${n} 位数字`,
+        range: (low, high) => `${low} 到 ${high}`,
+        number: (limits) => `数值，${limits}`,
+        date: (format) => `日期，格式 ${format}`,
+        pattern: (pattern) => `格式 ${pattern}`,
+      },
+      field,
+    ),
+  fieldStates: {
+    unsure: "没有符合要求的内容",
+    incomplete: "位数不足",
+    invalid: "不符合要求",
+    unreadable: "被遮挡或位置不对",
+    "required, and empty": "必填",
+  },
   remove: "删除这一行",
   area: (text) => `${text || "新的一行"} 的方框`,
   corner: "调整大小",
@@ -150,6 +220,18 @@ const chinese = {
     ["x", "没有数字"],
     ["d", "删除这一行"],
     ["b", "添加一行：用方向键移动方框，再按 Enter"],
+    ["w", "整张图片"],
+    ["Ctrl Z，Ctrl Y", "撤销，重做"],
+    ["?", "显示此列表"],
+  ],
+  formKeys: [
+    ["Enter", "确认字段并转到下一个存疑字段；全部确认后确认表格"],
+    ["↑ ↓", "上一个、下一个字段（表格）"],
+    ["空格", "勾选或取消勾选"],
+    ["← →", "选择其他选项"],
+    ["r", "把存疑的字符换成第二候选"],
+    ["n", "下一个存疑的字符"],
+    ["x", "字段为空；不是表格时：没有表格"],
     ["w", "整张图片"],
     ["Ctrl Z，Ctrl Y", "撤销，重做"],
     ["?", "显示此列表"],

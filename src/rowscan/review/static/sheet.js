@@ -23,7 +23,8 @@ export class Sheet {
       this.#image = image;
       image.alt = "";
     }
-    const lines = page.lines.filter((line) => line.state !== "deleted");
+    const lines = page.lines.filter((line) => line.state !== "deleted" && line.box[2]);
+    at("sheet").classList.toggle("fixed", Boolean(page.form));
     at("sheet").replaceChildren(image, ...lines.map((line) => this.#area(line)));
   }
 
@@ -42,13 +43,14 @@ export class Sheet {
     area.dataset.line = line.line;
     area.tabIndex = 0;
     area.setAttribute("role", "button");
-    area.setAttribute("aria-label", say("area", line.text));
+    area.setAttribute("aria-label", say("area", line.field ?? line.text));
     const corner = document.createElement("span");
     corner.className = "corner";
     area.append(corner);
     this.#place(area, line.box);
     area.addEventListener("pointerdown", (event) => this.#drag(event, area, line));
     area.addEventListener("keydown", (event) => this.#key(event, area, line));
+    if (this.#page.form) area.addEventListener("click", () => this.hears.onChoose(line));
     return area;
   }
 
@@ -75,6 +77,7 @@ export class Sheet {
   }
 
   #drag(event, area, line) {
+    if (this.#page.form) return area.focus(); // its boxes are those of the form
     event.preventDefault();
     event.stopPropagation();
     area.focus();
@@ -91,7 +94,7 @@ export class Sheet {
   }
 
   #draw(event) {
-    if (!this.#page || event.button !== 0) return;
+    if (!this.#page || this.#page.form || event.button !== 0) return;
     if (event.pointerType === "touch" && !at("sheet").classList.contains("drawing")) return;
     event.preventDefault();
     const frame = at("sheet").getBoundingClientRect();
@@ -137,6 +140,7 @@ export class Sheet {
 
   #key(event, area, line) {
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (this.#page.form && event.key !== "Enter" && event.key !== " ") return;
     if (way) {
       const step = Math.max(1, Math.round(Math.max(this.#page.width, this.#page.height) / 100));
       const [dx, dy] = way.map((w) => w * step);

@@ -1,0 +1,178 @@
+"""`rowscan review --form`: the fields of filled forms, checked and corrected in a real Chromium."""
+
+import csv
+import io
+import json
+import re
+import sys
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import rowscan
+from rowscan.forms.specification import load
+from test_review_page import PATIENCE, Review, browser, news, wait_for  # noqa: F401
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+sys.path.insert(0, str(EXAMPLES / "forms"))
+
+from make_forms import make  # noqa: E402
+from photograph_forms import Shot, Writer, fill, photograph  # noqa: E402
+
+UPSIDE_DOWN = Shot(dpi=150, degrees=184, tilt=0.02, bend=0, hidden=0, scan=False)
+expect.set_options(timeout=1000 * PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, str]:
+    """What is written on the card, by field."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def review(tmp_path_factory: pytest.TempPathFactory, truth: dict[str, str]) -> Iterator[Review]:
+    """A folder with a meter card, photographed upside down, and a picture of none, read."""
+    folder = tmp_path_factory.mktemp("work")
+    make(folder / "forms")
+    form = load(folder / "forms" / "meter-card.toml")
+    images: dict[str, list[np.ndarray]] = {str(digit): [] for digit in range(10)}
+    for path in sorted((EXAMPLES / "digits").glob("*.png")):
+        images[path.name[0]].append(rowscan.normalise_digit(rowscan.open_image(path)))
+    hand = Writer({d: np.stack(some) for d, some in images.items()}, np.random.default_rng(3))
+    page, written = fill(form, folder / "forms", hand)
+    truth |= written
+    scans = folder / "scans"
+    scans.mkdir()
+    picture, _ = photograph(page, UPSIDE_DOWN, np.random.default_rng(1))
+    PIL.Image.fromarray(picture).save(scans / "card.png")
+    PIL.Image.new("L", (300, 400), 240).save(scans / "envelope.png")
+    review = Review(scans, "--form", str(folder / "forms" / "meter-card.toml"))
+    wait_for(lambda: news(review)["progress"]["finished"])
+    yield review
+    review.end()
+
+
+@pytest.fixture
+def page(browser: Browser, review: Review) -> Iterator[Page]:  # noqa: F811
+    """The page, with the card on the desk."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(review.url)
+    page.locator(".item", has_text="card.png").click()
+    expect(page.locator("#form")).to_have_text("meter-card")
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def card_of(review: Review) -> dict[str, Any]:
+    """The page of the card as the service has it."""
+    (number,) = (row[0] for row in news(review)["pages"] if row[1] == "card.png")
+    with urllib.request.urlopen(f"{review.url}/v1/review/pages/{number}") as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def row_of(review: Review, name: str) -> dict[str, str]:
+    rows = csv.DictReader(io.StringIO(review.file("readings.csv").decode()))
+    (found,) = (row for row in rows if row["path"] == name)
+    return found
+
+
+def test_each_field_is_shown_the_doubtful_first(
+    page: Page, review: Review, truth: dict[str, str]
+) -> None:
+    row = row_of(review, "card.png")
+    assert {name: row[name] for name in ("meter", "reading", "moved")} == {
+        name: truth[name] for name in ("meter", "reading", "moved")
+    }
+    assert (row["status"], row["page_state"], row["corrected"]) == ("read", "seen", "")
+    error = row_of(review, "envelope.png")
+    assert (error["status"], error["form"]) == ("error", "")
+    assert "its print is not found" in error["rules_broken"]
+
+    shown = card_of(review)["lines"]
+    doubts = [line["doubtful"] for line in shown]
+    assert doubts == sorted(doubts, reverse=True)
+    names = page.locator(".field-name b").all_text_contents()
+    assert names == [line["field"] for line in shown]
+    assert sorted(names) == ["broken", "meter", "moved", "read_on", "reading", "signature"]
+    signature = page.locator(".card", has_text="signature")
+    expect(signature.locator("canvas")).to_be_visible()
+    expect(signature.locator(".field")).to_have_count(0)  # its text is not asked for
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.locator("#language").click()
+    expect(page.locator(".check", has_text="8 位数字")).to_have_count(1)
+
+
+def test_a_form_is_corrected_with_the_keyboard(
+    page: Page, review: Review, truth: dict[str, str]
+) -> None:
+    meter = page.locator(".card", has=page.locator("b", has_text=re.compile("^meter$")))
+    check = meter.locator(".check")
+    field = meter.locator(".field")
+    expect(check).to_have_text("8 digits")
+    field.fill(truth["meter"][:-1])
+    expect(check).to_have_text("8 digits · too few digits")
+    wrong = truth["meter"][:-1] + str((int(truth["meter"][-1]) + 1) % 10)
+    field.fill(wrong)  # what breaks a rule is kept, and told
+    expect(check).to_contain_text(f"{wrong} has a wrong check digit (luhn)")
+    other = "no" if truth["moved"] == "yes" else "yes"
+    page.locator(".card", has_text="moved").locator(".field").focus()
+    page.keyboard.press("Space")
+    wait_for(lambda: row_of(review, "card.png")["moved"] == other)
+
+    # Enter goes from one doubtful field to the next and accepts the form with the last one.
+    for _ in range(6):
+        if page.locator("#form").text_content() == "meter-card":
+            page.keyboard.press("Enter")
+    expect(page.locator("#name")).to_have_text("envelope.png")
+    expect(page.locator("#remark")).to_contain_text("its print is not found")
+    wait_for(lambda: row_of(review, "card.png")["page_state"] == "done")
+    row = row_of(review, "card.png")
+    assert (row["meter"], row["moved"], row["reading"]) == (wrong, other, truth["reading"])
+    assert (row["status"], row["user"]) == ("check", "Anna")
+    assert row["rules_broken"] == f"meter: {wrong} has a wrong check digit (luhn)"
+    assert sorted(row["corrected"].split("; ")) == ["meter", "moved"]
+    rows = map(json.loads, review.file("readings.jsonl").splitlines())
+    (fields,) = (row["fields"] for row in rows if row["form"] == "meter-card")
+    assert fields["meter"]["read"] == truth["meter"]
+    assert fields["moved"]["value"] is (other == "yes")
+    book = zipfile.ZipFile(io.BytesIO(review.file("readings.xlsx")))
+    assert wrong in book.read("xl/worksheets/sheet2.xml").decode()
+    label = " / ".join([wrong, truth["reading"], truth["read_on"]])
+    assert review.labels() == {"card.png": label}
+
+    page.keyboard.press("Control+z")
+    expect(page.locator("#name")).to_have_text("card.png")
+    wait_for(lambda: row_of(review, "card.png")["page_state"] != "done")
+
+
+def test_the_cut_out_is_upright_though_the_photo_is_upside_down(page: Page, review: Review) -> None:
+    """The dotted line of the signature is at the bottom of its cut-out."""
+    canvas = page.locator(".card", has_text="signature").locator("canvas")
+    with PIL.Image.open(io.BytesIO(canvas.screenshot())) as cut:
+        levels = np.asarray(cut.convert("L")).astype(float)
+    rows = levels.shape[0]
+    dark = (levels < levels.mean() - 30).mean(1)
+    assert dark[rows // 2 :].max() > 0.2 > dark[: rows // 4].max()
+
+
+def test_the_next_review_of_the_folder_knows_its_forms(review: Review) -> None:
+    again = Review(review.folder)
+    try:
+        assert news(again)["forms"] == ["meter-card"]
+        wait_for(lambda: news(again)["progress"]["finished"])
+        assert len(news(again)["pages"]) == 2
+        assert card_of(again)["form"] == "meter-card"
+    finally:
+        again.end()
