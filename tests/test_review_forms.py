@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import re
+import sqlite3
 import sys
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rowscan
+from rowscan.datasets.reviewed import load_reviewed
 from rowscan.forms.specification import load
+from rowscan.review.store import Author, Change, Store
+from rowscan.training.synthesis.documents import load_documents
+from rowscan.training.tasks.line.task import _score_held_out
 from test_review_page import PATIENCE, Review, browser, news, wait_for  # noqa: F401
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -176,3 +182,42 @@ def test_the_next_review_of_the_folder_knows_its_forms(review: Review) -> None:
         assert card_of(again)["form"] == "meter-card"
     finally:
         again.end()
+
+
+def test_corrected_fields_teach_as_they_were_read(
+    review: Review, truth: dict[str, str], tmp_path: Path
+) -> None:
+    """No picture is opened: the ink without the print is in the database."""
+    with closing(sqlite3.connect(review.folder / "rowscan.db")) as opened:
+        query = "SELECT content FROM reading WHERE status = 'read'"
+        content = json.loads(opened.execute(query).fetchone()[0])
+    store = Store(tmp_path)
+    names = {line["field"]: str(i) for i, line in enumerate(content["lines"])}
+    for number in range(1, 13):
+        store.place(f"{number}.png", f"hash {number}", 1, 1)
+        store.add_readings(f"hash {number}", "model", [content])
+        said = {"reading": truth["reading"], "read_on": truth["read_on"]}
+        said["meter"] = truth["meter"] + "0" * (number == 12)  # has one more than there is ink
+        changes = [
+            Change(number, names[name], "typed" if name == "reading" else "accepted", text)
+            for name, text in (said | {"moved": truth["moved"]}).items()
+        ]
+        author = Author("Anna", "tab")
+        store.correct(author, f"{number}", [*changes, Change(number, "", "done")])
+    pages = load_reviewed(tmp_path)
+    assert [len(page.lines) for page in pages].count(3) == 11
+    assert all(page.is_form for page in pages)
+
+    reader = rowscan.Reader()
+    documents = load_documents(tmp_path, reader)
+    assert documents.held_out == ()
+    assert len(documents.lines) + len(documents.fields_held_out) == 35
+    taught = {(tuple(line.text), line.weight) for line in documents.lines}
+    assert taught == {
+        (tuple(map(int, truth["meter"])), 0.5),
+        (tuple(map(int, truth["reading"])), 1.0),
+        (tuple(map(int, truth["read_on"])), 0.5),
+    }
+    scored = _score_held_out(reader, documents, strict=True)
+    assert scored.n == len(documents.fields_held_out)
+    assert scored.exact > 0.5

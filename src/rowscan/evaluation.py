@@ -63,6 +63,7 @@ def score_pictures(
     name: str | Path,
     *,
     written: Sequence[str | None] = (),
+    answered: Sequence[tuple[str, str, float]] = (),
     strict: bool = False,
     quiet: bool = True,
 ) -> NumberResult:
@@ -76,6 +77,8 @@ def score_pictures(
         pictures: each with its label, lines joined by " / ".
         name: what the pictures are called together, for errors.
         written: for each picture what is written, signs included, if it is known.
+        answered: texts that were read elsewhere and count too, each with the true one and its
+            confidence.
         strict: whether a picture that cannot be read is an error; otherwise it is counted.
         quiet: as in `evaluate`.
 
@@ -83,7 +86,7 @@ def score_pictures(
         DataError: none of them can be read; or one cannot, where that is asked for.
     """
     readable = reader.readable
-    answers, as_written, unreadable = [], [], 0
+    answers, as_written, unreadable = list(answered), [], 0
     progress = ReadingProgress(results_shown=quiet, done=0, count=lambda: len(pictures))
     with closing(progress):
         for (picture, label), full in itertools.zip_longest(pictures, written):

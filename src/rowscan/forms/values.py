@@ -79,12 +79,19 @@ def checked(field: Field, text: str) -> tuple[FieldStatus, Value]:
         return "empty", None
     if field.kind == "choice":
         return ("read", text) if text in field.choices else ("invalid", None)
-    boxes = len(field.boxes) if len(field.boxes) > 1 else None
-    full = boxes is None or len(text) >= boxes
+    full = len(field.boxes) == 1 or len(text) >= len(field.boxes)
     status, value = interpreted(field, text, full=full)
-    if status == "read" and not _matches(pattern(field, boxes if full else len(text)), text):
+    if status == "read" and not _matches(expected(field, text), text):
         status = "invalid"
     return status, value
+
+
+def expected(field: Field, text: str) -> str:
+    """The pattern of a text in a field: in boxes it has a digit in each, or else as many digits."""
+    boxes = len(field.boxes)
+    if boxes == 1:
+        return pattern(field, None)
+    return pattern(field, boxes) if len(text) >= boxes else rf"\d{{{len(text)}}}"
 
 
 def _matches(wanted: str, text: str) -> bool:

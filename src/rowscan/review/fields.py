@@ -17,13 +17,13 @@ from rowscan.errors import UsageError
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import broken
 from rowscan.forms.specification import Field, Specification, Sum, files_of, load
-from rowscan.forms.values import checked
+from rowscan.forms.values import ALPHABETS, checked, expected
 from rowscan.reading import SURE, unreadable
 from rowscan.review.store import Store
 
 DECIDED = ("accepted", "typed")
 """States of a line on which somebody has decided."""
-AS_TEXT = ("digits", "number", "date")
+AS_TEXT = tuple(ALPHABETS)
 """Kinds of fields that are read as text; a model learns from these."""
 _FINE = ("read", "empty", "picture")
 _NOWHERE = (0, 0, 0, 0)
@@ -126,7 +126,7 @@ class ReviewedForms:
             name = line.get("field", "")
             more: dict[str, object] = {"broken": _about(name, reading.broken), "ink": None}
             if name in known:
-                more |= {"status": reading.fields[name].status, **_expected(known[name])}
+                more |= {"status": reading.fields[name].status, **_asked(known[name])}
             shown.append({**line, **more})
         return {"form": content["form"], "sizes": content["sizes"], "lines": shown}
 
@@ -159,6 +159,8 @@ def _to_line(field: Field, reading: FieldReading, is_suspect: bool) -> dict[str,
         "corners": [[round(side, 1) for side in corner] for corner in reading.corners],
         "characters": [character.to_dict() for character in reading.characters],
         "ink": encoded,
+        "alphabet": ALPHABETS.get(field.kind),
+        "pattern": expected(field, reading.text) if field.kind in ALPHABETS else None,
     }
 
 
@@ -207,7 +209,7 @@ def _about(name: str, rules: Sequence[str]) -> list[str]:
     return [rule.removeprefix(f"{name}: ") for rule in rules if rule.startswith(f"{name}: ")]
 
 
-def _expected(field: Field) -> dict[str, object]:
+def _asked(field: Field) -> dict[str, object]:
     """What may be in a field, for the page to say."""
     boxes = len(field.boxes) if len(field.boxes) > 1 else None
     return {

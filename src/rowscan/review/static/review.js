@@ -446,7 +446,7 @@ function tellLearning() {
   const { learning } = about;
   const { status = "idle" } = learning;
   const text = say("learning")[status];
-  at("learned").textContent = typeof text === "function" ? text(learning) : text;
+  at("learned").textContent = typeof text === "function" ? text({ ...learning, forms: forForms() }) : text;
   at("learn").hidden = status === "running";
   at("stop").hidden = status !== "running";
   at("use").hidden = status !== "better";

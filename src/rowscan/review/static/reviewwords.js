@@ -50,13 +50,14 @@ const english = {
   learnStop: "Stop",
   learnUse: "Use the new model",
   learning: {
-    idle: "A model is trained on what you have accepted and typed; one picture in five is held back to measure it.",
+    idle: ({ forms }) =>
+      `A model is trained on what you have accepted and typed; one ${forms ? "form" : "picture"} in five is held back to measure it.`,
     running: ({ share }) => `Training, ${Math.round(100 * share)}% done. You can go on reviewing.`,
-    better: ({ held_back, before, after }) =>
-      `Of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}.` +
+    better: ({ held_back, before, after, forms }) =>
+      `Of ${held_back} ${forms ? "fields" : "pictures"} held back the new model reads ${after} exactly, the one in use ${before}.` +
       (after - before < SURELY_MORE ? " So small a difference can be chance." : ""),
-    "not better": ({ held_back, before, after }) =>
-      `No gain: of ${held_back} pictures held back the new model reads ${after} exactly, the one in use ${before}. The old one stays.`,
+    "not better": ({ held_back, before, after, forms }) =>
+      `No gain: of ${held_back} ${forms ? "fields" : "pictures"} held back the new model reads ${after} exactly, the one in use ${before}. The old one stays.`,
     failed: ({ reason }) => `The training failed: ${reason}`,
     used: ({ run }) => `The new model is in use (${run}). What is not done is read again.`,
   },
@@ -161,13 +162,18 @@ const chinese = {
   learnStop: "停止",
   learnUse: "使用新模型",
   learning: {
-    idle: "用您确认和输入的内容训练模型；每五张图片留出一张，用来检验效果。",
+    idle: ({ forms }) =>
+      `用您确认和输入的内容训练模型；每五张${forms ? "表格" : "图片"}留出一张，用来检验效果。`,
     running: ({ share }) => `正在训练，已完成 ${Math.round(100 * share)}%。您可以继续工作。`,
-    better: ({ held_back, before, after }) =>
-      `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。` +
+    better: ({ held_back, before, after, forms }) =>
+      (forms
+        ? `在留出的 ${held_back} 个字段中，新模型完全读对 ${after} 个，现用模型读对 ${before} 个。`
+        : `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。`) +
       (after - before < SURELY_MORE ? "差别很小，可能只是偶然。" : ""),
-    "not better": ({ held_back, before, after }) =>
-      `没有提高：在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。继续使用旧模型。`,
+    "not better": ({ held_back, before, after, forms }) =>
+      forms
+        ? `没有提高：在留出的 ${held_back} 个字段中，新模型完全读对 ${after} 个，现用模型读对 ${before} 个。继续使用旧模型。`
+        : `没有提高：在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。继续使用旧模型。`,
     failed: ({ reason }) => `训练失败：${reason}`,
     used: ({ run }) => `正在使用新模型（${run}）。未完成的图片会重新识别。`,
   },

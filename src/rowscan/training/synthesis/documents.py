@@ -79,6 +79,8 @@ class Documents:
     """Number of training pictures without a line that fits their label."""
     held_out: tuple[LabelledPicture, ...]
     """Pictures for evaluation only."""
+    fields_held_out: tuple[ReviewedLine, ...] = ()
+    """Those of the forms that are for evaluation only."""
     doubts: tuple[Doubt, ...] = ()
     """Rows of `labels.csv` whose picture the reader is sure shows another number."""
 
@@ -117,7 +119,7 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
     Raises:
         DataError: folder not found, a damaged picture, or fewer than ten usable pictures.
     """
-    doubts = list[Doubt]()
+    doubts, fields = list[Doubt](), tuple[ReviewedLine, ...]()
     if has_labels(folder):
         pictures = sorted(load_labels(folder), key=lambda picture: str(picture.path))
         held = _held_out(len(pictures))
@@ -132,19 +134,21 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
     else:
         pages = load_reviewed(folder)
         held = _held_out_by_content(pages)
+        fields = tuple(line for i in held.out if pages[i].is_form for line in pages[i].lines)
+        held.out[:] = [i for i in held.out if not pages[i].is_form]
         pictures = [_as_labelled(page) for page in pages]
         found = [_reviewed_lines(pages[i], reader) for i in held.training if pages[i].lines]
     lines = tuple(itertools.chain(*found))
     left_out = sum(not some for some in found)
-    if len(lines) < _MIN_LINES or not held.out:
+    out = tuple(pictures[i] for i in held.out)
+    if len(lines) < _MIN_LINES or not (out or fields):
         raise DataError(
             folder,
             f"expected at least {_MIN_LINES} pictures to train on, got {len(lines)} "
-            f"({len(held.out)} held out, {left_out} without a line that fits their label)",
+            f"({len(out) + len(fields)} held out, {left_out} without a line that fits their label)",
         )
-    out = tuple(pictures[i] for i in held.out)
     doubts.sort(key=lambda doubt: doubt.row)
-    return Documents(str(folder), lines, left_out, out, tuple(doubts))
+    return Documents(str(folder), lines, left_out, out, fields, tuple(doubts))
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def _held_out_by_content(pages: Sequence[ReviewedPage]) -> _Split:
     A review grows, and is learned from again: what was held out before must stay so, or a model
     would be measured on pictures that the one it started from was trained on.
     """
-    firsts = [i for i, page in enumerate(pages) if page.number == 1]
+    firsts = [i for i, page in enumerate(pages) if page.number == 1 or page.is_form]
     digests = {i: hashlib.sha256(pages[i].content_hash.encode()).digest() for i in firsts}
     out = {i for i in firsts if int.from_bytes(digests[i][:4]) % _HELD_OUT == 0}
     if not out and len(firsts) >= _HELD_OUT:
@@ -181,7 +185,10 @@ def _as_labelled(page: ReviewedPage) -> LabelledPicture:
 
 
 def _reviewed_lines(page: ReviewedPage, reader: Reader) -> list[LabelledLine]:
-    """The lines of a page, each found again by its box."""
+    """The lines of a page, each found again by its box; of a form as its fields were read."""
+    if page.is_form:
+        inks = ((line, line.ink) for line in page.lines)
+        return [_reviewed_line(line, ink, reader) for line, ink in inks if ink is not None]
     opened = next(open_reduced(page.path, MAX_PIXELS, first=page.number), None)
     if opened is None:
         raise DataError(page.path, f"it has no page {page.number}")

@@ -13,14 +13,17 @@ from rowscan.alphabet import ALPHABET, DIGITS
 from rowscan.arrays import Float32, UInt8
 from rowscan.datasets.digits import Digits, load_digits
 from rowscan.datasets.labelled import has_labels, load_labels
-from rowscan.datasets.reviewed import is_reviewed, load_reviewed
+from rowscan.datasets.reviewed import ReviewedLine, is_reviewed, load_reviewed
 from rowscan.evaluation import score_pictures
+from rowscan.forms.fields import allowed_in
 from rowscan.metrics import NumberResult, score_numbers
 from rowscan.reader import Reader
 from rowscan.recipes import LineRecipe, Recipe
 from rowscan.recognition.beam import decode
+from rowscan.recognition.characters import read_lines
 from rowscan.recognition.ctc import text_probability
 from rowscan.scans import STEPS_PER_PATCH
+from rowscan.segmentation.line_image import LineImage
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.interface import Arrays
 from rowscan.training.export import export, named, read_weights
@@ -258,7 +261,7 @@ class LineTask(Task):
         if self.documents is None:
             return None
         return DocumentsGain(
-            n=len(self.documents.held_out),
+            n=len(self.documents.held_out) + len(self.documents.fields_held_out),
             left_out=self.documents.left_out,
             before=self.before,
             doubts=self.documents.doubts,
@@ -283,9 +286,20 @@ def _doubtful(documents: Documents) -> list[str]:
 
 
 def _score_held_out(reader: Reader, documents: Documents, *, strict: bool) -> NumberResult:
-    """Read the pictures that are not trained on."""
+    """Read the pictures and the fields of forms that are not trained on."""
     pictures = [(picture.path, picture.label) for picture in documents.held_out]
-    return score_pictures(reader, pictures, documents.folder, strict=strict)
+    fields = [_answer(reader, field) for field in documents.fields_held_out]
+    return score_pictures(reader, pictures, documents.folder, answered=fields, strict=strict)
+
+
+def _answer(reader: Reader, field: ReviewedLine) -> tuple[str, str, float]:
+    """What the line model reads in a field of a form, what is written there, and how sure it is."""
+    assert field.ink is not None
+    model, height, width = reader.line_model, *field.ink.shape
+    image = LineImage(field.ink, (0, 0, width, height), np.eye(2, 3), 1.0)
+    allowed = allowed_in(model.alphabet, field.alphabet, field.pattern)
+    (found,) = read_lines(model, [image], allowed)
+    return found.line.text, field.text, found.line.confidence
 
 
 def start_from(start: str, fresh: Arrays) -> dict[str, np.ndarray]:
