@@ -162,26 +162,50 @@ def test_what_an_archive_unpacks_to_is_limited(tmp_path: Path) -> None:
         assert reason in str(end.error)
 
 
-def test_what_is_no_picture_is_not_unpacked_without_end(
+def test_a_tar_file_is_not_unpacked_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_MAX_OTHERS", 1000)
-    members = [(f"{number}.txt", bytes(400)) for number in range(3)]
-    shard = _tar(tmp_path / "s.tar.gz", [("a.png", b"7"), *members, ("b.png", b"7")], "w:gz")
-    picture, end = pictures_in(str(shard))
-    assert picture == Picture(f"{shard}/a.png", b"7")
+    """Neither what is no picture, nor pictures: thousands in a few kB, or GBs."""
+    monkeypatch.setattr(shards, "_BYTES", 3_000_000)
+    for name, size, count in (("a.txt", 10**6, 9), ("a.png", 10**6, 9), ("a.png", 0, 2000)):
+        members = [(name, bytes(size))] * count
+        shard = str(_tar(tmp_path / "s.tar.gz", [("first.png", SEVEN), *members], "w:gz"))
+        first, *pictures, end = pictures_in(shard)
+        assert first == Picture(f"{shard}/first.png", SEVEN)
+        assert len(pictures) < count
+        assert isinstance(end, End)
+        assert "the rest is not read" in str(end.error)
+
+
+def test_parquet_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    """A page whose size the footer hides; a value for thousands of rows."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    shard = tmp_path / "s.parquet"
+    pictures = pyarrow.array([bytes(300_000_000)], pyarrow.large_binary())
+    table = pyarrow.table({"image": pictures})
+    parquet.write_table(table, shard, compression="zstd", use_dictionary=False)
+    said = parquet.ParquetFile(shard).metadata.row_group(0).column(0).total_uncompressed_size
+    hidden = shard.read_bytes()
+    assert hidden.count(_varint(said)) == 2  # of the column and of the row group
+    shard.write_bytes(hidden.replace(_varint(said), _varint(1000, len(_varint(said)))))
+    (end,) = pictures_in(str(shard))
+    assert isinstance(end, End)
+    assert "too much memory" in str(end.error)
+
+    parquet.write_table(pyarrow.table({"image": [SEVEN] * 1_500}), shard)
+    *rows, end = pictures_in(str(shard))
+    assert len(rows) < 2_000
     assert isinstance(end, End)
     assert "the rest is not read" in str(end.error)
 
 
-def test_a_row_group_that_unpacks_to_far_more_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(shards, "_UNPACKED", 100_000)
-    pictures = pyarrow.array([{"bytes": bytes(1_000_000), "path": "a"}])
-    parquet.write_table(pyarrow.table({"image": pictures}), tmp_path / "s.parquet")
-    (end,) = pictures_in(str(tmp_path / "s.parquet"))
-    assert isinstance(end, End)
-    assert "a row group unpacks to 1 MB" in str(end.error)
+def _varint(number: int, length: int = 1) -> bytes:
+    """A number as Thrift's compact protocol writes it, in at least so many bytes."""
+    number *= 2  # zigzag
+    content = bytearray()
+    while number or len(content) < length:
+        content.append(128 | number & 127)
+        number >>= 7
+    content[-1] &= 127
+    return bytes(content)

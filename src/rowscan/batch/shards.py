@@ -8,27 +8,26 @@ The path of a picture is that of the shard with the name of the member, `shard.t
 number of the row, `shard.parquet/0`.
 """
 
+import io
 import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
 from rowscan.batch.items import End, Picture
-from rowscan.errors import DataError, MissingExtraError, reason_of, requires
+from rowscan.errors import DataError, MissingExtraError, reason_of
+from rowscan.io import parquet
+from rowscan.io.parquet import ReadingsError
 from rowscan.io.pictures import is_picture_name
 from rowscan.io.storage import MAX_BYTES, TOO_MANY_BYTES, open_binary
 
 _TAR = (".tar", ".tar.gz", ".tgz")
 _PARQUET = (".parquet",)
-_ROWS = 1  # of a Parquet file in memory at a time
-_MAX_OTHERS = 2_000_000_000
-"""Bytes in a tar file that belong to no picture: they are unpacked too, and a few MB can be GBs."""
-
-_UNPACKED, _TIMES = 60_000_000, 20
-"""Bytes that every row group of a Parquet file may have, and how many times as many as it has
-compressed: pictures hardly get smaller."""
-
-IMAGE = "image"
-"""The column of a Parquet file that holds pictures."""
+_GZIP = b"\x1f\x8b"
+_BYTES, _TIMES = 300_000_000, 20
+"""Bytes that every shard may unpack to, and how many times as many as it has: pictures hardly get
+smaller."""
+_PICTURES, _SMALLEST = 1_000, 30
+"""Pictures that every shard may hold, and the bytes that it has for each further one."""
 
 
 def is_shard(path: str) -> bool:
@@ -55,16 +54,14 @@ def pictures_in(shard: str) -> Iterator[Picture | End]:
     error = None
     found = False
     try:
-        tar = shard.lower().endswith(_TAR)
-        with open_binary(shard, streamed=tar) as file:
-            for name, content in _in_tar(file, shard) if tar else _in_parquet(file, shard):
-                found = True
-                yield Picture(f"{shard}/{name}", content)
-    except (DataError, MissingExtraError) as problem:
-        error = problem.reason
-    except _ReadingsError:
+        for name, content in (_in_tar if shard.lower().endswith(_TAR) else _in_parquet)(shard):
+            found = True
+            yield Picture(f"{shard}/{name}", content)
+    except ReadingsError:
         yield End(shard, left_out="readings of earlier runs")
         return
+    except (DataError, MissingExtraError) as problem:
+        error = problem.reason
     except Exception as problem:  # damaged bytes or a lost connection can cause any kind
         error = f"damaged or unsupported shard: {reason_of(problem)}"
     if error is None and not found:
@@ -100,65 +97,76 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error}: expected a member or the end of the file") from None
 
 
-def _in_tar(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
-    others = 0
-    with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as members:
-        for member in members:
-            hidden = any(part.startswith(".") for part in member.name.split("/") if part != ".")
-            if member.isfile() and not hidden and is_picture_name(member.name):
-                content = members.extractfile(member)
-                assert content is not None
-                if member.size > MAX_BYTES:
+class _Unpacked:
+    """Counts what comes out of a shard: of a few MB it can be TBs."""
+
+    def __init__(self, shard: str) -> None:
+        self._shard = shard
+        self._bytes = self._pictures = 0
+
+    def add(self, size: int, packed: int, *, picture: bool = True) -> None:
+        """Count a member of this size; `packed` are the bytes of the shard, as far as it is read.
+
+        Raises:
+            DataError: it is far more than it may be.
+        """
+        self._bytes += size
+        self._pictures += picture
+        if (
+            self._bytes > _BYTES + _TIMES * packed
+            or self._pictures > _PICTURES + packed / _SMALLEST
+        ):
+            raise DataError(self._shard, "it unpacks to far more than it is; the rest is not read")
+
+
+class _Source:
+    """A file that is read from start to end.
+
+    Attributes:
+        is_gzip: whether it begins like gzip, whatever its name: some programs unpack files and
+            leave their names.
+        taken: the bytes read so far.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._head = file.read(len(_GZIP))
+        self.is_gzip = self._head == _GZIP
+        self.taken = len(self._head)
+
+    def read(self, size: int) -> bytes:
+        """Further bytes, at most so many."""
+        if not self._head:
+            content = self._file.read(size)
+            self.taken += len(content)
+            return content
+        content, self._head = self._head[:size], self._head[size:]
+        return content
+
+
+def _in_tar(shard: str) -> Iterator[tuple[str, bytes]]:
+    unpacked = _Unpacked(shard)
+    with open_binary(shard, streamed=True) as file:
+        source = _Source(file)
+        # Other compressions can ask for GBs of memory.
+        mode = "r|gz" if source.is_gzip else "r|"
+        with tarfile.open(fileobj=source, mode=mode, tarinfo=_Header) as members:  # type: ignore[call-overload]
+            for member in members:
+                hidden = any(part.startswith(".") for part in member.name.split("/") if part != ".")
+                picture = member.isfile() and not hidden and is_picture_name(member.name)
+                if picture and member.size > MAX_BYTES:
                     raise DataError(shard, f"{member.name}: {TOO_MANY_BYTES}; the rest is not read")
-                yield member.name.removeprefix("./"), content.read()
-            else:
-                others += member.size
-                if others > _MAX_OTHERS:
-                    raise DataError(shard, "2 GB of it are no pictures; the rest is not read")
+                unpacked.add(member.size + tarfile.BLOCKSIZE, source.taken, picture=picture)
+                if picture:
+                    content = members.extractfile(member)
+                    assert content is not None
+                    yield member.name.removeprefix("./"), content.read()
 
 
-class _ReadingsError(Exception):
-    """A Parquet file holds what Rowscan has read."""
-
-
-def _in_parquet(file: IO[bytes], shard: str) -> Iterator[tuple[str, bytes]]:
-    with requires("remote", "reading Parquet"):
-        import pyarrow
-        import pyarrow.parquet
-    table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # it would buffer the whole file
-    if IMAGE not in table.schema_arrow.names:
-        if {"path", "page", "status", "lines"} <= set(table.schema_arrow.names):
-            raise _ReadingsError
-        raise DataError(shard, f"no column {IMAGE!r}")
-    kind = table.schema_arrow.field(IMAGE).type
-    if not _holds_files(pyarrow, kind):
-        raise DataError(shard, f"column {IMAGE!r}: expected the content of files, got {kind}")
-    _check_unpacked(table, shard)
-    row = 0
-    for batch in table.iter_batches(_ROWS, columns=[IMAGE]):
-        for value in batch.column(IMAGE):
-            content = value.as_py()
-            if isinstance(content, dict):
-                content = content["bytes"]
-            yield str(row), content or b""
-            row += 1
-
-
-def _check_unpacked(table: Any, shard: str) -> None:
-    """Refuse what unpacks to far more than it is: Arrow takes several times that in memory."""
-    for number in range(table.num_row_groups):
-        group = table.metadata.row_group(number)
-        for chunk in map(group.column, range(group.num_columns)):
-            unpacked = chunk.total_uncompressed_size
-            if chunk.path_in_schema.split(".")[0] == IMAGE and unpacked > max(
-                _UNPACKED, _TIMES * chunk.total_compressed_size
-            ):
-                raise DataError(shard, f"a row group unpacks to {unpacked // 1_000_000:,} MB")
-
-
-def _holds_files(pyarrow: Any, kind: Any) -> bool:
-    """Whether a column of this type holds the content of files."""
-    if pyarrow.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_files(pyarrow, kind.field(index).type)
-    return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+def _in_parquet(shard: str) -> Iterator[tuple[str, bytes]]:
+    unpacked = _Unpacked(shard)
+    with open_binary(shard) as file:
+        packed = file.seek(0, io.SEEK_END)
+    for row, content in enumerate(parquet.pictures(shard)):
+        unpacked.add(len(content), packed)
+        yield str(row), content

@@ -19,13 +19,12 @@ from threading import Timer
 from typing import IO
 
 from rowscan.errors import RowscanError, TooLargeError
+from rowscan.io.limits import limit_memory, limit_time
 from rowscan.io.raster import Opened, Request, decode
 
 MEMORY = 530_000_000
 """Bytes of data that the process may use, unless said otherwise: 100 megapixels in colour, and the
 process below 600 MB."""
-SECONDS = 15
-"""Processor time for one page."""
 _TOO_MUCH = "it takes more memory or time to decode than it may"
 _idle: list["Decoder"] = []
 """Those that have no picture to decode, of this process."""
@@ -78,7 +77,7 @@ class Decoder:
         Args:
             request: the picture.
             deadline: of `time.monotonic`; the process is ended if it is still decoding then. Each
-                page has `SECONDS` of processor time besides.
+                page has `limits.SECONDS` of processor time besides.
 
         Raises:
             TooLargeError: it takes more memory or time than it may, or has more pixels or pages.
@@ -151,30 +150,22 @@ def serve(memory: int) -> None:
 
 def _serve(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    limit_memory(memory)
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries that print must not print into the answers
     while True:
         request = _receive(source)
         assert isinstance(request, Request)
         try:
-            _limit_time()
+            limit_time()
             for page in decode(request):
                 _send(sink, page)
                 if not _receive(source):
                     break
-                _limit_time()
+                limit_time()
             else:
                 _send(sink, None)
         except RowscanError as error:
             _send(sink, error)
         except MemoryError:
             _send(sink, TooLargeError(request.name, _TOO_MUCH))
-
-
-def _limit_time() -> None:
-    if hasattr(signal, "setitimer"):  # its signal ends the process, whatever a decoder is doing
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)

@@ -7,7 +7,6 @@ writes the number of pages, then each page when the one before it has been taken
 
 import contextlib
 import json
-import signal
 import struct
 import subprocess
 import sys
@@ -17,14 +16,13 @@ import numpy as np
 
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError, TooLargeError, requires
+from rowscan.io.limits import SECONDS, limit_memory, limit_time
 
 _DPI = 200
 _MAX_SIDE = 65_500
 """Pixels: the longest side of a JPEG. A page that is longer is drawn smaller."""
 _MEMORY = 450_000_000
 """Bytes of data that the process may use."""
-_SECONDS = 15
-"""Processor time for one page."""
 _HEADER = struct.Struct("<III")
 """Height, width and colours of a page; its pixels follow. No height: its error follows."""
 
@@ -83,7 +81,7 @@ def _page(read, name: str, what: str) -> UInt8[np.ndarray, "height width 3"]:  #
 
 def _killed(name: str, what: str) -> int:
     raise TooLargeError(
-        name, f"{what} takes more than {_SECONDS} s or {_MEMORY // 1_000_000} MB to draw"
+        name, f"{what} takes more than {SECONDS} s or {_MEMORY // 1_000_000} MB to draw"
     )
 
 
@@ -91,10 +89,10 @@ def _serve(max_pixels: int, first: int) -> None:
     """What the other process does."""
     out = sys.stdout.buffer
     content = sys.stdin.buffer.read()
-    _limit_memory()
+    limit_memory(_MEMORY)
     import pypdfium2
 
-    _limit_time()
+    limit_time()
     try:
         document = pypdfium2.PdfDocument(content)
         count = len(document)
@@ -108,7 +106,7 @@ def _serve(max_pixels: int, first: int) -> None:
     out.write(f"{count}\n".encode())
     out.flush()
     for number in range(first - 1, count):
-        _limit_time()
+        limit_time()
         try:
             pixels = _draw(document[number], max_pixels)
             out.write(_HEADER.pack(*pixels.shape))
@@ -130,19 +128,6 @@ def _draw(page, max_pixels: int) -> UInt8[np.ndarray, "height width 3"]:  # type
     pixels: np.ndarray = page.render(scale=scale, rev_byteorder=True).to_numpy()
     page.close()
     return pixels[:, :, :3] if pixels.shape[2] > 3 else pixels
-
-
-def _limit_memory() -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-
-
-def _limit_time() -> None:
-    if hasattr(signal, "setitimer"):  # its signal ends the process, whatever PDFium is doing
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, _SECONDS)
 
 
 if __name__ == "__main__":
