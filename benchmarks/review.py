@@ -30,7 +30,8 @@ from rowscan.reader import Reader
 from rowscan.reading import Box
 from rowscan.recipes import change, find
 from rowscan.recognition.ctc import align
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.changes import Author, Change
+from rowscan.review.store import Store
 from rowscan.segmentation.binarize import WORKING_PIXELS
 from rowscan.training.loop import resume, train
 from rowscan.training.results import LineRunResult

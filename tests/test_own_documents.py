@@ -27,8 +27,9 @@ from rowscan.metrics import score_numbers
 from rowscan.reader import Reader
 from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import align, best_path
+from rowscan.review.changes import Author, Change
 from rowscan.review.learning import gain
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.store import Store
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.training import results
 from rowscan.training.export import read_weights

@@ -21,7 +21,10 @@ from playwright.sync_api import Browser, Page, expect
 import rowscan
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.forms.specification import load
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.changes import Author, Change
+from rowscan.review.exports import form_rows
+from rowscan.review.fields import ReviewedForms, repeated
+from rowscan.review.store import Store
 from rowscan.training.synthesis.documents import load_documents
 from rowscan.training.tasks.line.task import _score_held_out
 from test_review_page import PATIENCE, Review, browser, news, wait_for  # noqa: F401
@@ -184,13 +187,45 @@ def test_the_next_review_of_the_folder_knows_its_forms(review: Review) -> None:
         again.end()
 
 
-def test_corrected_fields_teach_as_they_were_read(
-    review: Review, truth: dict[str, str], tmp_path: Path
-) -> None:
-    """No picture is opened: the ink without the print is in the database."""
+@pytest.fixture
+def content(review: Review) -> dict[str, Any]:
+    """What the database has of the card."""
     with closing(sqlite3.connect(review.folder / "rowscan.db")) as opened:
         query = "SELECT content FROM reading WHERE status = 'read'"
-        content = json.loads(opened.execute(query).fetchone()[0])
+        found: dict[str, Any] = json.loads(opened.execute(query).fetchone()[0])
+    return found
+
+
+def test_a_value_that_two_forms_have_is_told_on_both(
+    review: Review, content: dict[str, Any], truth: dict[str, str], tmp_path: Path
+) -> None:
+    forms = ReviewedForms([review.folder.parent / "forms" / "meter-card.toml"])
+    store = Store(tmp_path)
+    for number in (1, 2):
+        store.place(f"{number}.png", f"hash {number}", 1, 1)
+        store.add_readings(f"hash {number}", "model", [content])
+
+    def told(page: int) -> list[str]:
+        return repeated(store, forms, page, forms.reading(content, store.lines(page)))
+
+    meter = truth["meter"]
+    assert [told(1), told(2)] == [
+        [f"meter: {meter} is also in 2.png"],
+        [f"meter: {meter} is also in 1.png"],
+    ]
+    assert [row["status"] for row in form_rows(store, forms)] == ["check", "check"]
+    other = str(int(meter) + 55).zfill(8)
+    store.correct(Author("Anna", "tab"), "a", [Change(2, "0", "typed", other)])
+    assert [told(1), told(2)] == [[], []]
+    rows = list(form_rows(store, forms))
+    assert rows[0]["status"] == "read"
+    assert rows[1]["fields"]["meter"]["text"] == other
+
+
+def test_corrected_fields_teach_as_they_were_read(
+    content: dict[str, Any], truth: dict[str, str], tmp_path: Path
+) -> None:
+    """No picture is opened: the ink without the print is in the database."""
     store = Store(tmp_path)
     names = {line["field"]: str(i) for i, line in enumerate(content["lines"])}
     for number in range(1, 13):

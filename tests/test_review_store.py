@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError, OutputError
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.changes import Author, Change
+from rowscan.review.store import Store
 
 ANNA, BEN = Author("Anna", "tab 1"), Author("Ben", "tab 2")
 BOX = (10, 20, 30, 40)

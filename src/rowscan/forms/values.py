@@ -73,10 +73,10 @@ def checked(field: Field, text: str) -> tuple[FieldStatus, Value]:
     """As `interpreted`, of a text that a person has typed or chosen."""
     if field.kind == "text":
         return "picture", None
-    if field.kind == "tick":
-        return ("read", text == "yes") if text in ("yes", "no") else ("invalid", None)
     if not text:
         return "empty", None
+    if field.kind == "tick":
+        return ("read", text == "yes") if text in ("yes", "no") else ("invalid", None)
     if field.kind == "choice":
         return ("read", text) if text in field.choices else ("invalid", None)
     full = len(field.boxes) == 1 or len(text) >= len(field.boxes)

@@ -13,13 +13,14 @@ from starlette.responses import JSONResponse
 
 import rowscan
 from rowscan.errors import DataError, MissingExtraError
+from rowscan.review.changes import Author, Change
 from rowscan.review.desk import Desk
 from rowscan.review.exports import EXPORTS
 from rowscan.review.fields import ReviewedForms
 from rowscan.review.intake import Intake
 from rowscan.review.learning import Learning
 from rowscan.review.pictures import Pictures
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.store import Store
 from rowscan.server.errors import on_data, on_http, on_parameter
 from rowscan.server.executor import BoundedExecutor
 from rowscan.server.guard import Guard

@@ -1,12 +1,12 @@
 """Desk: what the page asks of a review, as values. The routes are in `app`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rowscan.review.exports import EXPORTS
-from rowscan.review.fields import ReviewedForms
+from rowscan.review.fields import ReviewedForms, repeated
 from rowscan.review.intake import Intake
 from rowscan.review.learning import Learning
 from rowscan.review.pictures import Pictures
@@ -64,7 +64,12 @@ class Desk:
             "error": content.get("error"),
             "lines": [{**line, "digits": None} for line in lines],
         }
-        return shown | self.forms.shown(content, lines) if "form" in content else shown
+        if "form" not in content:
+            return shown
+        reading = self.forms.reading(content, lines)
+        others = repeated(self.store, self.forms, page, reading)
+        reading = replace(reading, broken=(*reading.broken, *others))
+        return shown | self.forms.shown(content, lines, reading)
 
     def picture(self, page: int, number: int | None) -> bytes:
         """A page as JPEG, or another page of its document: a form may have several.

@@ -5,6 +5,7 @@ them. The rules that a form breaks are those of what stands there now.
 """
 
 import base64
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from rowscan.batch.journal import digest
 from rowscan.errors import UsageError
 from rowscan.forms.results import FieldReading, FormReading
 from rowscan.forms.rules import broken
-from rowscan.forms.specification import Field, Specification, Sum, files_of, load
+from rowscan.forms.specification import Field, Specification, Sum, Unique, files_of, load
 from rowscan.forms.values import ALPHABETS, checked, expected
 from rowscan.reading import SURE, unreadable
 from rowscan.review.store import Store
@@ -25,7 +26,6 @@ DECIDED = ("accepted", "typed")
 """States of a line on which somebody has decided."""
 AS_TEXT = tuple(ALPHABETS)
 """Kinds of fields that are read as text; a model learns from these."""
-_FINE = ("read", "empty", "picture")
 _NOWHERE = (0, 0, 0, 0)
 Line = Mapping[str, Any]
 """A line as `Store.lines` gives it."""
@@ -81,7 +81,7 @@ class ReviewedForms:
             page = unreadable(reading.page, reading.error)
             return page | {"width": width, "height": height}
         form, _ = self._folders[reading.form]
-        suspects = _suspects(form, reading.broken)
+        suspects = _suspects(form, reading)
         lines = [
             _to_line(field, reading.fields[field.name], field.name in suspects)
             for field in form.fields
@@ -116,9 +116,16 @@ class ReviewedForms:
         rules = broken(form, fields, folder)
         return FormReading(form.name, content["page"], fields, rules)
 
-    def shown(self, content: Mapping[str, Any], lines: Sequence[Line]) -> dict[str, object]:
-        """What the page shows of a form beside what it shows of any picture."""
-        reading = self.reading(content, lines)
+    def shown(
+        self, content: Mapping[str, Any], lines: Sequence[Line], reading: FormReading
+    ) -> dict[str, object]:
+        """What the page shows of a form beside what it shows of any picture.
+
+        Args:
+            content: as `to_page` made it.
+            lines: as they stand now.
+            reading: what stands on the form now, with the rules that it breaks.
+        """
         form, _ = self._folders.get(content["form"], (None, None))
         known = {field.name: field for field in form.fields} if form else {}
         shown = []
@@ -129,6 +136,32 @@ class ReviewedForms:
                 more |= {"status": reading.fields[name].status, **_asked(known[name])}
             shown.append({**line, **more})
         return {"form": content["form"], "sizes": content["sizes"], "lines": shown}
+
+
+def repeated(store: Store, forms: ReviewedForms, page: int, reading: FormReading) -> list[str]:
+    """The values of a form that another one in the folder has too, where a rule forbids it.
+
+    Args:
+        store: has the other forms.
+        forms: say what is unique.
+        page: the page of the form.
+        reading: what stands on it now.
+    """
+    form = next((form for form in forms.specifications if form.name == reading.form), None)
+    names = [rule.field for rule in form.rules if isinstance(rule, Unique)] if form else []
+    found = []
+    for name in names:
+        text = reading.fields[name].text
+        for other in store.pages_with(text) if reading.fields[name].status == "read" else []:
+            entry = store.entry(other)
+            content = json.loads(entry["content"])
+            if other == page or content.get("form") != reading.form:
+                continue
+            there = forms.reading(content, store.lines(other)).fields[name]
+            if there.text == text and there.status == "read":
+                found.append(f"{name}: {text} is also in {entry['path']}")
+                break
+    return found
 
 
 def form_row(reading: FormReading, lines: Sequence[Line]) -> dict[str, Any]:
@@ -155,7 +188,7 @@ def _to_line(field: Field, reading: FieldReading, is_suspect: bool) -> dict[str,
         "field": field.name,
         "kind": field.kind,
         "boxed": len(field.boxes) > 1,
-        "doubtful": is_suspect or reading.confidence < SURE or reading.status not in _FINE,
+        "doubtful": is_suspect and reading.box != _NOWHERE and field.kind != "text",
         "corners": [[round(side, 1) for side in corner] for corner in reading.corners],
         "characters": [character.to_dict() for character in reading.characters],
         "ink": encoded,
@@ -197,11 +230,12 @@ def _order(line: Line) -> tuple[bool, bool, float]:
     return line.get("kind") == "text", not doubtful, line["confidence"] if doubtful else 0.0
 
 
-def _suspects(form: Specification, rules: Sequence[str]) -> set[str]:
-    """The fields that break a rule; of a sum all of them, since any of them may be wrong."""
-    found = {field.name for field in form.fields if _about(field.name, rules)}
-    sums = (rule for rule in form.rules if isinstance(rule, Sum) and rule.field in found)
-    return found | {name for rule in sums for name in rule.of}
+def _suspects(form: Specification, reading: FormReading) -> set[str]:
+    """The fields that are not sure or break a rule; of a sum any of its fields may be wrong."""
+    wrong = {field.name for field in form.fields if _about(field.name, reading.broken)}
+    sums = [rule for rule in form.rules if isinstance(rule, Sum) and rule.field in wrong]
+    unsure = {name for name, field in reading.fields.items() if field.confidence < SURE}
+    return wrong | unsure | {name for rule in sums for name in rule.of}
 
 
 def _about(name: str, rules: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ from rowscan.errors import OutputError, UsageError
 from rowscan.io.atomic import write_atomically
 from rowscan.io.raster import FORMATS, identify
 from rowscan.reading import Box, Reading
+from rowscan.review.changes import Author, Change
 from rowscan.review.intake import model_version
-from rowscan.review.store import Author, Change, Store
+from rowscan.review.store import Store
 from rowscan.server.samples import Keeper
 
 _SEPARATOR = " / "

@@ -11,19 +11,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 from rowscan.datasets.reviewed import DATABASE
 from rowscan.errors import DataError, OutputError
-from rowscan.reading import Box
-
-PAGE_STATES = ("open", "seen", "done", "none")
-"""`none`: looked at, and there is no number in it."""
-LINE_STATES = ("read", "accepted", "typed", "deleted")
-"""`read`: as the model read it, and nobody has decided."""
+from rowscan.review.changes import LINE_STATES, PAGE_STATES, Author, Change
+from rowscan.review.undo import before, box_of, last_gesture
 
 _PATIENCE = 30.0  # seconds that a writer waits for another one
 _TEXT = """CASE WHEN state = 'done' THEN (
@@ -37,29 +32,6 @@ _COLUMNS = (
     "event, page, line, state, text, x, y, width, height, reading, kind, gesture, undoes, user, "
     "session, time"
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a person says of one line, or of a page."""
-
-    page: int
-    line: str
-    """Its number in the reading, from 0; a new name for a line that is drawn; "" for the page."""
-    state: str
-    """One of `LINE_STATES`, or for the page of `PAGE_STATES`."""
-    text: str = ""
-    box: Box = (0, 0, 0, 0)
-    event: str = ""
-    """A unique name, so that a change which is sent twice counts once; "" makes one."""
-
-
-@dataclass(frozen=True)
-class Author:
-    """Who changes something, and in which tab of a browser: undo is the tab's own."""
-
-    user: str
-    session: str
 
 
 class Store:
@@ -225,7 +197,7 @@ class Store:
 
     def _revert(self, author: Author, kind: str) -> list[int] | None:
         with self._writing() as connection:
-            gesture = _last_gesture(connection, author.session, kind)
+            gesture = last_gesture(connection, author.session, kind)
             if gesture is None:
                 return None
             name = secrets.token_hex()
@@ -235,7 +207,7 @@ class Store:
                 (gesture,),
             ).fetchall()
             for row in touched:
-                change = _before(connection, row, author.session)
+                change = before(connection, row, author.session)
                 self._add(connection, author, change, kind=kind, gesture=name, undoes=gesture)
             return sorted({row["page"] for row in touched})
 
@@ -308,6 +280,14 @@ class Store:
         found: sqlite3.Row = row
         return found
 
+    def pages_with(self, text: str) -> list[int]:
+        """The pages in whose lines a text was read or typed; there may be others among them."""
+        query = (
+            "SELECT id FROM entry WHERE instr(text, :text) UNION SELECT entry.id FROM current "
+            "JOIN entry ON entry.id = page WHERE line <> '' AND current.text = :text"
+        )
+        return [row[0] for row in self._connection.execute(query, {"text": text})]
+
     def lines(self, page: int) -> list[dict[str, object]]:
         """The lines of a page as they stand now; those that were deleted have that state.
 
@@ -371,67 +351,11 @@ class Store:
         return [] if row is None else list(json.loads(row["paths"]))
 
 
-def _last_gesture(connection: sqlite3.Connection, session: str, kind: str) -> str | None:
-    """The gesture that `kind` takes back; on a stack, undo takes one off and redo puts it on.
-
-    Of a session's gestures, from the newest: an undo hides the one before it, a redo an undo.
-    """
-    rows = connection.execute(
-        "SELECT gesture, kind FROM correction WHERE session = ? AND kind <> 'look' "
-        "GROUP BY gesture ORDER BY max(id) DESC",
-        (session,),
-    )
-    hidden = 0
-    for row in rows:
-        if row["kind"] == kind:
-            hidden += 1
-        elif kind == "redo" and row["kind"] == "do":
-            return None
-        elif hidden:
-            hidden -= 1
-        else:
-            return str(row["gesture"])
-    return None
-
-
-def _before(connection: sqlite3.Connection, touched: sqlite3.Row, session: str) -> Change:
-    """What a line or page was before a gesture; what it is now, if somebody else changed it."""
-    here = (touched["page"], touched["line"])
-    one = "SELECT * FROM correction WHERE page = ? AND line = ? "
-    theirs = connection.execute(
-        one + "AND id > ? AND session <> ? AND kind = 'do'", (*here, touched["last"], session)
-    ).fetchone()
-    end = "ORDER BY id DESC" if theirs else f"AND id < {touched['first']:d} ORDER BY id DESC"
-    row = connection.execute(one + end, here).fetchone()
-    if row is not None:
-        return Change(*here, row["state"], row["text"], _box(row))
-    return _as_read(connection, *here)
-
-
-def _as_read(connection: sqlite3.Connection, page: int, line: str) -> Change:
-    """A line that nobody had touched; one that is not in the reading did not exist."""
-    if not line:
-        return Change(page, line, "open")
-    (content,) = connection.execute(
-        "SELECT content FROM shown JOIN reading ON reading.id = shown.reading WHERE shown.page = ?",
-        (page,),
-    ).fetchone()
-    read = json.loads(content)["lines"]
-    if line.isdecimal() and int(line) < len(read):
-        found = read[int(line)]
-        return Change(page, line, "read", found["text"], tuple(found["box"]))
-    return Change(page, line, "deleted")
-
-
 def _as_corrected(row: sqlite3.Row | None) -> dict[str, object]:
     if row is None:
         return {}
     keys = ("line", "state", "text", "user", "time")
-    return {key: row[key] for key in keys} | {"box": list(_box(row))}
-
-
-def _box(row: sqlite3.Row) -> Box:
-    return row["x"], row["y"], row["width"], row["height"]
+    return {key: row[key] for key in keys} | {"box": list(box_of(row))}
 
 
 def _now() -> str:

@@ -114,7 +114,8 @@ export class Card {
   /** Say what is expected in a field, and what is wrong with what stands there. It forbids nothing. */
   tellCheck() {
     const { status, broken = [] } = this.line;
-    const states = say("fieldStates");
+    const states = { ...say("fieldStates") };
+    if (!this.line.box[2]) states.unreadable = states.missing;
     const rules = broken.map((rule) => states[rule] ?? rule);
     const wrong = [...new Set([states[status], ...rules])].filter(Boolean);
     this.#check.classList.toggle("wrong", wrong.length > 0);

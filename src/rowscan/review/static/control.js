@@ -47,7 +47,10 @@ function option(type, text, { name = "", checked }) {
 /** A box to tick. */
 function ticked(line, label, onType) {
   const { label: element, input, said } = option("checkbox", "", { checked: line.text === "yes" });
-  const tell = () => (said.textContent = say(input.checked ? "ticked" : "notTicked"));
+  input.indeterminate = line.text === ""; // it could not be seen
+  const tell = () => {
+    said.textContent = input.indeterminate ? "?" : say(input.checked ? "ticked" : "notTicked");
+  };
   tell();
   input.setAttribute("aria-label", label);
   input.addEventListener("change", () => {
@@ -58,7 +61,7 @@ function ticked(line, label, onType) {
     element,
     target: input,
     get value() {
-      return input.checked ? "yes" : "no";
+      return input.indeterminate ? "" : input.checked ? "yes" : "no";
     },
     focus: () => input.focus(),
   };

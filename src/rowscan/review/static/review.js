@@ -113,7 +113,7 @@ function pictureOf(line) {
 function showSheet(line) {
   const { image, number, width, height } = pictureOf(line);
   const lines = page.lines.filter((one) => (one.page ?? page.number) === number);
-  sheet.show({ ...page, width, height, lines }, image);
+  sheet.show({ ...page, width, height, lines, fixed: forForms() }, image);
 }
 
 /** Whether the pictures are laid upon forms, which say what there is to read. */
@@ -136,8 +136,8 @@ function show() {
       }),
   );
   at("form").textContent = page.form ?? "";
-  at("none").hidden = at("whole-note").hidden = Boolean(page.form);
-  at("add").hidden = forForms();
+  at("none").hidden = Boolean(page.form);
+  at("add").hidden = at("whole-note").hidden = forForms();
   at("none").textContent = say(forForms() ? "noForm" : "none");
   at("lines").replaceChildren(...cards.map((card) => card.element));
   drawCards();
@@ -265,11 +265,14 @@ function nextAfter(here) {
   return [...cards.slice(here + 1), ...cards.slice(0, here)].find((card) => card.isAsked);
 }
 
+/** Whether a field is on a page of its form that is not there, and nobody has said what is in it. */
+const isMissing = (line) => line.field && !line.box[2] && line.state === "read";
+
 function acceptAll() {
   if (page.status === "error" && kept().length === 0) return onwards();
   const changes = [];
   for (const line of kept()) {
-    if (line.kind === "text") continue; // it stays a picture
+    if (line.kind === "text" || isMissing(line)) continue;
     if (!line.field && line.text.trim() === "") line.state = DELETED;
     else if (line.state === "read") line.state = "accepted";
     changes.push(change(line));

@@ -24,7 +24,7 @@ export class Sheet {
       image.alt = "";
     }
     const lines = page.lines.filter((line) => line.state !== "deleted" && line.box[2]);
-    at("sheet").classList.toggle("fixed", Boolean(page.form));
+    at("sheet").classList.toggle("fixed", Boolean(page.fixed));
     at("sheet").replaceChildren(image, ...lines.map((line) => this.#area(line)));
   }
 
@@ -50,7 +50,7 @@ export class Sheet {
     this.#place(area, line.box);
     area.addEventListener("pointerdown", (event) => this.#drag(event, area, line));
     area.addEventListener("keydown", (event) => this.#key(event, area, line));
-    if (this.#page.form) area.addEventListener("click", () => this.hears.onChoose(line));
+    if (this.#page.fixed) area.addEventListener("click", () => this.hears.onChoose(line));
     return area;
   }
 
@@ -77,7 +77,7 @@ export class Sheet {
   }
 
   #drag(event, area, line) {
-    if (this.#page.form) return area.focus(); // its boxes are those of the form
+    if (this.#page.fixed) return area.focus(); // its boxes are those of the form
     event.preventDefault();
     event.stopPropagation();
     area.focus();
