@@ -1,11 +1,14 @@
 """Training on several processes gives the result of one, and can be resumed after a failure."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +18,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from torch import distributed
 
+from rowscan.__main__ import main
 from rowscan.datasets.digits import load_digits
 from rowscan.recipes import DigitRecipe, LineRecipe, Recipe, change, find
 from rowscan.training.engines.distributed import ProcessGroup, current_group, process_group
 from rowscan.training.engines.factory import create
 from rowscan.training.engines.interface import Trainer
-from rowscan.training.loop import train
+from rowscan.training.loop import resume, train
 from rowscan.training.tasks.line.engine import LineEngine
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -30,23 +34,22 @@ RECIPES: dict[str, dict[str, object]] = {
     "line": {"hidden": 8, "layers": 1, "batch_size": 7},
     "mlp": {"batch_size": 1},  # one of two ranks has an empty shard
 }
+# At the recipe's learning rate of 0.01, rounding errors grow to 2e-4 on such easy images.
+HUNDRED = {"steps_per_epoch": 50, "epochs": 2, "learning_rate": 0.001}
+LONG = {"steps_per_epoch": 400, "epochs": 2, "hidden": 16}
 
 
-def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*TORCHRUN, f"--nproc-per-node={processes}", *map(str, command)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+def command(recipe: str, output: str, settings: Mapping[str, object]) -> list[str]:
+    changes = [word for item in settings.items() for word in ("--set", "{}={}".format(*item))]
+    return ["train", recipe, "--output", output, *changes]
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    out, said = process.communicate()
-    assert process.returncode == 0, said
-    return out
+COMMANDS = {
+    "hundred": command("lstm-rows", "hundred", HUNDRED),
+    "numpy": command("mlp-numpy", "refused", {}),
+    "misspelt": command("lstm-rowz", "refused", {}),
+    "long": command("lstm-rows", "long", LONG),
+}
 
 
 def recipe_of(name: str) -> Recipe:
@@ -72,13 +75,70 @@ def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.n
     return engine.weights() | figures | {"correct": np.array([right for _, right in said])}
 
 
-if __name__ == "__main__":
+def in_each_process(data: str) -> None:
+    """All that needs two processes, one after the other: starting them takes longest."""
     with process_group("cpu") as group:
         world = weakref.ref(distributed.group.WORLD)
         for name in RECIPES:
-            found = weights_after_steps(name, Path(sys.argv[1]))
-            save_file(found, f"{name}-{group.rank}")
+            save_file(weights_after_steps(name, Path(data)), f"{name}-{group.rank}")
     assert world() is None, "a group that outlives the training may abort the process at its end"
+    for name, words in COMMANDS.items():
+        sys.argv[1:] = [*words, "--data", data]
+        if name != "long":
+            run_command(f"{name}-{group.rank}")
+    main()
+
+
+def run_command(name: str) -> None:
+    """Keep what the command prints, and its status."""
+    with (
+        Path(f"{name}.out").open("w") as out,
+        Path(f"{name}.err").open("w") as said,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(said),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    Path(f"{name}.status").write_text(str(end.value.code))
+
+
+if __name__ == "__main__":
+    in_each_process(sys.argv[1])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What two processes left behind, after one of them was killed in the command `long`."""
+
+    folder: Path
+    status: int
+    said: str
+
+    def of_both(self, command: str, part: str) -> list[str]:
+        return [(self.folder / f"{command}-{rank}.{part}").read_text() for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def ended(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("processes")
+    process = subprocess.Popen(
+        [*TORCHRUN, "--nproc-per-node=2", __file__, str(tiny)],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while not (folder / "long" / "checkpoint.safetensors").exists():
+        if process.poll() is not None:
+            pytest.fail(process.communicate()[1])
+        time.sleep(0.02)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+    _, said = process.communicate()
+    return Ended(folder, process.returncode, said)
 
 
 @given(st.integers(0, 1000), st.integers(1, 64))
@@ -96,84 +156,53 @@ def test_without_torchrun_the_group_has_one_process(monkeypatch: pytest.MonkeyPa
         assert group.broadcast(lambda: 7) == 7
 
 
-def test_two_processes_take_the_same_steps_as_one(tiny: Path, tmp_path: Path) -> None:
-    finish(torchrun(2, __file__, tiny, cwd=tmp_path))
-    for name in RECIPES:
-        expected = weights_after_steps(name, tiny)
-        for rank in range(2):
-            found = load_file(tmp_path / f"{name}-{rank}")
-            assert found.keys() == expected.keys(), name
-            for key, value in expected.items():
-                message = f"{name} {key}"
-                np.testing.assert_allclose(found[key], value, 1e-5, 1e-5, err_msg=message)
-
-
-COMMAND = ["-m", "rowscan", "train", "lstm-rows", "--data", "DATA", "--output", "run"]
-# At the recipe's learning rate of 0.01, rounding errors grow to 2e-4 on such easy images.
-HUNDRED = {"steps_per_epoch": 50, "epochs": 2, "learning_rate": 0.001}
-
-
-def command(data: Path, *more: str) -> list[str]:
-    return [str(data) if word == "DATA" else word for word in [*COMMAND, *more]]
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_processes_take_the_same_steps_as_one(name: str, ended: Ended, tiny: Path) -> None:
+    expected = weights_after_steps(name, tiny)
+    for rank in range(2):
+        found = load_file(ended.folder / f"{name}-{rank}")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(found[key], value, 1e-5, 1e-5, err_msg=key)
 
 
 def test_a_hundred_steps_on_two_processes_give_the_weights_of_one(
-    tiny: Path, tmp_path: Path
+    ended: Ended, tiny: Path, tmp_path: Path
 ) -> None:
-    settings = [word for item in HUNDRED.items() for word in ("--set", "{}={}".format(*item))]
-    out = finish(torchrun(2, *command(tiny, *settings), cwd=tmp_path))
-    assert out.count("accuracy") == 1  # rank 0 alone prints
+    assert ended.of_both("hundred", "status") == ["0", "0"]
+    printed = ended.of_both("hundred", "out")
+    assert [out.count("accuracy") for out in printed] == [1, 0]  # rank 0 alone prints
     recipe = change(find("lstm-rows"), HUNDRED)
     alone = train(recipe, data=tiny, output=tmp_path / "alone", quiet=True)
     expected = load_file(alone.directory / "weights.safetensors")
-    found = load_file(tmp_path / "run" / "weights.safetensors")
+    found = load_file(ended.folder / "hundred" / "weights.safetensors")
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, atol=1e-4, rtol=0, err_msg=key)
 
 
-def test_a_dead_process_ends_the_training_which_can_be_resumed(tiny: Path, tmp_path: Path) -> None:
-    long = ["--set", "steps_per_epoch=400", "--epochs", "2", "--set", "hidden=16"]
-    process = torchrun(2, *command(tiny, *long), cwd=tmp_path)
-    run = tmp_path / "run"
-    while not (run / "checkpoint.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    )
-    os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
-    _, said = process.communicate()
-    assert process.returncode != 0
-    (line,) = [line for line in said.splitlines() if line.startswith("rowscan: ")]
-    assert line.endswith("continue with: rowscan train --resume run")
+def test_a_dead_process_ends_the_training_which_can_be_resumed(ended: Ended) -> None:
+    assert ended.status != 0
+    (line,) = [line for line in ended.said.splitlines() if line.startswith("rowscan: ")]
+    assert line.endswith("continue with: rowscan train --resume long")
     assert "ended" in line
     # One process continues what the two began.
-    resumed = subprocess.run(
-        [sys.executable, "-m", "rowscan", "train", "--resume", "run"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert (run / "result.json").exists()
+    run = resume(ended.folder / "long", quiet=True)
+    assert run.result is not None
+    assert (run.directory / "result.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("recipe", "reason"),
+    ("command", "reason"),
     [
-        ("mlp-numpy", "the numpy engine trains in one process: leave out torchrun"),
-        ("lstm-rowz", "unknown recipe 'lstm-rowz'"),
+        ("numpy", "the numpy engine trains in one process: leave out torchrun"),
+        ("misspelt", "unknown recipe 'lstm-rowz'"),
     ],
 )
-def test_usage_errors_are_reported_once(
-    recipe: str, reason: str, tiny: Path, tmp_path: Path
-) -> None:
-    process = torchrun(2, "-m", "rowscan", "train", recipe, "--data", tiny, cwd=tmp_path)
-    _, said = process.communicate()
-    assert process.returncode != 0
-    lines = [line for line in said.splitlines() if line.startswith("rowscan: ")]
+def test_usage_errors_are_reported_once(command: str, reason: str, ended: Ended) -> None:
+    assert ended.of_both(command, "status") == ["2", "2"]
+    lines = "".join(ended.of_both(command, "err")).splitlines()
     assert len(lines) == 1
+    assert lines[0].startswith("rowscan: ")
     assert reason in lines[0]
-    assert not (tmp_path / "runs").exists()
+    assert not (ended.folder / "refused").exists()

@@ -5,6 +5,7 @@ shard; the sum is the gradient of the whole batch. So the number of processes ch
 rounding only. Rank 0 alone writes files and prints. Launching processes is `torchrun`'s task.
 """
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
+_GROUPS = itertools.count()
+"""Numbers the groups that this process joins: each has its own keys in the store of torchrun."""
 
 
 class ProcessGroupError(RowscanError):
@@ -115,11 +118,13 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     before = signal.signal(signal.SIGTERM, _on_sigterm)
-    store, rank, world = next(iter(rendezvous("env://")))
+    shared, rank, world = next(iter(rendezvous("env://")))
+    store = distributed.PrefixStore(f"rowscan/{next(_GROUPS)}", shared)
     try:
         distributed.init_process_group(
             "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world
         )
+        _wait_for_all(store, world)
         yield ProcessGroup(rank, world)
     except (RowscanError, KeyboardInterrupt) as error:
         if _is_first_to_report(store):
@@ -154,8 +159,15 @@ def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     raise ProcessGroupError("this training was terminated, as when one of its processes has ended")
 
 
+def _wait_for_all(store: "Store", world: int) -> None:
+    """Until all have joined: who joins a group that another has left waits for ever."""
+    if store.add("joined", 1) == world:
+        store.set("complete", "")
+    store.wait(["complete"])
+
+
 def _is_first_to_report(store: "Store") -> bool:
     try:
-        return store.add("rowscan/reported", 1) == 1
+        return store.add("reported", 1) == 1
     except RuntimeError:  # the store itself has ended
         return True
