@@ -5,6 +5,7 @@ files.
 """
 
 import base64
+import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -222,6 +223,22 @@ def _render(
     **values: Any,
 ) -> str:
     """The page of a template, with what all of them show."""
+    curves = (
+        plots.learning_curve(records, what, recipe.published) for what in ("accuracy", "loss")
+    )
+    template = _templates().get_template(name)
+    return template.render(
+        recipe=recipe,
+        settings=dict(_settings(recipe)),
+        environment=environment,
+        curves=[curve for curve in curves if curve],
+        duration=_duration(seconds),
+        **values,
+    )
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=jinja2.FunctionLoader(
             lambda name: files("rowscan.training").joinpath(name).read_text(encoding="utf-8")
@@ -233,17 +250,7 @@ def _render(
     )
     templates.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}"
     templates.filters["as_published"] = plots.as_published
-    curves = (
-        plots.learning_curve(records, what, recipe.published) for what in ("accuracy", "loss")
-    )
-    return templates.get_template(name).render(
-        recipe=recipe,
-        settings=dict(_settings(recipe)),
-        environment=environment,
-        curves=[curve for curve in curves if curve],
-        duration=_duration(seconds),
-        **values,
-    )
+    return templates
 
 
 def _picture(image: UInt8[np.ndarray, "height width"]) -> str:
