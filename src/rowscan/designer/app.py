@@ -6,15 +6,12 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
 import rowscan
 from rowscan.designer.draft import Draft
-from rowscan.errors import DataError, OutputError
-from rowscan.server.errors import on_data, on_http, on_output, on_parameter
+from rowscan.server.errors import HANDLERS
 from rowscan.server.guard import Guard
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
@@ -43,12 +40,7 @@ def create_designer_app(draft: Draft, *, hosts: Sequence[str] | None = None) -> 
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        exception_handlers={
-            HTTPException: on_http,
-            RequestValidationError: on_parameter,
-            DataError: on_data,
-            OutputError: on_output,
-        },
+        exception_handlers=HANDLERS,
     )
     app.add_middleware(Guard, metrics=metrics, hosts=hosts)
 

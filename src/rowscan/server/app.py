@@ -1,115 +1,25 @@
-"""App: the routes of the service. Reading is up to `rowscan.reader`."""
+"""App: the service as an ASGI application. What each address answers is in `routes`."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
 
-from fastapi import FastAPI, Query
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 import rowscan
-from rowscan.errors import DataError, MissingExtraError, OutputError, UsageError
 from rowscan.forms.form import Form
 from rowscan.io.cores import available_cores
 from rowscan.reader import Reader
-from rowscan.server import schemas
-from rowscan.server.errors import on_data, on_http, on_missing, on_output, on_parameter, on_usage
+from rowscan.server.errors import HANDLERS
 from rowscan.server.executor import BoundedExecutor
-from rowscan.server.explanations import explanation_json
 from rowscan.server.guard import Guard
-from rowscan.server.intake import File, Intake
+from rowscan.server.intake import Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
-from rowscan.server.reading import Options, PictureReader
+from rowscan.server.reading import PictureReader
+from rowscan.server.routes import Service, router
 from rowscan.server.samples import Keeper
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": schemas.Error, "description": "No picture in the request"},
-    408: {"model": schemas.Error, "description": "The body took too long"},
-    413: {
-        "model": schemas.Error,
-        "description": "Too many bytes, pixels, pages or lines; too much to decode",
-    },
-    415: {"model": schemas.Error, "description": "Not an image"},
-    422: {"model": schemas.Error, "description": "A damaged image, or a wrong parameter"},
-    503: {
-        "model": schemas.Error,
-        "description": "Busy; try again after the seconds in Retry-After",
-    },
-}
-_PICTURES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                }
-            },
-        },
-    }
-}
-
-
-class _Query(BaseModel):
-    """The parameters of `/v1/read`."""
-
-    min_confidence: Annotated[
-        float,
-        Field(ge=0, le=1, description="characters below this confidence are written ?"),
-    ] = 0.0
-    alphabet: Annotated[
-        str | None,
-        Field(
-            max_length=100,
-            description="the characters to read, or digits, amount, date, time, phone",
-        ),
-    ] = None
-    pattern: Annotated[
-        str | None,
-        Field(max_length=100, description="a regular expression that each line must match"),
-    ] = None
-    show_other: Annotated[bool, Field(description="write □ for characters that are not known")] = (
-        False
-    )
-    page: Annotated[
-        int | None, Field(ge=1, le=100_000, description="read this page alone, from 1")
-    ] = None
-
-
-def _options(query: _Query, fields: Mapping[str, str]) -> Options:
-    """The parameters; fields of the form come first.
-
-    Raises:
-        RequestValidationError: a field that is none.
-    """
-    known = {name: value for name, value in fields.items() if name in _Query.model_fields}
-    try:
-        values = _Query.model_validate({**query.model_dump(), **known}).model_dump()
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
-    return Options(**{name: value for name, value in values.items() if value})
-
-
-def _only(files: Sequence[File]) -> File:
-    """The file of a request that takes one."""
-    if len(files) > 1:
-        raise HTTPException(400, f"expected one file, got {len(files)}")
-    return files[0]
 
 
 def create_app(
@@ -137,19 +47,20 @@ def create_app(
             nothing is ever kept.
         forms: those that `/v1/forms/NAME` reads.
     """
-    named = {form.name: form for form in forms}
-    limits = limits or Limits()
-    threads = threads or available_cores()
-    executor = BoundedExecutor(threads, limits.waiting)
-    pictures = PictureReader(numbers, digits or numbers, limits, threads)
-    intake = Intake(limits)
-    metrics = Metrics(pending=lambda: executor.pending, held=lambda: intake.held)
+    service = _service(
+        numbers=numbers,
+        digits=digits or numbers,
+        limits=limits or Limits(),
+        threads=threads or available_cores(),
+        samples=samples,
+        forms=forms,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        executor.close()
-        pictures.close()
+        service.executor.close()
+        service.pictures.close()
 
     app = FastAPI(
         title="Rowscan",
@@ -159,128 +70,34 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever is in Host
         lifespan=lifespan,
-        exception_handlers={
-            HTTPException: on_http,
-            RequestValidationError: on_parameter,
-            DataError: on_data,
-            MissingExtraError: on_missing,
-            UsageError: on_usage,
-            OutputError: on_output,
-        },
+        exception_handlers=HANDLERS,
     )
+    app.state.service = service
     if allow_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(allow_origins), allow_methods=["GET", "POST"]
         )
-    app.add_middleware(Guard, metrics=metrics, hosts=allow_hosts, origins=allow_origins)
-
-    @app.post(
-        "/v1/read",
-        summary="Read the numbers in pictures",
-        responses={200: {"model": schemas.ReadingSchema | schemas.PagesSchema}, **_ERRORS},
-        openapi_extra=_PICTURES,
-    )
-    async def read(request: Request, query: Annotated[_Query, Query()]) -> Response:
-        """Send a picture or a document as the body itself, or files as parts `file` of a form.
-
-        All formats of `rowscan read`. A file with several pages, or several files, are answered
-        with an array of `pages`. The parameters may also be fields of the form.
-        """
-        async with intake.pictures(request) as upload:
-            options = _options(query, upload.fields)
-            answer = await executor.run(pictures.read, upload.files, options)
-        return JSONResponse(answer)  # as `rowscan read --format jsonl` writes it
-
-    @app.post(
-        "/v1/forms/{name}",
-        summary="Read the fields of a filled form",
-        responses={404: {"model": schemas.Error, "description": "No such form"}, **_ERRORS},
-        openapi_extra=_PICTURES,
-    )
-    async def read_form(request: Request, name: str) -> Response:
-        """Send a picture as for `/v1/read`. The forms are those given to `rowscan serve --form`.
-
-        A picture that does not show the form is answered with the status `error` and the reason.
-        """
-        if name not in named:
-            known = ", ".join(named) or "none"
-            raise HTTPException(404, f"no form is named {name!r}; forms: {known}")
-        async with intake.pictures(request) as upload:
-            found = await executor.run(pictures.read_form, _only(upload.files), named[name])
-        return JSONResponse(found)
-
-    @app.post(
-        "/v1/explain",
-        summary="Read step by step",
-        responses={
-            200: {"model": schemas.ExplanationSchema | schemas.LineExplanationSchema},
-            **_ERRORS,
-        },
-        openapi_extra=_PICTURES,
-    )
-    async def explain_reading(
-        request: Request,
-        line: Annotated[
-            int | None, Query(ge=1, description="a line of the reading, from 1")
-        ] = None,
-        character: Annotated[
-            int | None, Query(ge=1, description="a character of that line, from 1")
-        ] = None,
-    ) -> Response:
-        """The probabilities of the ten digits after each row of a picture of one digit.
-
-        With `line`, the probabilities of the line model at each step along a line of what
-        `/v1/read` reads in the picture; with `character` too, those of the digit model after each
-        row of this character alone. Send a picture as for `/v1/read`.
-        """
-        async with intake.pictures(request) as upload:
-            found = await executor.run(pictures.explain, _only(upload.files), line, character)
-        return JSONResponse(explanation_json(found))
-
-    @app.post(
-        "/v1/picture",
-        summary="Draw a page as a browser can show it",
-        responses={
-            200: {"content": {"image/jpeg": {}}},
-            204: {"description": "The file has no such page"},
-            **_ERRORS,
-        },
-        response_class=Response,
-        openapi_extra=_PICTURES,
-    )
-    async def draw_page(
-        request: Request,
-        page: Annotated[int, Query(ge=1, le=100_000, description="from 1")] = 1,
-    ) -> Response:
-        """A page of a PDF, a TIFF or another file as JPEG, at the size at which it is read."""
-        async with intake.pictures(request) as upload:
-            drawn = await executor.run(pictures.draw, _only(upload.files), page)
-        return Response(drawn, 200 if drawn else 204, media_type="image/jpeg" if drawn else None)
-
-    @app.get("/v1/samples", include_in_schema=False)
-    async def where_samples_are() -> Response:
-        return JSONResponse({"folder": str(samples.folder.resolve()) if samples else None})
-
-    @app.post("/v1/samples", include_in_schema=False)
-    async def keep_sample(request: Request) -> Response:
-        """Keep the picture in the part `file` of a form, with the field `text`."""
-        if samples is None:
-            raise HTTPException(403, "no samples are kept here")
-        async with intake.pictures(request) as upload:
-            text, file = upload.fields.get("text"), _only(upload.files)
-            if text is None:
-                raise HTTPException(400, "the form has no field 'text'")
-            reading = await executor.run(pictures.read_first, file)
-            kept = await executor.run(samples.keep, file.content, reading, text)
-        return JSONResponse({"kept": kept})
-
-    @app.get("/healthz", summary="Check that the service runs", response_model=schemas.Health)
-    async def healthz() -> Response:
-        return JSONResponse({"status": "ok", "version": rowscan.__version__})
-
-    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-    async def get_metrics() -> Response:
-        return Response(metrics.text(), media_type=metrics.content_type)
-
+    app.add_middleware(Guard, metrics=service.metrics, hosts=allow_hosts, origins=allow_origins)
+    app.include_router(router)
     add_pages(app, ["rowscan.server"], {"/": "index.html", "/docs": "docs.html"})
     return app
+
+
+def _service(
+    *,
+    numbers: Reader,
+    digits: Reader,
+    limits: Limits,
+    threads: int,
+    samples: Keeper | None,
+    forms: Sequence[Form],
+) -> Service:
+    executor, intake = BoundedExecutor(threads, limits.waiting), Intake(limits)
+    return Service(
+        executor=executor,
+        pictures=PictureReader(numbers, digits, limits, threads),
+        intake=intake,
+        metrics=Metrics(pending=lambda: executor.pending, held=lambda: intake.held),
+        samples=samples,
+        forms={form.name: form for form in forms},
+    )

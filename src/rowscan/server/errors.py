@@ -1,11 +1,11 @@
 """Errors over HTTP: always JSON, always `{"detail": one sentence}`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from rowscan.errors import (
     DataError,
@@ -15,6 +15,8 @@ from rowscan.errors import (
     UnsupportedFormatError,
     UsageError,
 )
+
+Handler = Callable[[Request, Exception], Coroutine[object, object, Response]]
 
 RETRY = {"Retry-After": "1"}
 """Seconds: reading takes some milliseconds, so a queue is short-lived."""
@@ -72,3 +74,14 @@ async def on_parameter(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     return answer(422, f"{first['loc'][-1]}: {first['msg']}")
+
+
+HANDLERS: dict[int | type[Exception], Handler] = {
+    HTTPException: on_http,
+    RequestValidationError: on_parameter,
+    DataError: on_data,
+    MissingExtraError: on_missing,
+    UsageError: on_usage,
+    OutputError: on_output,
+}
+"""What answers each exception."""

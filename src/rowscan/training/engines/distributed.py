@@ -113,13 +113,14 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         # would keep it alive, and a gloo thread that outlives Python aborts the process.
         import torch.distributed.nn
         from torch import distributed
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     shared, rank, world = next(iter(rendezvous("env://")))
-    store = distributed.PrefixStore(f"rowscan/{next(_GROUPS)}", shared)
+    store = PrefixStore(f"rowscan/{next(_GROUPS)}", shared)
     try:
         distributed.init_process_group(
             "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world
