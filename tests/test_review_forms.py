@@ -76,6 +76,7 @@ def page(browser: Browser, review: Review) -> Iterator[Page]:  # noqa: F811
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(review.url)
+    page.locator("#filter").select_option("all")
     page.locator(".item", has_text="card.png").click()
     expect(page.locator("#form")).to_have_text("meter-card")
     yield page
@@ -164,6 +165,32 @@ def test_a_form_is_corrected_with_the_keyboard(
     page.keyboard.press("Control+z")
     expect(page.locator("#name")).to_have_text("card.png")
     wait_for(lambda: row_of(review, "card.png")["page_state"] != "done")
+
+
+def test_an_option_is_chosen_with_the_arrows(page: Page, review: Review) -> None:
+    """The card has no choice: one of its ticks is shown as one."""
+
+    def as_choice(route: Any) -> None:
+        answer = route.fetch()
+        content = answer.json()
+        for line in content["lines"]:
+            if line["field"] == "broken":
+                line |= {"kind": "choice", "options": ["no", "B", "yes"]}
+        route.fulfill(response=answer, json=content)
+
+    page.route("**/pages/*", as_choice)
+    page.reload()
+    page.locator("#filter").select_option("all")
+    page.locator(".item", has_text="card.png").click()
+    options = page.locator(".card", has_text="broken").locator(".field")
+    expect(options).to_have_count(4)
+    options.nth(0).focus()
+    before = row_of(review, "card.png")["broken"]
+    page.keyboard.press("ArrowRight")
+    wait_for(lambda: row_of(review, "card.png")["broken"] != before)
+    options.nth(1).focus()
+    page.keyboard.press("x")
+    wait_for(lambda: row_of(review, "card.png")["broken"] == "")
 
 
 def test_the_cut_out_is_upright_though_the_photo_is_upside_down(page: Page, review: Review) -> None:

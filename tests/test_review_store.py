@@ -182,6 +182,18 @@ def test_what_was_corrected_is_not_read_again_by_another_model(tmp_path: Path) -
     assert store.lines(2)[0]["read"] == "34"
 
 
+def test_a_page_that_another_reading_does_not_have_is_no_longer_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.place("0.tif", "hash", 1, 1)
+    store.add_readings("hash", "model", [reading("1"), reading("2", page=2), reading("3", page=3)])
+    store.correct(ANNA, "a", [Change(3, "0", "typed", "33", BOX)])
+    store.add_readings("hash", "with a form", [reading("1")])
+    assert [entry["number"] for entry in store.entries()] == [1, 3]
+    store.add_readings("hash", "without", [reading("1"), reading("2", page=2)])
+    assert [entry["number"] for entry in store.entries()] == [1, 2, 3]
+    assert shown(store, 3)["0"] == ("typed", "33")
+
+
 def test_the_doubtful_come_first_and_what_could_not_be_read_last(tmp_path: Path) -> None:
     failed = reading(confidence=0.0) | {"status": "error"}
     store = fill(tmp_path, reading("1", confidence=0.9), failed, reading("2", confidence=0.2))

@@ -28,6 +28,7 @@ _TEXT = """CASE WHEN state = 'done' THEN (
         ORDER BY CAST(line AS INTEGER))
 ) ELSE text END"""
 """Of a page that is done, its lines have all been decided."""
+_GONE = {"status": "gone", "confidence": 0.0, "text": "", "lines": [], "width": 0, "height": 0}
 _COLUMNS = (
     "event, page, line, state, text, x, y, width, height, reading, kind, gesture, undoes, user, "
     "session, time"
@@ -119,13 +120,19 @@ class Store:
     ) -> None:
         """Keep what a model read, all pages of a picture at once.
 
+        A page that was read before and is not among them now, as the second one of a form that has
+        two, is no longer listed, unless it was corrected.
+
         Args:
             content_hash: of the picture.
             model: its version.
             pages: objects as `Reading.to_dict` makes them.
         """
         with self._writing() as connection:
-            for content in pages:
+            query = "SELECT number FROM page WHERE hash = ?"
+            known = {row[0] for row in connection.execute(query, (content_hash,))}
+            missing = sorted(known - {content["page"] for content in pages})
+            for content in [*pages, *({**_GONE, "page": number} for number in missing)]:
                 key = (content_hash, content["page"])
                 connection.execute("INSERT OR IGNORE INTO page (hash, number) VALUES (?, ?)", key)
                 (page,) = connection.execute(
@@ -257,12 +264,12 @@ class Store:
         new = ""
         if readings or corrections:
             new = (
-                "WHERE id IN (SELECT page FROM reading WHERE id > :readings "
+                "AND id IN (SELECT page FROM reading WHERE id > :readings "
                 "UNION SELECT page FROM correction WHERE id > :corrections)"
             )
         query = (
             f"SELECT id, path, number, status, confidence, {_TEXT} AS text, state, "
-            f"substr(hash, 1, 16) AS tag FROM entry {new} "
+            f"substr(hash, 1, 16) AS tag FROM entry WHERE status <> 'gone' {new} "
             "ORDER BY status = 'error', status <> 'check', confidence, path, number"
         )
         values = {"readings": readings, "corrections": corrections}

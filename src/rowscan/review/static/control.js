@@ -1,5 +1,5 @@
 // Control: where the text of a line or field is typed, ticked or chosen. Each has `value`, `element`,
-// `focus()`, and `target`: what has the focus.
+// `focus()`, `target`: what has the focus, and `clear()` where nothing may be written.
 
 import { say } from "./words.js";
 
@@ -26,6 +26,10 @@ function typed(line, label, onType) {
       return field.value;
     },
     focus: () => field.focus(),
+    clear() {
+      field.value = "";
+      onType("");
+    },
   };
 }
 
@@ -92,6 +96,10 @@ function chosen(line, label, onType) {
     },
     focus() {
       this.target.focus();
+    },
+    clear() {
+      inputs.at(-1).checked = true;
+      onType("");
     },
   };
 }

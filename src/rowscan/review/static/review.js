@@ -296,9 +296,8 @@ function sayNone() {
 /** Nothing is written in the field that has the focus. */
 function sayEmpty() {
   const card = focused();
-  if (!card?.isText) return;
-  card.field.value = "";
-  card.field.dispatchEvent(new Event("input"));
+  if (!card?.control.clear) return;
+  card.control.clear();
   accept();
 }
 
