@@ -159,6 +159,7 @@ def test_a_form_is_corrected_with_the_keyboard(
     assert fields["moved"]["value"] is (other == "yes")
     book = zipfile.ZipFile(io.BytesIO(review.file("readings.xlsx")))
     assert wrong in book.read("xl/worksheets/sheet2.xml").decode()
+    assert [name for name in book.namelist() if "media" in name] == ["xl/media/image1.jpeg"]
     label = " / ".join([wrong, truth["reading"], truth["read_on"]])
     assert review.labels() == {"card.png": label}
 

@@ -189,7 +189,8 @@ def _style(row: Row, unsure: object) -> Callable[[str], object]:
 def _insert_pictures(sheet: _Sheet, row: Row, folder: Path) -> None:
     """Fields that are kept as pictures, in their cells."""
     for column, name in enumerate(sheet.names):
-        picture = row["fields"].get(name, {}).get("picture")
+        field = row["fields"].get(name, {})
+        picture = field.get("picture") or field.get("embedded")
         if picture and (folder / picture).is_file():
             import PIL.Image
 

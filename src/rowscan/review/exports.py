@@ -4,11 +4,12 @@ Where forms are reviewed, a table has a row for each form and a column for each 
 `rowscan read --form` writes it.
 """
 
+import base64
 import csv
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rowscan.batch import form_tables
@@ -19,7 +20,7 @@ from rowscan.errors import UsageError, requires
 from rowscan.forms.results import FormReading
 from rowscan.forms.rules import Seen
 from rowscan.io.atomic import write_atomically
-from rowscan.review.fields import AS_TEXT, DECIDED, ReviewedForms, form_row
+from rowscan.review.fields import AS_TEXT, DECIDED, Line, ReviewedForms, form_row
 from rowscan.review.store import Store
 
 COLUMNS = (
@@ -85,7 +86,7 @@ def to_xlsx(store: Store) -> Iterator[bytes]:
     if forms := ReviewedForms.of(store):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "readings.xlsx"
-            found = list(form_rows(store, forms))
+            found = list(form_rows(store, forms, pictures=Path(folder)))
             form_tables.to_xlsx(
                 path, forms.specifications, lambda: found, more=form_tables.REVIEWED
             )
@@ -164,10 +165,17 @@ def rows(store: Store) -> Iterator[Row]:
             yield empty | row | said | place
 
 
-def form_rows(store: Store, forms: ReviewedForms) -> Iterator[FormRow]:
+def form_rows(
+    store: Store, forms: ReviewedForms, *, pictures: Path | None = None
+) -> Iterator[FormRow]:
     """A row for each form as it stands now, with the rules that it breaks, alone and with others.
 
     Pages that show no form have the status `error`.
+
+    Args:
+        store: what was read and corrected.
+        forms: what the pictures were laid upon.
+        pictures: a folder for the fields that are kept as pictures.
     """
     named = {form.name: form for form in forms.specifications}
     seen, found = Seen(), []
@@ -176,12 +184,23 @@ def form_rows(store: Store, forms: ReviewedForms) -> Iterator[FormRow]:
         lines = store.lines(entry["id"])
         if "form" in content:
             row = form_row(forms.reading(content, lines), lines)
+            if pictures is not None:
+                _save_pictures(row, lines, pictures, str(entry["id"]))
         else:
             reason = content.get("error") or "its lines were corrected before there was a form"
             row = form_row(FormReading("", entry["number"], error=reason), lines)
         found.append({"path": entry["path"]} | row | {"page_state": entry["state"]})
         marked(found[-1], named, seen)  # the first of two that have the same value is marked too
     return (marked(row, named, seen) for row in found)
+
+
+def _save_pictures(row: FormRow, lines: Sequence[Line], folder: Path, stem: str) -> None:
+    """Save the pictures of a form's fields, and say so in its row."""
+    for line in lines:
+        if line.get("picture") and line["field"] in row["fields"]:
+            name = f"{stem}-{line['line']}.jpg"
+            (folder / name).write_bytes(base64.b64decode(line["picture"]))
+            row["fields"][line["field"]]["embedded"] = name
 
 
 def _labels(store: Store) -> Iterator[tuple[object, ...]]:

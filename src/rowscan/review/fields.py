@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import cv2
+import numpy as np
 
 from rowscan.batch.journal import digest
 from rowscan.errors import UsageError
@@ -131,7 +132,8 @@ class ReviewedForms:
         shown = []
         for line in sorted(lines, key=_order):
             name = line.get("field", "")
-            more: dict[str, object] = {"broken": _about(name, reading.broken), "ink": None}
+            more: dict[str, object] = {"broken": _about(name, reading.broken)}
+            more |= {"ink": None, "picture": None}  # the page has the picture itself
             if name in known:
                 more |= {"status": reading.fields[name].status, **_asked(known[name])}
             shown.append({**line, **more})
@@ -181,9 +183,7 @@ def form_row(reading: FormReading, lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def _to_line(field: Field, reading: FieldReading, is_suspect: bool) -> dict[str, object]:
-    encoded = None
-    if reading.ink is not None:
-        encoded = base64.b64encode(cv2.imencode(".png", reading.ink)[1].tobytes()).decode()
+    shown = reading.picture if reading.status == "picture" else None
     return reading.to_dict() | {
         "field": field.name,
         "kind": field.kind,
@@ -191,10 +191,17 @@ def _to_line(field: Field, reading: FieldReading, is_suspect: bool) -> dict[str,
         "doubtful": is_suspect and reading.box != _NOWHERE and field.kind != "text",
         "corners": [[round(side, 1) for side in corner] for corner in reading.corners],
         "characters": [character.to_dict() for character in reading.characters],
-        "ink": encoded,
+        "ink": _encoded(".png", reading.ink),
+        "picture": _encoded(".jpg", shown),
         "alphabet": ALPHABETS.get(field.kind),
         "pattern": expected(field, reading.text) if field.kind in ALPHABETS else None,
     }
+
+
+def _encoded(kind: str, picture: np.ndarray | None) -> str | None:
+    if picture is None:
+        return None
+    return base64.b64encode(cv2.imencode(kind, picture)[1].tobytes()).decode()
 
 
 def _now(field: Field, line: Line | None) -> FieldReading:
