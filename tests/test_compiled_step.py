@@ -195,43 +195,59 @@ WITHOUT_A_COMPILER = """
 import sys
 from safetensors.numpy import load_file, save_file
 sys.path.insert(0, sys.argv[1])
-from test_compiled_step import engine_of
-begin = load_file("begin")
-for engine in (engine_of("lstm-rows"), engine_of(sys.argv[2])):
-    batches = [*engine.order(0)]
-    engine.step(batches[0], 0.01)
-engine.load_state(begin)
-for batch in batches[3:6]:
-    engine.step(batch, 0.01)
-save_file(engine.state(), "end")
+from test_compiled_step import ENGINES, engine_of
+for name in ENGINES:
+    begin = load_file(f"{name}.begin")
+    for engine in (engine_of("lstm-rows"), engine_of(name)):
+        batches = [*engine.order(0)]
+        engine.step(batches[0], 0.01)
+    engine.load_state(begin)
+    for batch in batches[3:6]:
+        engine.step(batch, 0.01)
+    save_file(engine.state(), f"{name}.end")
 """
+ENGINES = ["lstm-rows-b64", "lstm-columns", "lstm-rows-tf"]
 
 
-@pytest.mark.parametrize("name", ["lstm-rows-b64", "lstm-columns", "lstm-rows-tf"])
-def test_a_training_goes_on_with_either_step(name: str, tmp_path: Path) -> None:
-    """A state of the compiled step is one of torch's, and the other way round."""
+def after_three_steps(name: str) -> tuple[TorchEngine, list[np.ndarray]]:
+    """With all batches of the epoch."""
     engine = engine_of(name)
     batches = [*engine.order(0)]
     for batch in batches[:3]:
         engine.step(batch, 0.01)
-    save_file(engine.state(), tmp_path / "begin")
+    return engine, batches
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a process without a compiler has gone on with each training."""
+    folder = tmp_path_factory.mktemp("continued")
+    for name in ENGINES:
+        save_file(after_three_steps(name)[0].state(), folder / f"{name}.begin")
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_A_COMPILER, str(Path(__file__).parent), name],
-        cwd=tmp_path,
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "CXX": ""},
+        [sys.executable, "-c", WITHOUT_A_COMPILER, str(Path(__file__).parent)],
+        cwd=folder,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder), "PATH": "", "CXX": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == (  # once, though there are two engines
+    assert done.stderr == (  # once, though there are several engines
         "rowscan: the compiled training step is not available (no C++ compiler found; expected c++,"
         " or its name in CXX): PyTorch's is used\n"
     )
+    return folder
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_training_goes_on_with_either_step(name: str, continued: Path) -> None:
+    """A state of the compiled step is one of torch's, and the other way round."""
+    engine, batches = after_three_steps(name)
     for batch in batches[3:6]:
         engine.step(batch, 0.01)
     state = engine.state()
-    theirs = load_file(tmp_path / "end")
+    theirs = load_file(continued / f"{name}.end")
     assert set(state) == set(theirs)
     for key, value in state.items():
         assert value.dtype == theirs[key].dtype

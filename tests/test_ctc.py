@@ -154,7 +154,8 @@ def test_alternatives_are_the_texts_with_one_digit_replaced_or_left_out(
 
 
 def test_alternatives_of_a_long_line_do_not_underflow() -> None:
-    rows = random_rows(1500, 11, 3, sharp=4)
+    rows = random_rows(700, 11, 3, sharp=1)
+    assert rows.max(1).prod() == 0  # also of the likeliest path
     (found,) = pair_alternatives(rows[None], [decode(rows).text])
     np.testing.assert_allclose(found.sum(1), 1)
 

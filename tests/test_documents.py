@@ -119,6 +119,8 @@ def test_each_command_is_understood(
         assert all(find(recipe).published for recipe in parameters["recipes"])
     elif name in ("serve", "review", "form"):
         assert parameters["host"] == "127.0.0.1"
+    elif words == ["evaluate"]:
+        assert not output  # it takes long, and test_training compares what it prints
     elif name not in ("evaluate", "read") or parameters["model"] is None:
         done = rowscan(*words)
         assert isinstance(done, subprocess.CompletedProcess)

@@ -1,5 +1,6 @@
 """Synthetic text lines, and the network that recognizes them."""
 
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -35,6 +36,12 @@ def composed(n: int, seed: int) -> LineBatch:
     return compose(n, INKS, Generator().manual_seed(seed))
 
 
+@cache
+def many_lines() -> LineBatch:
+    """Composing them takes seconds."""
+    return composed(1200, 1)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 12), SEEDS)
 def test_lines_are_ink_and_reproducible(n: int, seed: int) -> None:
@@ -58,7 +65,7 @@ def test_two_views_show_one_text_in_different_ink() -> None:
 
 
 def test_lines_show_every_kind_and_every_character() -> None:
-    lines = composed(1200, 1)
+    lines = many_lines()
     assert {character for label in lines.labels for character in label} == set(range(27))
     assert set(lines.kinds) == set(KINDS)
 
@@ -109,7 +116,7 @@ def test_strokes_that_are_only_upright_are_never_said_to_be_nothing() -> None:
 
 
 def test_longer_numbers_make_wider_lines() -> None:
-    lines = composed(800, 3)
+    lines = many_lines()
     widths: dict[int, list[int]] = {}
     for text, width, kind in zip(lines.labels, lines.widths, lines.kinds, strict=True):
         if kind == "digits":
