@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rowscan
+from conftest import Command
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.forms.specification import load
 from rowscan.review.changes import Author, Change
@@ -202,6 +203,14 @@ def test_the_cut_out_is_upright_though_the_photo_is_upside_down(page: Page, revi
     rows = levels.shape[0]
     dark = (levels < levels.mean() - 30).mean(1)
     assert dark[rows // 2 :].max() > 0.2 > dark[: rows // 4].max()
+
+
+def test_a_form_that_cannot_be_opened_is_not_kept(rowscan: Command, tmp_path: Path) -> None:
+    (tmp_path / "form.toml").write_text('name = "form"\npages = ["missing.png"]\n')
+    done = rowscan("review", tmp_path, "--form", tmp_path / "form.toml")
+    assert done.returncode == 1
+    assert done.stderr == f"rowscan: {tmp_path / 'missing.png'}: No such file or directory\n"
+    assert Store(tmp_path).forms() == []
 
 
 def test_the_next_review_of_the_folder_knows_its_forms(review: Review) -> None:

@@ -56,7 +56,7 @@ def review(
     user = user or _user()
     store = Store(folder)
     if forms:
-        ReviewedForms([Path(path) for path in forms])  # before it is kept
+        ReviewedForms([Path(path) for path in forms]).digest()  # they can be opened
         store.use_forms([_from(folder, Path(path)) for path in forms], user)
     known = ReviewedForms.of(store)
     chosen = store.model()

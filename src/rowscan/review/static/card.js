@@ -106,7 +106,7 @@ export class Card {
 
   #addCheck() {
     this.#check.className = "check";
-    this.#check.setAttribute("role", "status");
+    this.#check.setAttribute("aria-live", "polite");
     this.element.append(this.#check);
     this.tellCheck();
   }

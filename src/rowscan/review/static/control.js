@@ -78,7 +78,8 @@ function chosen(line, label, onType) {
   element.setAttribute("role", "radiogroup");
   element.setAttribute("aria-label", label);
   const name = `choice-${groups++}`;
-  const inputs = [...line.options, ""].map((text) => {
+  // Where two boxes are marked, what was read is both.
+  const inputs = [...new Set([...(line.options ?? []), line.text, ""])].map((text) => {
     const one = option("radio", text || say("noOption"), { name, checked: line.text === text });
     one.input.value = text;
     one.input.addEventListener("change", () => onType(text));
@@ -98,7 +99,7 @@ function chosen(line, label, onType) {
       this.target.focus();
     },
     clear() {
-      inputs.at(-1).checked = true;
+      inputs.find((input) => input.value === "").checked = true;
       onType("");
     },
   };

@@ -143,6 +143,7 @@ export class List {
     const sure = `${row.status === "check" ? "! " : ""}${percent(row.confidence)}`;
     mark.textContent = isDone(row) ? "✓" : row.status === "error" ? "" : sure;
     mark.classList.toggle("low", !isDone(row) && (row.confidence < 0.9 || row.status === "check"));
+    if (row.status === "check" && !isDone(row)) mark.title = say("filters").check;
     item.append(text, name, mark);
     item.addEventListener("click", () => this.onChoose(row.id));
     return item;

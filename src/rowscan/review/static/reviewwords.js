@@ -74,7 +74,7 @@ const english = {
   expected: (field) =>
     expectation(
       {
-        digits: (n) => `${n} digits`,
+        digits: (n) => (n === 1 ? "1 digit" : `${n} digits`),
         range: (low, high) => `${low} to ${high}`,
         number: (limits) => `a number, ${limits}`,
         date: (format) => `a day as ${format}`,
