@@ -19,12 +19,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rowscan
-from conftest import Command
 from rowscan.datasets.reviewed import load_reviewed
+from rowscan.errors import DataError
 from rowscan.forms.specification import load
 from rowscan.review.changes import Author, Change
 from rowscan.review.exports import form_rows
 from rowscan.review.fields import ReviewedForms, repeated
+from rowscan.review.intake import reading_version
+from rowscan.review.run import review as review_folder
 from rowscan.review.store import Store
 from rowscan.training.synthesis.documents import load_documents
 from rowscan.training.tasks.line.task import _score_held_out
@@ -205,23 +207,21 @@ def test_the_cut_out_is_upright_though_the_photo_is_upside_down(page: Page, revi
     assert dark[rows // 2 :].max() > 0.2 > dark[: rows // 4].max()
 
 
-def test_a_form_that_cannot_be_opened_is_not_kept(rowscan: Command, tmp_path: Path) -> None:
+def test_a_form_that_cannot_be_opened_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "form.toml").write_text('name = "form"\npages = ["missing.png"]\n')
-    done = rowscan("review", tmp_path, "--form", tmp_path / "form.toml")
-    assert done.returncode == 1
-    assert done.stderr == f"rowscan: {tmp_path / 'missing.png'}: No such file or directory\n"
+    with pytest.raises(DataError, match=r"missing\.png: No such file"):
+        review_folder(tmp_path, forms=[tmp_path / "form.toml"])
     assert Store(tmp_path).forms() == []
 
 
 def test_the_next_review_of_the_folder_knows_its_forms(review: Review) -> None:
-    again = Review(review.folder)
-    try:
-        assert news(again)["forms"] == ["meter-card"]
-        wait_for(lambda: news(again)["progress"]["finished"])
-        assert len(news(again)["pages"]) == 2
-        assert card_of(again)["form"] == "meter-card"
-    finally:
-        again.end()
+    store = Store(review.folder)
+    forms = ReviewedForms.of(store)
+    assert [form.name for form in forms.specifications] == ["meter-card"]
+    version = reading_version(None, forms)
+    hashes = [content_hash for content_hash, _, _ in store.files().values()]
+    assert [store.has_reading(one, version) for one in hashes] == [True, True]
+    assert version != reading_version(None, ReviewedForms(()))
 
 
 @pytest.fixture
