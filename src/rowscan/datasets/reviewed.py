@@ -106,9 +106,9 @@ def load_reviewed(path: str | Path) -> list[ReviewedPage]:
 def _ink(read: dict[str, Any], text: str) -> UInt8[np.ndarray, "32 width"] | None:
     """What is written in a field; None where that is not known to be all of a text.
 
-    Where not as many boxes have ink as were filled, some ink was not found, or is none.
+    Where more or fewer boxes have ink than it has characters, some was not found, or is none.
     """
-    if read["ink"] is None or (read["boxed"] and len(text) != len(read["text"])):
+    if read["ink"] is None or read["filled"] not in (None, len(text)):
         return None
     content = np.frombuffer(base64.b64decode(read["ink"]), np.uint8)
     return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)

@@ -285,6 +285,7 @@ def _interpreted(item: _Written, line: Line, laid: Laid) -> FieldReading:
         picture=_picture(item.part),
         characters=_placed(item, line, laid),
         ink=item.image.ink,
+        filled=len(item.glyphs) or None,
     )
 
 

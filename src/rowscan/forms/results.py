@@ -48,6 +48,8 @@ class FieldReading:
     """Of what was read as text, with their boxes in the picture."""
     ink: UInt8[np.ndarray, "32 width"] | None = None
     """What is written without what is printed, as the line model reads it."""
+    filled: int | None = None
+    """How many boxes have ink, where each has one character."""
 
     def to_dict(self) -> dict[str, object]:
         """The object that JSON output has."""

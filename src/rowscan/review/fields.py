@@ -187,7 +187,7 @@ def _to_line(field: Field, reading: FieldReading, is_suspect: bool) -> dict[str,
     return reading.to_dict() | {
         "field": field.name,
         "kind": field.kind,
-        "boxed": len(field.boxes) > 1,
+        "filled": reading.filled,
         "doubtful": is_suspect and reading.box != _NOWHERE and field.kind != "text",
         "corners": [[round(side, 1) for side in corner] for corner in reading.corners],
         "characters": [character.to_dict() for character in reading.characters],
