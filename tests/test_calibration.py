@@ -9,7 +9,7 @@ from rowscan.metrics import score_digits
 from rowscan.recipes import LSTMRecipe, change, find
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.interface import Engine, predict_proba
+from rowscan.training.engines.interface import DigitEngine, predict_proba
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def weights(tiny: Path) -> Weights:
     return engine.weights()
 
 
-def trained(weights: Weights, sharpness: float) -> Engine:
+def trained(weights: Weights, sharpness: float) -> DigitEngine:
     """An engine with these weights, its logits times `sharpness`."""
     engine = create(SMALL)
     heads = {name: weights[name] * np.float32(sharpness) for name in ("head.weight", "head.bias")}
@@ -42,7 +42,7 @@ def trained(weights: Weights, sharpness: float) -> Engine:
     return engine
 
 
-def loss(engine: Engine, held_out: Split, _temperature: float) -> float:
+def loss(engine: DigitEngine, held_out: Split, _temperature: float) -> float:
     return score_digits(predict_proba(engine, held_out.images), held_out.labels).nll
 
 

@@ -23,7 +23,7 @@ from rowscan.datasets.digits import load_digits
 from rowscan.recipes import DigitRecipe, LineRecipe, Recipe, change, find
 from rowscan.training.engines.distributed import ProcessGroup, current_group, process_group
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.interface import Trainer
+from rowscan.training.engines.interface import Engine
 from rowscan.training.loop import resume, train
 from rowscan.training.tasks.line.engine import LineEngine
 
@@ -60,7 +60,7 @@ def recipe_of(name: str) -> Recipe:
 def weights_after_steps(name: str, data: Path, steps: int = 4) -> dict[str, np.ndarray]:
     """In one process, or with the others of the process group."""
     recipe = recipe_of(name)
-    engine: Trainer
+    engine: Engine
     if isinstance(recipe, LineRecipe):
         engine = LineEngine(recipe, "cpu")
     else:

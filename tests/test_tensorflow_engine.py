@@ -14,7 +14,7 @@ from rowscan.errors import ModelError, UsageError
 from rowscan.recipes import LSTMRecipe, change, find
 from rowscan.training.engines import by_hand
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.interface import Engine, predict_proba
+from rowscan.training.engines.interface import DigitEngine, predict_proba
 from rowscan.training.export import export
 from rowscan.training.loop import resume, train
 from rowscan.training.results import DigitRunResult
@@ -32,7 +32,7 @@ def small(**changes: Any) -> LSTMRecipe:
     return change(find("lstm-rows-tf", LSTMRecipe), SMALL | changes)
 
 
-def loaded(recipe: LSTMRecipe) -> Engine:
+def loaded(recipe: LSTMRecipe) -> DigitEngine:
     engine = create(recipe)
     engine.load_images(IMAGES, LABELS)
     return engine
@@ -119,7 +119,7 @@ def mnist() -> Digits:
 
 
 @pytest.fixture(scope="module")
-def trained(mnist: Digits) -> tuple[Engine, list[float]]:
+def trained(mnist: Digits) -> tuple[DigitEngine, list[float]]:
     """The published training's first 100 steps, and their losses."""
     engine = create(find("lstm-rows-tf", LSTMRecipe))
     engine.load_images(mnist.train.images, mnist.train.labels)
@@ -128,7 +128,7 @@ def trained(mnist: Digits) -> tuple[Engine, list[float]]:
 
 
 def test_losses_match_the_torch_engine_for_100_steps(
-    mnist: Digits, trained: tuple[Engine, list[float]]
+    mnist: Digits, trained: tuple[DigitEngine, list[float]]
 ) -> None:
     """From the recipe alone: both engines draw the same initial weights and batches."""
     engine = create(change(find("lstm-rows-tf", LSTMRecipe), {"engine": "torch"}))
@@ -144,7 +144,7 @@ def test_losses_match_the_torch_engine_for_100_steps(
 
 
 def test_all_engines_and_the_model_file_agree_on_mnist_test(
-    mnist: Digits, trained: tuple[Engine, list[float]], tmp_path: Path
+    mnist: Digits, trained: tuple[DigitEngine, list[float]], tmp_path: Path
 ) -> None:
     engine, recipe, images = trained[0], find("lstm-rows-tf", LSTMRecipe), mnist.test.images
     expected = predict_proba(engine, images)

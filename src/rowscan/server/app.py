@@ -17,7 +17,7 @@ from rowscan.server.intake import Intake
 from rowscan.server.limits import Limits
 from rowscan.server.metrics import Metrics
 from rowscan.server.pages import add_pages
-from rowscan.server.reading import PictureReader
+from rowscan.server.picture_reader import PictureReader
 from rowscan.server.routes import Service, router
 from rowscan.server.samples import Keeper
 

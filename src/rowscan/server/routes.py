@@ -18,7 +18,7 @@ from rowscan.server.executor import BoundedExecutor
 from rowscan.server.explanations import explanation_json
 from rowscan.server.intake import File, Intake
 from rowscan.server.metrics import Metrics
-from rowscan.server.reading import Options, PictureReader
+from rowscan.server.picture_reader import Options, PictureReader
 from rowscan.server.samples import Keeper
 
 router = APIRouter()

@@ -8,7 +8,7 @@ weights of the head, so engines and model files need not know it.
 import math
 from collections.abc import Callable
 
-from rowscan.training.engines.interface import Trainer
+from rowscan.training.engines.interface import Engine
 
 _LOWEST, _HIGHEST = 0.25, 4.0
 _ITERATIONS = 12
@@ -17,7 +17,7 @@ _HEAD = ("head.weight", "head.bias")
 
 
 def calibrate(
-    engine: Trainer, loss: Callable[[float], float], *, prior_ratio: float = 1.0
+    engine: Engine, loss: Callable[[float], float], *, prior_ratio: float = 1.0
 ) -> dict[str, float]:
     """Divide the weights of the head by the best temperature; figures for the model file.
 

@@ -2,10 +2,10 @@
 
 from rowscan.errors import UsageError, requires
 from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe
-from rowscan.training.engines.interface import Engine
+from rowscan.training.engines.interface import DigitEngine
 
 
-def create(recipe: DigitRecipe, device: str = "auto") -> Engine:
+def create(recipe: DigitRecipe, device: str = "auto") -> DigitEngine:
     """The engine that the recipe names, with its first weights drawn.
 
     Raises:

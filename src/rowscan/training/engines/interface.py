@@ -28,7 +28,7 @@ Indices = Int64[np.ndarray, " batch"]
 
 
 @runtime_checkable
-class Trainer(Protocol):
+class Engine(Protocol):
     """A network in training; `create` makes one, with initial weights from the recipe's seed.
 
     It is a pure function of its recipe: epoch `e` draws the same order whether or not the
@@ -66,7 +66,7 @@ class Trainer(Protocol):
 
 
 @runtime_checkable
-class Engine(Trainer, Protocol):
+class DigitEngine(Engine, Protocol):
     """A network that reads single digits, in training."""
 
     def belief(
@@ -76,7 +76,7 @@ class Engine(Trainer, Protocol):
 
 
 def predict_proba(
-    engine: Engine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
+    engine: DigitEngine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
 ) -> Float32[np.ndarray, "n 10"]:
     """Probabilities of the ten digits for each image, a batch at a time to bound memory."""
     parts = [engine.belief(images[i : i + batch])[:, -1] for i in range(0, len(images), batch)]

@@ -1,30 +1,29 @@
-"""The NumPy engine: owns the weights and the training images.
+"""The NumPy engine: owns the weights.
 
 Forward and backward passes are in `by_hand`, update rules in `optimizers`, draws in `seeding`.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from rowscan.arrays import Float32, Int64, Shaped, UInt8
 from rowscan.recipes import LSTMRecipe, MLPRecipe
-from rowscan.scans import scan
 from rowscan.training.engines import by_hand
-from rowscan.training.engines.interface import Arrays, Indices, check_fit
+from rowscan.training.engines.interface import Arrays, check_fit
 from rowscan.training.engines.optimizers import OPTIMIZERS, Optimizer
-from rowscan.training.engines.seeding import draw_batches, initial_weights, is_trainable
+from rowscan.training.engines.seeding import initial_weights, is_trainable
+from rowscan.training.engines.stored_images import StoredImages
 
 _DIGITS = 10
 _BELIEF_BATCH = 128  # keeps the gates of 28 steps within a few megabytes
 
 
-class NumpyEngine:
-    """A network of `by_hand` in training; see [`Engine`][rowscan.training.engines.interface]."""
+class NumpyEngine(StoredImages[LSTMRecipe | MLPRecipe]):
+    """A network of `by_hand` in training; a `DigitEngine` of `interface`."""
 
     def __init__(self, recipe: LSTMRecipe | MLPRecipe) -> None:
-        self._recipe = recipe
-        self._scan = scan(recipe.scan)
+        super().__init__(recipe)
         if isinstance(recipe, MLPRecipe):
             self._logits, self._gradients = by_hand.mlp_logits, by_hand.mlp_gradients
         else:
@@ -32,25 +31,7 @@ class NumpyEngine:
         self._weights = initial_weights(recipe)
         self._trained = {n: w for n, w in self._weights.items() if is_trainable(recipe, n)}
         self._optimizer: Optimizer = OPTIMIZERS[recipe.optimizer](self._trained)
-        self._sequences = np.empty((0, *self._scan.shape), np.uint8)
-        self._labels = np.empty(0, np.uint8)
         _keep_freed_memory()
-
-    def load_images(
-        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
-    ) -> None:
-        """Take the training images, once, before the first step."""
-        # In reading order once, not at every step; as bytes, which take a quarter of the memory.
-        self._sequences = self._read(images)
-        self._labels = labels
-
-    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-        """The batches of one epoch (from 0) as indices into the training images."""
-        return draw_batches(self._recipe, len(self._labels), epoch)
-
-    def feed(self, batches: Iterator[Indices]) -> Generator[Indices, None, None]:
-        """The batches as they are."""
-        yield from batches
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One optimiser step; mean loss (nats) and number of correct answers before it."""
@@ -93,13 +74,6 @@ class NumpyEngine:
             ModelError: names, shapes or dtypes differ; nothing was changed.
         """
         _fill(self._weights | self._optimizer.state, state)
-
-    def _read(
-        self, images: UInt8[np.ndarray, "n height width"]
-    ) -> UInt8[np.ndarray, "n time feature"]:
-        n, height, width = images.shape
-        # [:, scan] would give a strided array, which each batch would copy as a whole.
-        return images.reshape(n, height * width).take(self._scan, axis=1)
 
     def _pixels(
         self, sequences: UInt8[np.ndarray, "batch time feature"]

@@ -1,7 +1,7 @@
 """Initial weights and the order of batches, from a recipe's seed by NumPy's generator.
 
 The torch engine draws both as the published scripts do, and uses this module only for what those
-scripts do not have. Augmentation has its own generators, see `torch.seeded_generator`.
+scripts do not have. Augmentation has its own generators, see `torch_trainer.seeded_generator`.
 """
 
 import math

@@ -6,7 +6,7 @@ Weights are converted on loading and saving. Random draws are in `seeding`.
 """
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy as np
 
 from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.recipes import LSTMRecipe
-from rowscan.scans import scan
 from rowscan.training.engines.by_hand import lstm_layers
-from rowscan.training.engines.interface import Arrays, Indices, check_fit
-from rowscan.training.engines.seeding import draw_batches, initial_weights
+from rowscan.training.engines.interface import Arrays, check_fit
+from rowscan.training.engines.seeding import initial_weights
+from rowscan.training.engines.stored_images import StoredImages
 
 
 @contextmanager
@@ -67,14 +67,11 @@ def basic_lstm_cell(
     return tf.tanh(c) * tf.sigmoid(o), c
 
 
-class TensorflowEngine:
-    """An LSTM trained with TensorFlow; an [`Engine`][rowscan.training.engines.interface]."""
+class TensorflowEngine(StoredImages[LSTMRecipe]):
+    """An LSTM trained with TensorFlow; a `DigitEngine` of `interface`."""
 
     def __init__(self, recipe: LSTMRecipe) -> None:
-        self._recipe = recipe
-        self._scan = scan(recipe.scan)
-        self._sequences = np.empty((0, *self._scan.shape), np.uint8)
-        self._labels = np.empty(0, np.uint8)
+        super().__init__(recipe)
         first = _to_tensorflow(initial_weights(recipe), recipe.forget_bias)
         with tf.device("CPU"):
             self._weights = {name: tf.Variable(value) for name, value in first.items()}
@@ -93,20 +90,6 @@ class TensorflowEngine:
         self._compiled_belief = tf.function(
             self._belief, input_signature=[sequences], autograph=False
         )
-
-    def load_images(
-        self, images: UInt8[np.ndarray, "n height width"], labels: UInt8[np.ndarray, " n"]
-    ) -> None:
-        """Take the training images, once, before the first step."""
-        self._sequences, self._labels = self._read(images), labels
-
-    def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
-        """The batches of one epoch (from 0) as indices into the training images."""
-        return draw_batches(self._recipe, len(self._labels), epoch)
-
-    def feed(self, batches: Iterator[Indices]) -> Generator[Indices, None, None]:
-        """The batches as they are."""
-        yield from batches
 
     def step(self, batch: Int64[np.ndarray, " batch"], learning_rate: float) -> tuple[float, int]:
         """One step of Adam; mean loss (nats) and number of correct answers before it."""
@@ -220,12 +203,6 @@ class TensorflowEngine:
         if self._recipe.pixels == "raw":
             return x
         return x / 255 if self._recipe.pixels == "unit" else (x / 255 - 0.5) / 0.5
-
-    def _read(
-        self, images: UInt8[np.ndarray, "n height width"]
-    ) -> UInt8[np.ndarray, "n time feature"]:
-        n, height, width = images.shape
-        return images.reshape(n, height * width).take(self._scan, axis=1)
 
 
 def _to_tensorflow(weights: Arrays, forget_bias: float) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The PyTorch engine: owns the module, the optimisers and torch's random draws.
+"""The PyTorch engine of single digits: owns their network, images and torch's random draws.
 
 Initial weights and batches are drawn exactly as in the published scripts: one global generator,
 seeded once, draws the weights of the modules in order of construction, then two numbers per epoch
@@ -12,285 +12,42 @@ from collections.abc import (
     Callable,
     Collection,
     Generator,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
     Sized,
 )
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rowscan.arrays import Float32, Int64, Shaped, UInt8
-from rowscan.errors import ModelError, UsageError
-from rowscan.recipes import DigitRecipe, LineRecipe, LSTMRecipe, MLPRecipe, Recipe, SweepRecipe
+from rowscan.recipes import DigitRecipe, LSTMRecipe, MLPRecipe, SweepRecipe
 from rowscan.scans import SIDE, scan
 from rowscan.training.engines import seeding
 from rowscan.training.engines.compiled import STATE, CompiledStep, find_library
 from rowscan.training.engines.cuda_graphs import Captured
-from rowscan.training.engines.distributed import current_group
+from rowscan.training.engines.digit_composer import (
+    DIGITS,
+    NEGATIVE,
+    ComposedDigits,
+    DigitComposer,
+    composed,
+    negatives_of,
+)
 from rowscan.training.engines.interface import Arrays, Figures, Indices
-from rowscan.training.engines.muon import Muon
 from rowscan.training.engines.networks import Classifier, LSTMClassifier, MLPClassifier
-from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.sweep import SweepClassifier
-from rowscan.training.synthesis.augmentation import as_ink, augment, shift
-from rowscan.training.synthesis.negatives import draw_negatives
+from rowscan.training.engines.torch_trainer import TorchTrainer, seed_of
 
-R = TypeVar("R", bound=Recipe)
-DIGITS = 10
-NEGATIVE = DIGITS
-"""The class of negatives, in a network trained with them."""
-_NOT_FOR_MUON = ("embed", "head")
-"""The first and the last layer, which AdamW updates."""
 _BATCHES_DRAWN = 8
 """By a GPU at a time: drawing starts 1,700 kernels, however small, a step of `sweep` 250."""
 _IMAGES_A_PART = 32
 """Of a sweep network on a CPU: a layer's largest array has 5 MB then."""
 _IMAGES_A_THREAD = 8
 """Images of a batch for each thread, at the least: with fewer, threads wait more than they work."""
-
-
-class TorchTrainer(Generic[R]):
-    """A module with its optimisers: gradient steps, weights and checkpoint state."""
-
-    def __init__(self, recipe: R, network: nn.Module, device: str) -> None:
-        self.recipe = recipe
-        self.group = current_group()
-        self.device = _device(device)
-        network.to(self.device)
-        self._parameters = dict(network.named_parameters())
-        if isinstance(recipe, LSTMRecipe) and recipe.init == "glorot":
-            self.load_weights(seeding.initial_weights(recipe))
-        else:
-            seeding.set_lstm_biases(recipe, weights := self.weights())
-            self.load_weights(weights)
-        for name, parameter in self._parameters.items():
-            parameter.requires_grad_(seeding.is_trainable(recipe, name))
-        trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
-        self._captures = self.device.type == "cuda" and self.group.world_size == 1
-        self._rate = torch.tensor(recipe.learning_rate, device=self.device)
-        self._optimizers = self._make_optimizers(trained)
-        self._update = Captured(self._clip_and_update, self.device)
-
-    def _make_optimizers(
-        self, trained: Mapping[str, nn.Parameter]
-    ) -> tuple[torch.optim.Optimizer, ...]:
-        made = _optimizers(self.recipe, trained, self._rate if self._captures else None)
-        for group in (group for optimizer in made for group in optimizer.param_groups):
-            if self._captures:
-                group["lr"] = self._rate  # the one tensor, should an optimiser have copied it
-        return made
-
-    def composer(self) -> Callable[[Indices], Sized] | None:
-        """What makes `step`'s input of the indices of a batch, where processes do it ahead.
-
-        It must suit `ahead.Prefetch`. None by default: `step` takes the indices.
-        """
-        return None
-
-    def feed(self, batches: Iterator[Indices]) -> Generator[Sized, None, None]:
-        """As in `interface.Trainer`."""
-        composer = self.composer()
-        if composer is None:
-            yield from batches
-            return
-        with Prefetch(composer, batches) as composed:
-            yield from composed
-
-    def backward_and_step(
-        self, loss: Tensor, correct: Tensor, share: float, learning_rate: float
-    ) -> Figures:
-        """One step on a batch as one part.
-
-        Args:
-            loss: mean loss over this rank's shard of the batch.
-            correct: number of correct answers in the shard.
-            share: size of the shard over that of the batch; 1 with one process.
-            learning_rate: step size.
-
-        Returns:
-            Loss and correct answers of the whole batch.
-        """
-        part = loss * share if share < 1 else loss
-        return self.step_by_parts([(part, correct)] if share > 0 else [], learning_rate)
-
-    def step_by_parts(
-        self, parts: Iterable[tuple[Tensor, Tensor]], learning_rate: float
-    ) -> Figures:
-        """Backpropagate part by part, sum over all ranks, clip, and take one optimiser step.
-
-        A part that fits a processor's cache takes half the time there. On one GPU clipping and
-        step are captured, and nothing waits for the GPU.
-
-        Args:
-            parts: of this rank's shard of the batch, each computed when it is asked for: its share
-                of the batch's mean loss, and the number of its correct answers.
-            learning_rate: step size.
-
-        Returns:
-            Loss and correct answers of the whole batch.
-        """
-        if self._captures:
-            self._rate.fill_(learning_rate)
-            self._zero_gradients()
-        for optimizer in () if self._captures else self._optimizers:
-            optimizer.zero_grad()
-        loss = correct = torch.zeros((), device=self.device)
-        for part, (its_loss, its_correct) in enumerate(parts):
-            its_loss.backward()  # type: ignore[no-untyped-call]
-            loss = loss + its_loss.detach() if part else its_loss.detach()
-            correct = correct + its_correct if part else its_correct
-        if self._captures:
-            self._update()
-            return loss, correct
-        if self.group.world_size > 1:
-            loss, correct = self._sum_over_ranks(loss, correct)
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-        self._clip_and_update()
-        return loss.item(), round(correct.item())
-
-    def _sum_over_ranks(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, ...]:
-        """Sum the gradients in place, and the figures."""
-        figures = torch.stack([loss, correct.float()])
-        trained = [p for p in self._parameters.values() if p.requires_grad]
-        for parameter in trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.group.all_reduce([figures, *(p.grad for p in trained if p.grad is not None)])
-        return figures.unbind()
-
-    def update(self, learning_rate: float) -> None:
-        """Clip and take one step with the gradients that are there; on one GPU, captured."""
-        self._rate.fill_(learning_rate)
-        self._update()
-
-    def _zero_gradients(self) -> None:
-        """In place: a captured update reads them where they were."""
-        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
-        if gradients:
-            torch._foreach_zero_(gradients)
-
-    def _clip_and_update(self) -> tuple[Tensor, ...]:
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self._parameters.values(), self.recipe.clip)
-        for optimizer in self._optimizers:
-            optimizer.step()
-        return ()
-
-    def autocast(self) -> torch.autocast:
-        """Around a network of sweeps: its matrix products in bfloat16 on a GPU."""
-        enabled = self._captures and isinstance(self.recipe, (SweepRecipe, LineRecipe))
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """The weights, by name, as copies."""
-        return {name: _copy(value) for name, value in self._parameters.items()}
-
-    def load_weights(self, weights: Arrays) -> None:
-        """Replace the weights.
-
-        Raises:
-            ModelError: names or shapes differ from those of this network.
-        """
-        shapes = {name: tuple(value.shape) for name, value in self._parameters.items()}
-        given = {name: value.shape for name, value in weights.items()}
-        if shapes != given:
-            wrong = sorted(name for name in shapes | given if shapes.get(name) != given.get(name))
-            raise ModelError(
-                None, f"weights do not fit recipe {self.recipe.name}: {', '.join(wrong)}"
-            )
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(torch.from_numpy(np.array(weights[name])))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, and the optimiser state as `optimizer.NAME.KEY`."""
-        optimizer_state = {
-            f"optimizer.{name}.{key}": _copy(value)
-            for name, parameter in self._parameters.items()
-            for optimizer in self._optimizers
-            for key, value in optimizer.state.get(parameter, {}).items()
-        }
-        return self.weights() | optimizer_state
-
-    def load_state(self, state: Arrays) -> None:
-        """Restore what `state()` returned."""
-        self.load_weights({name: state[name] for name in self._parameters})
-        names = {parameter: name for name, parameter in self._parameters.items()}
-        for optimizer in self._optimizers:
-            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
-                prefix = f"optimizer.{names[parameter]}."
-                given = {
-                    key.removeprefix(prefix): torch.from_numpy(np.array(value))
-                    for key, value in state.items()
-                    if key.startswith(prefix)
-                }
-                ours = optimizer.state[parameter]
-                for key, value in ours.items():  # in place: a CUDA graph reads them where they are
-                    value.copy_(given.pop(key)) if given else value.zero_()
-                for key, value in given.items():
-                    ours[key] = value.to(self.device)
-
-
-@dataclass(frozen=True)
-class ComposedDigits:
-    """A batch of augmented digits, and negatives behind them."""
-
-    ink: Float32[np.ndarray, "n height width"]
-    labels: Int64[np.ndarray, " n"]
-    digits: int
-
-    def __len__(self) -> int:
-        """The digits, without the negatives."""
-        return self.digits
-
-
-@dataclass(frozen=True)
-class DigitComposer:
-    """Augments digits and draws negatives: a function of the recipe's seed and the batch alone."""
-
-    recipe: DigitRecipe
-    images: UInt8[Tensor, "n height width"]
-    labels: Int64[Tensor, " n"]
-
-    def __call__(self, batch: Indices) -> ComposedDigits:
-        """The batch of these images."""
-        generator = seeded_generator(self.recipe.seed, *batch.tolist())
-        index = torch.from_numpy(batch)
-        images, labels = self.images[index], self.labels[index]
-        n = _negatives(self.recipe, batch)
-        ink = torch.cat(composed(self.recipe, images, labels, n, generator))
-        labels = torch.cat([labels, torch.full((n,), NEGATIVE)])
-        return ComposedDigits(ink.numpy(), labels.numpy(), len(batch))
-
-
-def _negatives(recipe: DigitRecipe, batch: Indices) -> int:
-    return round(recipe.negatives * len(batch))
-
-
-def composed(
-    recipe: DigitRecipe,
-    images: UInt8[Tensor, "n height width"],
-    labels: Int64[Tensor, " n"],
-    negatives: int,
-    generator: torch.Generator,
-    *,
-    static: bool = False,
-) -> tuple[Float32[Tensor, "n height width"], Float32[Tensor, "m height width"]]:
-    """The ink of augmented digits, and of so many negatives."""
-    ink = as_ink(images)
-    if recipe.augmentation == "handwriting":
-        ink = augment(images, labels, generator, static=static)
-    elif recipe.augmentation == "shift":
-        ink = shift(ink, generator)
-    return ink, draw_negatives(negatives, images, labels, generator, static=static)
 
 
 @dataclass(frozen=True)
@@ -308,7 +65,7 @@ class DigitsOnDevice:
 
 
 class TorchEngine(TorchTrainer[DigitRecipe]):
-    """A digit network trained with PyTorch; an [`Engine`][rowscan.training.engines.interface]."""
+    """A digit network trained with PyTorch; a `DigitEngine` of `interface`."""
 
     def __init__(
         self,
@@ -376,7 +133,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
                 yield torch.randint(n, (size,), generator=generator).numpy()
 
     def feed(self, batches: Iterator[Indices]) -> Generator[Sized, None, None]:
-        """As in `interface.Trainer`; a GPU draws some batches at a time."""
+        """As in `interface.Engine`; a GPU draws some batches at a time."""
         if not self._captures:
             yield from super().feed(batches)
             return
@@ -459,7 +216,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
     def _composed_there(self, group: Sequence[np.ndarray]) -> Iterator[DigitsOnDevice]:
         """Some batches, on the GPU, where drawing one takes as long as drawing all."""
         index = np.concatenate(group)
-        negatives = [_negatives(self.recipe, batch) for batch in group]
+        negatives = [negatives_of(self.recipe, batch) for batch in group]
         size = len(index), sum(negatives)
         if size not in self._drawings:
             there = torch.zeros(len(index), dtype=torch.int64, device=self.device)
@@ -469,7 +226,7 @@ class TorchEngine(TorchTrainer[DigitRecipe]):
             self._drawings[size] = there, draw
         there, draw = self._drawings[size]
         there.copy_(torch.from_numpy(index), non_blocking=True)
-        self._generator.manual_seed(_seed(self.recipe.seed, *group[0].tolist()))
+        self._generator.manual_seed(seed_of(self.recipe.seed, *group[0].tolist()))
         digits, labels, others, classes = draw()
         first = first_other = 0
         for batch, n in zip(group, negatives, strict=True):
@@ -583,63 +340,5 @@ def _network(recipe: DigitRecipe, steps: int, features: int) -> Classifier:
     return network
 
 
-def _optimizers(
-    recipe: Recipe, named: Mapping[str, nn.Parameter], on_device: Tensor | None
-) -> tuple[torch.optim.Optimizer, ...]:
-    """The optimisers; with a learning rate `on_device` as a CUDA graph needs them."""
-    rate = recipe.learning_rate if on_device is None else on_device
-    parameters, captured = list(named.values()), on_device is not None
-    if recipe.optimizer == "muon":
-        hidden = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(_NOT_FOR_MUON)}
-        muon = Muon(hidden.values(), rate, recipe.weight_decay)
-        others = [p for name, p in named.items() if name not in hidden]
-        return muon, _adamw(recipe, others, rate, captured)
-    if recipe.optimizer == "adamw":
-        return (_adamw(recipe, parameters, rate, captured),)
-    if recipe.optimizer == "adam":
-        return (torch.optim.Adam(parameters, lr=rate, fused=True, capturable=captured),)
-    if recipe.optimizer == "adadelta":
-        return (torch.optim.Adadelta(parameters, lr=rate, capturable=captured),)
-    return (torch.optim.SGD(parameters, lr=rate, fused=captured),)
-
-
-def _adamw(
-    recipe: Recipe, parameters: Collection[nn.Parameter], rate: float | Tensor, captured: bool
-) -> torch.optim.Optimizer:
-    groups = [
-        {"params": [p for p in parameters if p.ndim == 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim != 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True, capturable=captured)
-
-
-def _device(name: str) -> torch.device:
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(device for device, found in available.items() if found))
-    if not available.get(name, False):
-        names = ", ".join(device for device, found in available.items() if found)
-        raise UsageError(f"device {name!r} is not available; expected one of: {names}")
-    return torch.device(name)
-
-
-def seeded_generator(*numbers: int) -> torch.Generator:
-    """A torch generator seeded with a sequence of numbers, by NumPy's `SeedSequence`."""
-    return torch.Generator().manual_seed(_seed(*numbers))
-
-
-def _seed(*numbers: int) -> int:
-    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    return int(seed >> np.uint64(1))
-
-
 def _draw_seed(generator: torch.Generator) -> int:
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
-
-
-def _copy(value: Tensor) -> np.ndarray:
-    return value.detach().cpu().numpy().copy()

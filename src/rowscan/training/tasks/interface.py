@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from rowscan.recipes import Recipe
-from rowscan.training.engines.interface import Trainer
+from rowscan.training.engines.interface import Engine
 from rowscan.training.results import RunResult
 from rowscan.training.runs import Run, TrainState
 
@@ -31,7 +31,7 @@ class Task(ABC):
 
     kind: ClassVar[str]
     """As the model file has it: `digit` or `line`."""
-    engine: Trainer
+    engine: Engine
     steps_per_epoch: int
     notes: Sequence[str] = ()
 

@@ -24,7 +24,7 @@ def digit_graph(recipe: DigitRecipe, weights: Arrays) -> Graph:
 
     Args:
         recipe: what was trained.
-        weights: by name, as `Engine.weights` gives them.
+        weights: by name, as `DigitEngine.weights` gives them.
     """
     graph = Graph(_IMAGES)
     if isinstance(recipe, LSTMRecipe):

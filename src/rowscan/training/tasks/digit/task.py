@@ -14,7 +14,7 @@ from rowscan.recipes import DigitRecipe, Recipe
 from rowscan.recognition import tta
 from rowscan.training.calibration import calibrate
 from rowscan.training.engines.factory import create
-from rowscan.training.engines.interface import Engine, predict_proba
+from rowscan.training.engines.interface import DigitEngine, predict_proba
 from rowscan.training.export import export, read_weights
 from rowscan.training.report import write_report
 from rowscan.training.results import DigitRunResult, Sample
@@ -28,10 +28,10 @@ _IMAGES_IN_EXPORT_CHECK = 256
 class DigitTask(Task):
     """A training of a network that reads single digits."""
 
-    engine: Engine
+    engine: DigitEngine
     kind = "digit"
 
-    def __init__(self, recipe: DigitRecipe, engine: Engine, digits: Digits) -> None:
+    def __init__(self, recipe: DigitRecipe, engine: DigitEngine, digits: Digits) -> None:
         images = digits.trainval if recipe.train_on == "all" else digits.train
         self.recipe, self.engine, self.digits = recipe, engine, digits
         self.steps_per_epoch = _steps_per_epoch(recipe, len(images))

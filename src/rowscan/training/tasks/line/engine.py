@@ -28,7 +28,7 @@ from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.sweep import SweepLineRecognizer
-from rowscan.training.engines.torch import TorchTrainer, seeded_generator
+from rowscan.training.engines.torch_trainer import TorchTrainer, seeded_generator
 from rowscan.training.synthesis.documents import Documents, concatenate
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch, compose

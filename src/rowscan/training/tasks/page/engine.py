@@ -14,7 +14,7 @@ from rowscan.recipes import PageRecipe
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
-from rowscan.training.engines.torch import TorchTrainer
+from rowscan.training.engines.torch_trainer import TorchTrainer
 from rowscan.training.synthesis.pages import HEIGHT_STEPS, INK, LOWEST, PageBatch, PageComposer
 
 COMPOSED = 1
