@@ -16,7 +16,7 @@ def degrade(ink: LineInk, r: Random, noise: np.random.Generator) -> LineInk:
     """Dry pens, low resolution, patterns and stains that show through, pale or full ink."""
     width = ink.shape[1]
     dry = r.uniform(0.2, 0.65) if r.random() < 0.1 else 0.0
-    pattern = r.uniform(0.02, 0.25) if r.random() < 0.05 else 0.0
+    pattern = r.uniform(0.02, 0.25) if r.random() < 0.06 else 0.0
     blotch = None
     if dry or pattern:
         cells = noise.standard_normal((9, max(3, width // 4))).astype(np.float32)

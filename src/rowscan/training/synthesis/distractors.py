@@ -126,7 +126,7 @@ def add_residue(
 ) -> None:
     """What page segmentation leaves of ruled lines and of writing above and below, in place."""
     width = ink.shape[1]
-    for share, low, high in ((0.16, 24.0, 31.0), (0.07, 0.0, 6.0), (0.02, 8.0, 24.0)):
+    for share, low, high in ((0.2, 24.0, 31.0), (0.09, 0.0, 6.0), (0.03, 8.0, 24.0)):
         if r.random() < share:
             _add_rule(ink, r.uniform(low, high), r, noise)
     if r.random() < 0.03:  # a dotted line to write on

@@ -13,7 +13,7 @@ from rowscan.training.synthesis.pen_letters import LETTERS
 from rowscan.training.synthesis.pen_signs import Strokes, draw_sign, draw_symbol, line
 from rowscan.training.synthesis.shapes import CAP, Glyph, Shape, Style, draw, warp
 
-_SOURCES = {"images": 50.0, "pens": 20.0, "fonts": 15.0, "strokes": 5.0, "allographs": 10.0}
+_SOURCES = {"images": 66.0, "pens": 14.0, "fonts": 8.0, "strokes": 3.0, "allographs": 9.0}
 """What the digits of a line are drawn from, in parts of their sum."""
 _BARE = 0.3
 """Share of writers whose 1 is a straight stroke."""
@@ -50,10 +50,10 @@ class Hand:
         """Any writer."""
         has = {"pens": len(inks.pens), "fonts": len(inks.fonts), "strokes": len(inks.stroke_fonts)}
         weights = [share if has.get(name, 1) else 0.0 for name, share in _SOURCES.items()]
-        narrow = r.random() < 0.14  # steep and thin, as in registers
-        stretch = r.uniform(0.55, 0.85) if narrow else math.exp(r.gauss(0, 0.15))
+        narrow = r.random() < 0.1  # steep and thin, as in registers
+        stretch = r.uniform(0.55, 0.85) if narrow else math.exp(r.gauss(0.08, 0.2))
         slant = 0.08 + 0.26 * r.gauss(0, 1) if not narrow else r.uniform(0.1, 0.55)
-        pen = r.uniform(0.05, 0.15) if r.random() < 0.93 else r.uniform(0.15, 0.19)
+        pen = r.uniform(0.05, 0.15) if r.random() < 0.92 else r.uniform(0.15, 0.2)
         pen *= 0.8 if narrow else 1.0
         return Hand(
             inks=inks,
@@ -80,7 +80,7 @@ class Hand:
             pen=max(1.0, self.style.pen * (1 + r.gauss(0, 0.07))),
             size=size,
             stretch=self.style.stretch * math.exp(r.gauss(0, 0.07)),
-            slant=self.style.slant,
+            slant=self.style.slant + r.gauss(0, 0.06),
             turn=r.gauss(0, 0.12 if character == "1" else 0.05),
         )
         return (

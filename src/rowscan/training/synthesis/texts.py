@@ -84,7 +84,7 @@ def _one(text: str) -> Tokens:
 
 
 def _plain(r: Random) -> Tokens:
-    fewest, most = r.choices(((1, 1), (2, 2), (2, 4), (4, 6), (6, 9), (9, 12)), (9, 9, 8, 7, 3, 1))[
+    fewest, most = r.choices(((1, 1), (2, 2), (2, 4), (4, 6), (6, 9), (9, 12)), (7, 7, 8, 9, 4, 1))[
         0
     ]
     return _one(digits(r, fewest, most))
@@ -113,6 +113,18 @@ def _decimal(r: Random) -> Tokens:
         return _one(grouped(r, separator))
     places = r.choices((2, 1, 3), (6, 3, 1))[0]
     return _one(whole + point + digits(r, places, places))
+
+
+def _amount(r: Random) -> Tokens:
+    """An amount as on a cheque: groups of three, and what is put around them against forgery."""
+    separator = r.choices((".", ",", SPACE, ""), (5, 2, 2, 3))[0]
+    whole = grouped(r, separator) if separator else digits(r, 2, 6)
+    before = r.choices(("", "=", "-", r.choice("$€£¥")), (16, 2, 1, 2))[0]
+    after = r.choices(
+        ("", ".", ",", "-", "=", ".-", ",-", r.choice(".,") + "00"), (9, 4, 1, 2, 1, 1, 1, 1)
+    )
+    groups = (before + whole + after[0]).split(SPACE)
+    return tuple(token for group in groups for token in (GAP, Token(group)))[1:]
 
 
 def _spaced(r: Random) -> Tokens:
@@ -291,10 +303,11 @@ def _nothing(_: Random) -> Tokens:
 
 
 KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
-    "digits": (62, _plain),
+    "digits": (80, _plain),
     "ones": (4, _ones),
     "year": (8, _year),
     "decimal": (9, _decimal),
+    "amount": (16, _amount),
     "spaced": (4, _spaced),
     "signed": (4, _signed),
     "date": (8, _date),

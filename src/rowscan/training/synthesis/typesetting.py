@@ -27,11 +27,11 @@ class Typesetter:
     def __init__(self, hand: Hand, r: Random, *, wide: bool) -> None:
         self.hand, self.r = hand, r
         touching = r.random()
-        self.gap = r.uniform(-0.13, 0.03) if touching < 0.25 else r.uniform(0.03, 0.34)
+        self.gap = r.uniform(-0.13, 0.03) if touching < 0.2 else r.uniform(0.03, 0.45)
         if wide and r.random() < 0.17:
             self.gap = r.uniform(0.5, 2.2)
         self.jitter = 0.05 + 0.12 * max(0.0, self.gap - 0.3)
-        self.kerning = r.uniform(0.5, 1.0) if r.random() < 0.6 else 0.0
+        self.kerning = r.uniform(0.5, 1.0) if r.random() < 0.5 else 0.0
         self.wander = r.uniform(0.0, 0.05)
         self.ligatures = r.uniform(0.3, 1.0) if r.random() < 0.1 else 0.0
         self._placed: list[tuple[Glyph, int, int]] = []
