@@ -16,7 +16,7 @@ from rowscan.reader import Reader
 from rowscan.reading import Character, Line
 from rowscan.recognition import tta
 from rowscan.recognition.model import DigitModel, LineModel, open_model
-from rowscan.recognition.selection import Candidate, certainty, select_lines
+from rowscan.recognition.selection import Candidate, log_likelihood, select_lines
 
 HIDDEN = 8
 METADATA = {
@@ -289,15 +289,15 @@ def test_a_line_of_unsure_digits_is_not_selected_whatever_its_length(
     assert select_lines([Candidate(plausibility, line)]) == ((line,) if kept else ())
 
 
-def test_one_sure_digit_beside_something_else_is_less_certain_than_an_unsure_number() -> None:
+def test_one_sure_digit_beside_something_else_is_less_likely_than_an_unsure_number() -> None:
     box = (0, 0, 100, 30)
 
     def read_as(text: str, confidence: float, others: int) -> list[Candidate]:
         digits = tuple(Character(digit, confidence, box, None) for digit in text)
         return [Candidate(1.0, Line(digits, confidence, box), others)]
 
-    assert certainty(read_as("67557501", 0.5, 0)) > certainty(read_as("9", 0.96, 1))
-    assert certainty(read_as("9", 0.96, 0)) == 1.0
+    assert log_likelihood(read_as("67557501", 0.5, 0)) > log_likelihood(read_as("9", 0.96, 1))
+    assert log_likelihood(read_as("9", 0.96, 0)) == 0.0
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted on Linux")

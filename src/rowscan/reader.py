@@ -1,6 +1,7 @@
 """Reader: pictures to readings. It joins segmentation, which finds lines, and recognition."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,8 +22,8 @@ from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
 from rowscan.recognition.selection import (
     Candidate,
-    certainty,
     character_confidence,
+    log_likelihood,
     page_confidence,
     rejected,
     select_likely,
@@ -39,8 +40,8 @@ _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
-_SURELY_UPRIGHT = 0.95
-"""Confidence of the characters of a page: below it, lines are also read upside down."""
+_UPRIGHT = math.log(20)
+"""Log of the odds that lines are the way up that their bands say, before they are read."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
 _THINNEST_STROKE = 0.04
@@ -402,15 +403,15 @@ class Reader:
     def _read_upright(
         self, found: page_lines.PageLines, allowed: Constraint
     ) -> tuple[list[Candidate], tuple[Cell, ...]]:
-        """What is read of a page, upside down if that is surer: bands do not say where up is."""
+        """What is read of a page, upside down if that is far likelier: bands may not know up."""
         candidates = self._read_lines(found.lines, allowed)
         longest = sorted(range(len(candidates)), key=lambda i: -found.lines[i].ink.shape[1])
         telling = longest[:_TELLING]
-        sure = certainty([candidates[i] for i in telling])
-        if sure < _SURELY_UPRIGHT:
+        upright = log_likelihood([candidates[i] for i in telling])
+        if upright < -_UPRIGHT:  # else no other reading can be likelier
             turned = found.upside_down()
             lines = [turned.lines[-1 - i] for i in telling]
-            if certainty(self._read_lines(lines, allowed)) > sure:
+            if log_likelihood(self._read_lines(lines, allowed)) > upright + _UPRIGHT:
                 return self._read_lines(turned.lines, allowed), turned.cells
         return candidates, found.cells
 

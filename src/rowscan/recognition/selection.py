@@ -101,16 +101,14 @@ def select_likely(candidates: list[Candidate]) -> tuple[Line, ...]:
     )
 
 
-def certainty(candidates: list[Candidate]) -> float:
-    """How sure the characters of the longer lines are: the geometric mean; 1 where there are none.
+def log_likelihood(candidates: list[Candidate]) -> float:
+    """The log of the probability of all longer lines; 0 where there are none.
 
     Single characters do not count: many can be read upside down. Something else counts as a
     character that is as likely wrong as right: upside down, most digits are something else.
     """
     longer = [c for c in candidates if len(c.line.characters) + c.others > 1]
-    count = sum(len(c.line.characters) + c.others for c in longer)
-    logs = sum(math.log(max(c.line.confidence, 1e-9)) + c.others * _LOG_HALF for c in longer)
-    return math.exp(logs / count) if count else 1.0
+    return math.fsum(math.log(max(c.line.confidence, 1e-9)) + c.others * _LOG_HALF for c in longer)
 
 
 def rejected(candidates: list[Candidate], selected: tuple[Line, ...]) -> tuple[Rejected, ...]:
