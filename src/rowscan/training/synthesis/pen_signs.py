@@ -383,7 +383,39 @@ def _hash(r: Random) -> Strokes:
     return [*rows, line(0.3 + lean, 0.0, 0.25, 1.0), line(0.58 + lean, 0.0, 0.52, 1.0)]
 
 
+def _root(r: Random) -> Strokes:
+    """The sign of a square root, its bar long or short."""
+    low, end, high = r.uniform(0.2, 0.4), r.uniform(0.45, 0.7), r.uniform(-0.05, 0.1)
+    bar, start = end + r.uniform(0.2, 1.2), r.uniform(0.45, 0.7)
+    hook = [(0.0, start + r.uniform(0.0, 0.12)), (0.4 * low, start)]
+    bottom, top = (low, 1.0), (end, high)
+    return [np.array([*hook, bottom, top, (bar, high + r.gauss(0, 0.04))])]
+
+
+def _bracket(r: Random) -> Strokes:
+    """Square or angled, open to the left or to the right."""
+    w, top, bottom = r.uniform(0.15, 0.4), r.uniform(-0.15, 0.1), r.uniform(0.95, 1.2)
+    corners = [(0.0, top), (0.0, bottom)] if r.random() < 0.6 else [(0.0, (top + bottom) / 2)]
+    path = np.array([(w, top), *corners, (w, bottom)])
+    return [path * (r.choice((-1, 1)), 1)]
+
+
+def _integral(r: Random) -> Strokes:
+    """Tall, with a hook at either end."""
+    w = r.uniform(0.25, 0.45)
+    above = ((w, 0.05), (0.75 * w, -0.1), (0.5 * w, 0.2))
+    return [curve(*above, (0.5 * w, 0.9), (0.2 * w, 1.15), (0.0, 1.0))]
+
+
+def _greek(r: Random) -> Strokes:
+    """A capital sigma, or pi."""
+    if r.random() < 0.5:
+        return [np.array([(0.7, 0.05), (0.0, 0.0), (0.4, 0.5), (0.0, 1.0), (0.75, 0.95)])]
+    y = r.uniform(0.0, 0.4)
+    return [line(0.0, y, 0.9, y), line(0.25, y, 0.2, 1.0), line(0.62, y, 0.68, 1.0)]
+
+
 _SYMBOLS = (
-    _star, _heart, _tick, _arrow, _polygon, _face, _spiral, _scrawl, _scrawl, _zigzag, _zigzag,
-    _character, _character, _hash, _blot, _blot,
+    _root, _root, _bracket, _bracket, _integral, _greek, _star, _heart, _tick, _arrow, _polygon,
+    _face, _spiral, _scrawl, _scrawl, _zigzag, _zigzag, _character, _character, _hash, _blot, _blot,
 )  # fmt: skip

@@ -115,6 +115,11 @@ def _decimal(r: Random) -> Tokens:
     return _one(whole + point + digits(r, places, places))
 
 
+def _sign(r: Random) -> Tokens:
+    """A sign alone, so that it is not taken for a digit."""
+    return _one(r.choice("()++-=×%$€£¥"))
+
+
 def _amount(r: Random) -> Tokens:
     """An amount as on a cheque: groups of three, and what is put around them against forgery."""
     separator = r.choices((".", ",", SPACE, ""), (5, 2, 2, 3))[0]
@@ -316,10 +321,11 @@ KINDS: dict[str, tuple[float, Callable[[Random], Tokens]]] = {
     "fraction": (6, _fraction),
     "money": (7, _money),
     "percent": (3, _percent),
+    "sign": (5, _sign),
     "sum": (4, _sum),
     "list": (3, _listed),
     "mixed": (6, _mixed),
-    "word": (12, _word),
+    "word": (16, _word),
     "struck": (5, _struck),
     "empty": (5, _nothing),
 }

@@ -162,7 +162,7 @@ class Typesetter:
         columns = self.columns()
         if self.gap > 0.25 and len(columns) > 2 and kind == "digits" and r.random() < 0.45:
             return [path + np.array((0, _ABOVE)) for path in boxes(columns, r)]
-        framed = r.random() < (0.65 if kind == "empty" else 0.1)
+        framed = r.random() < (0.65 if kind == "empty" else 0.13)
         frame = frame_remains(self.box(), r, both=r.random() < 0.3) if framed else []
         # Without anything across, upright strokes alone are 1s.
         upright = all(abs(float(np.ptp(path[:, 0]))) < CAP / 2 for path in frame)

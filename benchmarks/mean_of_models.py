@@ -1,0 +1,56 @@
+"""The best mean of two line models: of one, and of another that was trained on from it.
+
+    python benchmarks/mean_of_models.py FIRST SECOND [--shares 0.3,0.4,0.5,0.6,0.7,0.8,1]
+        [--output runs/mean]
+
+FIRST and SECOND are model files or run directories, or `shipped`. The mean of their weights is
+often better than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). The
+share of the second one with the smallest loss on composed validation lines is taken, calibrated,
+tested on lines of test digits, and left in a run directory.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from rowscan.recipes import change, find
+from rowscan.training.runs import Run, TrainState, environment
+from rowscan.training.tasks.line.task import LineTask, start_from
+
+
+def main() -> None:
+    """Print a line for each share, then the test."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("--shares", default="0.3,0.4,0.5,0.6,0.7,0.8,1")
+    parser.add_argument("--output", type=Path, default=Path("runs/mean"))
+    arguments = parser.parse_args()
+    print(environment(), end="\n\n")
+    recipe = change(find("line"), {"start": arguments.second})
+    task = LineTask.prepare(recipe, device="cpu", offline=False)
+    second = task.engine.weights()
+    first = start_from(arguments.first, second)
+    losses = {}
+    for share in map(float, arguments.shares.split(",")):
+        task.engine.load_weights(_mean(first, second, share))
+        found = task.monitor()
+        losses[share] = found.loss
+        print(f"{share:4.0%} of the second: {found.accuracy:.2%} exact, loss {found.loss:.4f}")
+    best = min(losses, key=losses.__getitem__)
+    weights = _mean(first, second, best)
+    task.engine.load_weights(weights)
+    run = Run.create(arguments.output, recipe)
+    run.finish(task.finish(run, TrainState()), weights)
+    print(f"\n{best:.0%} of the second is in {run.directory}", *task.summary(run), sep="\n")
+
+
+def _mean(
+    first: dict[str, np.ndarray], second: dict[str, np.ndarray], share: float
+) -> dict[str, np.ndarray]:
+    return {name: old + np.float32(share) * (second[name] - old) for name, old in first.items()}
+
+
+if __name__ == "__main__":
+    main()
