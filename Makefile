@@ -24,7 +24,7 @@ types: $(INSTALLED)
 unexport PYTHONDONTWRITEBYTECODE
 
 tests: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 format: $(INSTALLED)
 	$(BIN)/ruff format

@@ -55,20 +55,33 @@ jaxtyping.jaxtyped = _check_types  # type: ignore[assignment]
 # Files of tests that take long, the longest first: so all workers end at about the same time.
 LONGEST = [
     "cluster",
-    "distributed",
     "tensorflow_engine",
     "training",
-    "own_documents",
-    "cli",
-    "documents",
-    "line_training",
     "page_in_browser",
     "review_page",
+    "distributed",
+    "own_documents",
+    "cli",
+    "server",
+    "read_command",
+    "surroundings",
+    "documents",
+    "pages",
+    "compiled_step",
+    "gpu_benchmark",
+    "augmentation",
+    "report",
 ]
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests
 # start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for some tests wait: for Ray, for a browser, for a signal."""
+    return min(5, (os.cpu_count() or 1) + 1)
 
 
 @pytest.hookimpl(optionalhook=True)
