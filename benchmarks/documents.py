@@ -20,7 +20,7 @@ import rowscan
 from rowscan.arrays import UInt8
 from rowscan.reader import Reader
 from rowscan.training.runs import environment
-from rowscan.training.synthesis import layouts
+from rowscan.training.synthesis import layouts, writing
 from rowscan.training.synthesis.canvas import Canvas, LineStyle
 from rowscan.training.synthesis.glyphs import DigitMaps
 from rowscan.training.synthesis.photo import photograph
@@ -105,7 +105,7 @@ def compose(name: str, rng: np.random.Generator, digits: DigitMaps) -> tuple[Pic
 
 def writer(canvas: Canvas) -> LineStyle:
     """One hand with an ordinary dark pen."""
-    style = layouts.style(canvas.rng)
+    style = writing.style(canvas.rng)
     style.colour = np.array((0.9, 0.87, 0.65), np.float32)
     style.hop = min(style.hop, 0.05)
     return style
@@ -126,7 +126,7 @@ def rows(text: Callable[[np.random.Generator], str], gap: float = 0.18, step: fl
 
 def number(rng: np.random.Generator) -> str:
     """One to seven digits."""
-    return layouts.digits(rng, 1, 7)
+    return writing.digits(rng, 1, 7)
 
 
 def grid(side: int, cell: float, ink: np.ndarray, width: float, heavy: int = 0) -> Kind:
@@ -139,7 +139,7 @@ def grid(side: int, cell: float, ink: np.ndarray, width: float, heavy: int = 0) 
             wide = width + (2 if heavy and i % heavy == 0 else 0)
             canvas.rules([(20, at, end, at), (at, 20, at, end)], wide, ink)
         for i, j in np.argwhere(canvas.rng.random((side, side)) < 0.5).tolist():
-            truth.append(layouts.digits(canvas.rng, 1, 1))
+            truth.append(writing.digits(canvas.rng, 1, 1))
             x, y = 20 + j * cell + 0.28 * cell, 20 + (i + 0.8) * cell
             canvas.write(truth[-1], x + canvas.rng.normal(0, 2), y, 0.6 * cell, style, gap=0)
         return truth
@@ -156,7 +156,7 @@ def table(ink: np.ndarray, *, touching: bool) -> Kind:
         canvas.rules(across + [(30 + j * 205, 30, 30 + j * 205, 510) for j in range(5)], 2, ink)
         for i in range(6):
             for j in range(4):
-                truth.append(layouts.digits(canvas.rng, 2, 4))
+                truth.append(writing.digits(canvas.rng, 2, 4))
                 low = canvas.rng.uniform(-4, 8) if touching else -12
                 x = 45 + j * 205 + canvas.rng.uniform(0, 30)
                 canvas.write(truth[-1], x, 110 + i * 80 + low, 44, style, gap=0.12)
@@ -169,7 +169,7 @@ def boxes(ink: np.ndarray, *, apart: float, high: float) -> Kind:
     """Eight digits, each in its box, `high` boxes high."""
 
     def kind(canvas: Canvas) -> list[str]:
-        style, truth = writer(canvas), [layouts.digits(canvas.rng, 8, 8) for _ in range(3)]
+        style, truth = writer(canvas), [writing.digits(canvas.rng, 8, 8) for _ in range(3)]
         for line, text in enumerate(truth):
             top = 60 + 170 * line
             for i, digit in enumerate(text):
@@ -202,7 +202,7 @@ def singles(canvas: Canvas) -> list[str]:
     style, truth = writer(canvas), list[str]()
     for i in range(5):
         for j in range(3):
-            truth.append(layouts.digits(canvas.rng, 1, 1))
+            truth.append(writing.digits(canvas.rng, 1, 1))
             canvas.write(truth[-1], 60 + 200 * j, 90 + 110 * i, _HEIGHT, style, gap=0)
     return truth
 
@@ -211,7 +211,7 @@ def listed(canvas: Canvas) -> list[str]:
     """1) 4071, and so on."""
     style, truth = writer(canvas), list[str]()
     for i in range(5):
-        truth += [f"{i + 1})", layouts.digits(canvas.rng, 2, 4)]
+        truth += [f"{i + 1})", writing.digits(canvas.rng, 2, 4)]
         canvas.write(truth[-2], 50, 90 + 110 * i, _HEIGHT, style, gap=0.15)
         canvas.write(truth[-1], 260, 90 + 110 * i, _HEIGHT, style, gap=0.15)
     return truth
@@ -222,7 +222,7 @@ def form(canvas: Canvas) -> list[str]:
     style, truth = writer(canvas), list[str]()
     for i, word in enumerate(("Amount due:", "Reference:", "Total kg:", "Room:")):
         canvas.print_words(word, 40, 90 + 120 * i, 36, np.full(3, 0.85, np.float32))
-        truth.append(layouts.digits(canvas.rng, 2, 5))
+        truth.append(writing.digits(canvas.rng, 2, 5))
         canvas.write(truth[-1], 340, 90 + 120 * i, _HEIGHT, style, gap=0.15)
     return truth
 
@@ -231,7 +231,7 @@ def circled(canvas: Canvas) -> list[str]:
     """Numbers with a circle around each."""
     style, truth = writer(canvas), list[str]()
     for x, y in ((150, 200), (450, 200), (250, 450), (600, 450)):
-        truth.append(layouts.digits(canvas.rng, 1, 2))
+        truth.append(writing.digits(canvas.rng, 1, 2))
         found, _ = canvas.write(truth[-1], x, y, _HEIGHT, style, gap=0.12)
         t = np.linspace(0, 6.1, 60)
         middle = (found[0][0] + found[-1][2]) / 2
@@ -246,13 +246,13 @@ def struck(canvas: Canvas) -> list[str]:
     style, truth = writer(canvas), list[str]()
     for y in (120, 280, 440):
         found, end = canvas.write(
-            layouts.digits(canvas.rng, 3, 4), 60, y, _HEIGHT, style, gap=0.15, layer="other"
+            writing.digits(canvas.rng, 3, 4), 60, y, _HEIGHT, style, gap=0.15, layer="other"
         )
         for share in canvas.rng.uniform(0.3, 0.7, canvas.rng.integers(1, 4)):
             high = y - share * _HEIGHT
             line = np.array([[found[0][0] - 10, high], [end, high + canvas.rng.normal(0, 6)]])
             canvas.strokes([line], 5, style.colour)
-        truth.append(layouts.digits(canvas.rng, 3, 4))
+        truth.append(writing.digits(canvas.rng, 3, 4))
         canvas.write(truth[-1], end + 80, y, _HEIGHT, style, gap=0.15)
     return truth
 
@@ -274,7 +274,7 @@ def empty(canvas: Canvas) -> list[str]:
 
 def turned(degrees: float, spread: float = 0.0) -> Kind:
     """Numbers on a sheet that was not held upright."""
-    plain = rows(lambda rng: layouts.digits(rng, 3, 7))
+    plain = rows(lambda rng: writing.digits(rng, 3, 7))
 
     def kind(canvas: Canvas) -> list[str]:
         truth = plain(canvas)
@@ -292,10 +292,10 @@ def turned(degrees: float, spread: float = 0.0) -> Kind:
 
 KINDS: dict[str, Kind] = {
     "numbers": rows(number),
-    "signs": rows(layouts.number),
-    "amounts": rows(layouts.amount),
-    "wide-0.9": rows(lambda rng: layouts.digits(rng, 6, 8), 0.9, 3.5),
-    "wide-1.6": rows(lambda rng: layouts.digits(rng, 5, 6), 1.6, 3.5),
+    "signs": rows(writing.number),
+    "amounts": rows(writing.amount),
+    "wide-0.9": rows(lambda rng: writing.digits(rng, 6, 8), 0.9, 3.5),
+    "wide-1.6": rows(lambda rng: writing.digits(rng, 5, 6), 1.6, 3.5),
     "sudoku": grid(9, 62, np.full(3, 0.88, np.float32), 2, heavy=3),
     "grid-grey": grid(6, 90, _GREY, 2),
     "table": table(np.full(3, 0.85, np.float32), touching=False),

@@ -12,7 +12,7 @@ from rowscan.alphabet import SIGNS
 from rowscan.recipes import PageRecipe, change, find
 from rowscan.segmentation.illumination import absorption, darkest_channel
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter, gathered, spread
-from rowscan.training.synthesis import layouts
+from rowscan.training.synthesis import layouts, writing
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import (
     DigitMaps,
@@ -77,7 +77,7 @@ def test_a_pen_is_as_wide_as_asked() -> None:
 
 def test_a_line_marks_the_middle_of_its_characters() -> None:
     canvas = Canvas(np.random.default_rng(0), 100, 200, digits())
-    style = layouts.style(canvas.rng)
+    style = writing.style(canvas.rng)
     boxes, _ = canvas.write("407", 20, 70, 40, style, gap=0.2)
     canvas.mark_line(boxes, 40)
     rows, columns = np.nonzero(canvas.lines == 1)

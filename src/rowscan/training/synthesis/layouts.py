@@ -5,125 +5,30 @@ cells of a grid or table are each their own, and so are numbers far apart in a r
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from rowscan.arrays import Float32
 from rowscan.training.synthesis.canvas import Box, Canvas, LineStyle
-from rowscan.training.synthesis.glyphs import Handwriting, Number, pen_width
+from rowscan.training.synthesis.glyphs import Number, pen_width
+from rowscan.training.synthesis.paper import patterned_paper, surroundings
+from rowscan.training.synthesis.writing import (
+    INKS,
+    PENS,
+    amount,
+    chance,
+    colour,
+    digits,
+    height,
+    number,
+    one_of,
+    style,
+    words,
+)
 
 Layout = Callable[[Canvas], None]
-T = TypeVar("T")
-
-_ONES = 0.2  # share of numbers with more 1s
-_SMALLEST, _LARGEST = 7.0, 84.0  # pixels: heights of digits
-# fmt: off
-_WORDS = (
-    "Amount", "Total", "Date", "Name", "No.", "Ref", "Sum", "Nr", "Page", "Room", "kg", "EUR",
-    "Account", "Code", "Box", "Item", "Price", "Paid", "2024", "Form", "12", "Street", "Phone",
-    "Zip", "City", "Signature", "Class", "Score", "Points", "Question", "1.", "2.", "3.", "A)",
-    "due:", "the", "of", "and", "with", "per", "cent", "received", "invoice", "30", "number", "VAT",
-)
-# fmt: on
-_PENS = (  # absorbed red, green and blue, and how often
-    ((0.97, 0.97, 0.95), 0.34),
-    ((0.9, 0.85, 0.6), 0.22),
-    ((0.85, 0.7, 0.3), 0.18),
-    ((0.2, 0.85, 0.85), 0.1),
-    ((0.8, 0.35, 0.75), 0.03),
-    ((0.6, 0.6, 0.58), 0.13),
-)
-_INKS = (*_PENS, ((0.45, 0.2, 0.08), 0.15), ((0.08, 0.4, 0.38), 0.12), ((0.4, 0.15, 0.4), 0.08))
-
-
-# What is written, and how
-
-
-def style(rng: np.random.Generator) -> LineStyle:
-    """One writer with one pen."""
-    hand = Handwriting(
-        slant=rng.normal(0.05, 0.15),
-        aspect=rng.uniform(0.78, 1.22),
-        pen=math.exp(rng.uniform(math.log(0.03), math.log(0.17))),
-        own=_one_of(rng, (0.0, 0.35, 0.7)),
-        drawn=_one_of(rng, (0.0, 0.0, 0.1, 0.2, 0.7)),
-    )
-    return LineStyle(
-        hand=hand,
-        colour=colour(rng, _PENS, 0.4),
-        vary=_one_of(rng, (0.03, 0.08, 0.2)),
-        hop=_one_of(rng, (0.02, 0.05, 0.1)),
-    )
-
-
-def colour(
-    rng: np.random.Generator,
-    choices: tuple[tuple[tuple[float, float, float], float], ...] = _INKS,
-    faintest: Number = 0.12,
-) -> Float32[np.ndarray, " 3"]:
-    """What an ink absorbs: its colour and how much of it there is."""
-    weights = np.cumsum([weight for _, weight in choices])
-    chosen = int(np.searchsorted(weights, rng.random() * weights[-1]))
-    strength = math.exp(rng.uniform(math.log(faintest), 0))
-    absorbed: Float32[np.ndarray, " 3"] = np.array(choices[chosen][0], np.float32) * np.float32(
-        strength
-    )
-    return absorbed
-
-
-def digits(rng: np.random.Generator, fewest: int, most: int) -> str:
-    """A random number of so many digits; every fifth has more 1s, which a rule may be taken for."""
-    count = int(rng.integers(fewest, most + 1))
-    text = "".join(map(str, rng.integers(0, 10, count)))
-    if rng.random() < _ONES:
-        text = "".join("1" if rng.random() < 0.5 else digit for digit in text)
-    return text
-
-
-def number(rng: np.random.Generator) -> str:
-    """A number as people write it, with signs or without."""
-    if rng.random() < 0.5:
-        return digits(rng, 1, 8)
-    forms: tuple[Callable[[], str], ...] = (
-        lambda: _one_of(rng, "/-.").join((digits(rng, 1, 2), digits(rng, 1, 2), digits(rng, 2, 4))),
-        lambda: digits(rng, 1, 2) + ":" + digits(rng, 2, 2),
-        lambda: digits(rng, 1, 3) + _one_of(rng, ".,") + digits(rng, 2, 3),
-        lambda: (
-            digits(rng, 1, 3) + "." + digits(rng, 3, 3) + _one_of(rng, ("", ",-", ".", "=", ",00"))
-        ),
-        lambda: _one_of(rng, "+-") + digits(rng, 1, 4),
-        lambda: "(" + digits(rng, 2, 3) + ")" + digits(rng, 2, 3) + "-" + digits(rng, 3, 4),
-        lambda: digits(rng, 1, 3) + "/" + digits(rng, 1, 3),
-        lambda: _one_of(rng, "$€£¥") + digits(rng, 1, 4),
-        lambda: digits(rng, 1, 3) + _one_of(rng, "%€£"),
-        lambda: (
-            digits(rng, 1, 2) + _one_of(rng, "+-×/") + digits(rng, 1, 2) + "=" + digits(rng, 1, 3)
-        ),
-        lambda: " ".join((digits(rng, 2, 3), digits(rng, 2, 3), digits(rng, 2, 4))),
-        lambda: digits(rng, 1, 2) + _one_of(rng, (" - ", " + ", " × ")) + digits(rng, 1, 2),
-        lambda: (
-            f"({digits(rng, 1, 2)}{_one_of(rng, '+-×')}{digits(rng, 1, 2)})×{digits(rng, 1, 2)}"
-        ),
-        lambda: digits(rng, 1, 2) + " " + digits(rng, 1, 1) + "/" + digits(rng, 1, 1),
-    )
-    return forms[rng.integers(len(forms))]()
-
-
-def height(canvas: Canvas, most: Number = 0.7) -> float:
-    """A height of digits, small ones as often as large ones, that fits."""
-    chosen = math.exp(canvas.rng.uniform(math.log(_SMALLEST + 1), math.log(_LARGEST)))
-    return float(np.clip(chosen, _SMALLEST, most * min(canvas.height, canvas.width)))
-
-
-def _one_of(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _chance(canvas: Canvas, probability: Number) -> bool:
-    return bool(canvas.rng.random() < probability)
 
 
 def _line(  # noqa: PLR0917 (the order of `Canvas.write`)
@@ -142,28 +47,25 @@ def _line(  # noqa: PLR0917 (the order of `Canvas.write`)
     return boxes, end
 
 
-# Pages
-
-
 def free(canvas: Canvas) -> None:
     """Numbers anywhere, in rows; some underlined, some on a dotted line."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas)
-    gap = rng.uniform(0.0, 0.3) if _chance(canvas, 0.8) else rng.uniform(0.3, 0.9)
-    slope = rng.normal(0, 0.03) if _chance(canvas, 0.4) else 0.0
+    gap = rng.uniform(0.0, 0.3) if chance(canvas, 0.8) else rng.uniform(0.3, 0.9)
+    slope = rng.normal(0, 0.03) if chance(canvas, 0.4) else 0.0
     under, row = int(rng.integers(0, 10)), h * rng.uniform(1.25, 2.6)
     rule = colour(rng)
     y = h * rng.uniform(1.1, 1.6)
     while y < canvas.height + 0.4 * h:
         x = (
             rng.uniform(-0.3, 0.5) * canvas.width
-            if _chance(canvas, 0.5)
+            if chance(canvas, 0.5)
             else rng.uniform(0.2, 1.2) * h
         )
         while x < canvas.width:
             _, end = _line(canvas, number(rng), x, y, h, s, gap, slope)
             if under < 2:
                 _underline(canvas, x, y + 0.12 * h, end, rule, dotted=under == 1)
-            if _chance(canvas, 0.5):
+            if chance(canvas, 0.5):
                 break
             x = end + h * (2 * gap + rng.uniform(1.3, 3))
         y += row * rng.uniform(0.9, 1.1)
@@ -192,9 +94,9 @@ def wide(canvas: Canvas) -> None:
     s.hop, gap = min(s.hop, 0.05), rng.uniform(0.5, 2.5)
     y = h * rng.uniform(1.2, 2)
     while y < canvas.height + 0.3 * h:
-        text = digits(rng, 10, 12) if _chance(canvas, 0.4) else digits(rng, 3, 9)
+        text = digits(rng, 10, 12) if chance(canvas, 0.4) else digits(rng, 3, 9)
         _line(canvas, text, rng.uniform(-0.1, 0.2) * canvas.width, y, h, s, gap)
-        if _chance(canvas, 0.4):
+        if chance(canvas, 0.4):
             break
         y += h * (2 + gap) * rng.uniform(1.2, 1.8)  # rows are farther apart than digits
 
@@ -207,33 +109,33 @@ def singles(canvas: Canvas) -> None:
     for x in np.arange(rng.uniform(0.2, 1.5) * h, canvas.width, apart):
         for y in np.arange(h * rng.uniform(1.1, 1.5), canvas.height + 0.3 * h, step):
             _line(canvas, digits(rng, 1, 1), x + rng.normal(0, 0.12 * h), y, h, s, 0)
-        if _chance(canvas, 0.3):
+        if chance(canvas, 0.3):
             break
 
 
 def cells(canvas: Canvas) -> None:
     """A grid of single digits or a table of numbers; the writing may touch the rules."""
-    rng, s, single = canvas.rng, style(canvas.rng), _chance(canvas, 0.55)
+    rng, s, single = canvas.rng, style(canvas.rng), chance(canvas, 0.55)
     high = float(
         np.clip(math.exp(rng.uniform(math.log(18), math.log(115))), 16, canvas.height / 1.7)
     )
     broad = high * (rng.uniform(0.9, 1.15) if single else rng.uniform(1.5, 3.6))
     left, top = (
-        rng.uniform(4, 30, 2) if _chance(canvas, 0.5) else rng.uniform(-1, 0.6, 2) * (broad, high)
+        rng.uniform(4, 30, 2) if chance(canvas, 0.5) else rng.uniform(-1, 0.6, 2) * (broad, high)
     )
-    columns = max(math.ceil((canvas.width - left) / broad) - int(_chance(canvas, 0.5)), 1 + single)
-    rows = max(math.ceil((canvas.height - top) / high) - int(_chance(canvas, 0.5)), 2)
-    ink = s.colour if _chance(canvas, 0.3) else colour(rng)
+    columns = max(math.ceil((canvas.width - left) / broad) - int(chance(canvas, 0.5)), 1 + single)
+    rows = max(math.ceil((canvas.height - top) / high) - int(chance(canvas, 0.5)), 2)
+    ink = s.colour if chance(canvas, 0.3) else colour(rng)
     _grid(canvas, (left, top, broad, high), (rows, columns), ink)
     h = high * rng.uniform(0.42, 0.85 if single else 0.7)
     share, jitter, low = rng.uniform(0.25, 1), rng.uniform(0.02, 0.08), rng.normal(0, 0.08)
     for i in range(rows):
         for j in range(columns):
-            if not _chance(canvas, share):
+            if not chance(canvas, share):
                 continue
             most = 1 if single else max(1, min(4, int(broad / h / 0.75)))
             text = digits(rng, 1, most)
-            if not single and _chance(canvas, 0.08):
+            if not single and chance(canvas, 0.08):
                 text = "-" + text[1:] if most > 1 else text
             room = max(broad - len(text) * h * 0.75, 2)
             x = (
@@ -264,7 +166,7 @@ def _grid(
     left, top, broad, high = cell
     rows, columns = count
     width = rng.uniform(0.7, 2 + (high > 35) + (high > 55))
-    heavy = _one_of(rng, (0, 0, 0, 3, 3, 2, 5))
+    heavy = one_of(rng, (0, 0, 0, 3, 3, 2, 5))
     kind = rng.random()
     across = [
         (left, top + i * high, left + columns * broad, top + i * high) for i in range(rows + 1)
@@ -286,17 +188,15 @@ def boxes(canvas: Canvas) -> None:
         np.clip(math.exp(rng.uniform(math.log(16), math.log(105))), 16, canvas.height / 1.5)
     )
     broad = high * rng.uniform(0.65, 1.1)
-    space = broad * rng.uniform(0.12, 0.7) if _chance(canvas, 0.55) else 0.0
-    h = high * (rng.uniform(0.5, 0.8) if _chance(canvas, 0.6) else rng.uniform(0.8, 1.15))
+    space = broad * rng.uniform(0.12, 0.7) if chance(canvas, 0.55) else 0.0
+    h = high * (rng.uniform(0.5, 0.8) if chance(canvas, 0.6) else rng.uniform(0.8, 1.15))
     jitter, kind = rng.uniform(0.02, 0.1), rng.random()
-    ink = s.colour if _chance(canvas, 0.3) else colour(rng)
+    ink = s.colour if chance(canvas, 0.3) else colour(rng)
     width = rng.uniform(0.7, 2 + (high > 30) + (high > 55))
     y = rng.uniform(0.1, 1) * high
     while y < canvas.height:
-        first = (
-            rng.uniform(0.1, 1.5) * broad if _chance(canvas, 0.7) else rng.uniform(-3, 0) * broad
-        )
-        n, group = int(rng.integers(2, 11)), _one_of(rng, (0, 0, 0, 0, 2, 4))
+        first = rng.uniform(0.1, 1.5) * broad if chance(canvas, 0.7) else rng.uniform(-3, 0) * broad
+        n, group = int(rng.integers(2, 11)), one_of(rng, (0, 0, 0, 0, 2, 4))
         xs = [
             first + i * (broad + space) + (broad * 0.5 * (i // group) if group else 0)
             for i in range(n)
@@ -304,12 +204,12 @@ def boxes(canvas: Canvas) -> None:
         for x in xs:
             canvas.rules(_box_rules(kind, (x, y, x + broad, y + high)), width, ink)
         found: list[Box] = []
-        for x in xs[: n if _chance(canvas, 0.75) else int(rng.integers(0, n + 1))]:
+        for x in xs[: n if chance(canvas, 0.75) else int(rng.integers(0, n + 1))]:
             middle = x + (broad - 0.62 * h) / 2 + rng.normal(0, jitter) * broad
             base = y + high / 2 + h / 2 + rng.normal(0, jitter) * high / 2
             found += canvas.write(digits(rng, 1, 1), middle, base, h, s, gap=0)[0]
         canvas.mark_line(found, h)
-        if _chance(canvas, 0.25):
+        if chance(canvas, 0.25):
             return
         y += high * rng.uniform(1.35, 2.5)
 
@@ -328,7 +228,7 @@ def listed(canvas: Canvas) -> None:
     """1) 4071: the number of the entry and what is entered are two lines."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas, 0.4)
     y, step, n = h * rng.uniform(1.2, 1.6), h * rng.uniform(1.4, 2.4), int(rng.integers(1, 6))
-    tab, after = h * rng.uniform(2.8, 4.5), _one_of(rng, ").:")
+    tab, after = h * rng.uniform(2.8, 4.5), one_of(rng, ").:")
     while y < canvas.height + 0.3 * h:
         _, end = _line(
             canvas, f"{n}{after}", rng.uniform(0.3, 0.8) * h, y, h * rng.uniform(0.85, 1), s, 0.15
@@ -341,32 +241,25 @@ def listed(canvas: Canvas) -> None:
 def form(canvas: Canvas) -> None:
     """Print, and a number beside or below it."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas, 0.35)
-    print_ink, y = colour(rng, _PENS, 0.35), h * rng.uniform(1.1, 1.6)
+    print_ink, y = colour(rng, PENS, 0.35), h * rng.uniform(1.1, 1.6)
     while y < canvas.height + 0.3 * h:
         x = rng.uniform(2, 20)
         size = h * rng.uniform(0.35, 0.9)
-        if _chance(canvas, 0.2):  # a paragraph of print
+        if chance(canvas, 0.2):  # a paragraph of print
             for line in range(int(rng.integers(2, 6))):
-                canvas.print_words(_words(rng, 6, 14), x, y + line * size * 1.3, size, print_ink)
+                canvas.print_words(words(rng, 6, 14), x, y + line * size * 1.3, size, print_ink)
             y += size * 1.3 * 5 + h
             continue
         x = (
-            canvas.print_words(_words(rng, 1, 3), x, y, size, print_ink)
+            canvas.print_words(words(rng, 1, 3), x, y, size, print_ink)
             + x
             + h * rng.uniform(0.3, 1.5)
         )
-        if _chance(canvas, 0.3):
+        if chance(canvas, 0.3):
             canvas.rules([(x, y + 0.1 * h, canvas.width - 5, y + 0.1 * h)], 1, colour(rng))
-        if _chance(canvas, 0.85):
+        if chance(canvas, 0.85):
             _line(canvas, number(rng), x, y, h, s, rng.uniform(0.02, 0.3))
         y += h * rng.uniform(1.4, 2.6)
-
-
-def _words(rng: np.random.Generator, fewest: int, most: int) -> str:
-    count = int(rng.integers(fewest, most + 1))
-    return " ".join(_WORDS[rng.integers(len(_WORDS))] for _ in range(count)) + _one_of(
-        rng, ("", ":", ".")
-    )
 
 
 def struck(canvas: Canvas) -> None:
@@ -377,7 +270,7 @@ def struck(canvas: Canvas) -> None:
         x = rng.uniform(-0.5, 1.5) * h
         while x < canvas.width:
             text, gap = digits(rng, 1, 5), rng.uniform(0.02, 0.25)
-            if _chance(canvas, 0.55):
+            if chance(canvas, 0.55):
                 found, end = canvas.write(text, x, y, h, s, gap=gap, layer="other")
                 if found:
                     _strike(canvas, (found[0][0], y - h, found[-1][2], y), h, s)
@@ -423,12 +316,12 @@ def _strike(canvas: Canvas, box: Box, h: Number, s: LineStyle) -> None:
 def circled(canvas: Canvas) -> None:
     """Numbers in circles or frames of their own."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas, 0.4)
-    y, ink = h * rng.uniform(1.5, 2), colour(rng, _PENS, 0.35)
+    y, ink = h * rng.uniform(1.5, 2), colour(rng, PENS, 0.35)
     while y < canvas.height + 0.3 * h:
         x = rng.uniform(0.6, 2.0) * h
         while x < canvas.width:
             found, end = _line(canvas, digits(rng, 1, 3), x, y, h, s, rng.uniform(0.05, 0.25))
-            if found and _chance(canvas, 0.75):
+            if found and chance(canvas, 0.75):
                 _circle(canvas, (found[0][0], y - h, found[-1][2], y), h, ink)
             x = end + h * rng.uniform(1.6, 3)
         y += h * rng.uniform(2.2, 3)
@@ -440,7 +333,7 @@ def _circle(canvas: Canvas, box: Box, h: Number, ink: Float32[np.ndarray, " 3"])
     x, y = (left + right) / 2, (top + bottom) / 2
     a, b = (right - left) / 2 + h * rng.uniform(0.1, 0.6), h * rng.uniform(0.62, 1.1)
     pen = rng.uniform(0.9, max(1.5, min(6.0, 0.12 * h)))
-    if _chance(canvas, 0.2):
+    if chance(canvas, 0.2):
         canvas.rules(_box_rules(0, (x - a, y - b, x + a, y + b)), pen, ink)
         return
     start, lean = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.1)
@@ -460,14 +353,14 @@ def _circle(canvas: Canvas, box: Box, h: Number, ink: Float32[np.ndarray, " 3"])
 def letters(canvas: Canvas) -> None:
     """Letters and words by hand, and numbers among them here and there."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas, 0.6)
-    y, share = h * rng.uniform(1.1, 1.6), 0.45 if _chance(canvas, 0.6) else 0.0
+    y, share = h * rng.uniform(1.1, 1.6), 0.45 if chance(canvas, 0.6) else 0.0
     while y < canvas.height + 0.3 * h:
         x = rng.uniform(0, 1) * h
         while x < canvas.width:
-            if _chance(canvas, share):
+            if chance(canvas, share):
                 _, x = _line(canvas, number(rng), x, y, h, s, rng.uniform(0.02, 0.3))
             else:
-                count = 1 if _chance(canvas, 0.2) else int(rng.integers(2, 9))
+                count = 1 if chance(canvas, 0.2) else int(rng.integers(2, 9))
                 x = canvas.write_word(count, x, y, h * rng.uniform(0.8, 1.1), s)
             x += h * rng.uniform(1.2, 2.5)
         y += h * rng.uniform(1.4, 2.4)
@@ -477,56 +370,56 @@ def register(canvas: Canvas) -> None:
     """A cell of an old book: cursive and rules, and a small number, underlined or ticked off."""
     rng, s = canvas.rng, style(canvas.rng)
     s.hand = replace(s.hand, pen=min(s.hand.pen, 0.1), slant=s.hand.slant + 0.15)
-    h, rule = float(rng.uniform(10, 44)), colour(rng, _INKS, 0.15)
+    h, rule = float(rng.uniform(10, 44)), colour(rng, INKS, 0.15)
     upright = [
         (x, 0, x + rng.normal(0, 4), canvas.height)
         for x in rng.uniform(0, canvas.width, rng.integers(1, 5))
     ]
     canvas.rules(upright, rng.uniform(0.7, 2.5), rule)
     lines = np.arange(rng.uniform(0.8, 2.5) * h, canvas.height, h * rng.uniform(1.3, 3.5))
-    if _chance(canvas, 0.6):
+    if chance(canvas, 0.6):
         canvas.rules([(0, a, canvas.width, a) for a in lines], rng.uniform(0.7, 2), rule)
     for base in lines:
         x = rng.uniform(-0.05, 0.9) * canvas.width
-        if _chance(canvas, 0.55):
+        if chance(canvas, 0.55):
             slope = rng.normal(0, 0.06)
             found, end = _line(
                 canvas, digits(rng, 1, 4), x, base - 0.1 * h, h, s, rng.uniform(-0.02, 0.2), slope
             )
-            if found and _chance(canvas, 0.4):
+            if found and chance(canvas, 0.4):
                 low = base + rng.uniform(0.02, 0.25) * h
                 ends = np.array([[x - 0.1 * h, low], [end, low + rng.normal(0, 0.1) * h]])
                 canvas.strokes([ends], pen_width(s.hand, h), s.colour)
-            if found and _chance(canvas, 0.25):
+            if found and chance(canvas, 0.25):
                 cross = np.array([[-1, -1], [1, 1], [-1, 1], [1, -1]]) * 0.2 * h
                 cross += rng.normal(0, 0.05 * h, cross.shape)
                 cross += np.array([(x + end) / 2, base + 0.55 * h])
                 canvas.strokes([cross[:2], cross[2:]], pen_width(s.hand, h), s.colour)
-        elif _chance(canvas, 0.3):
+        elif chance(canvas, 0.3):
             canvas.write_word(int(rng.integers(2, 8)), x - 2 * h, base, 0.8 * h, s)
-        elif _chance(canvas, 0.6):
+        elif chance(canvas, 0.6):
             canvas.scrawl(x - 2 * h, base - 0.4 * h, h * rng.uniform(0.5, 1.2), s.colour)
-    for _ in range(int(_chance(canvas, 0.3)) * int(rng.integers(1, 4))):  # ticks lean backwards
+    for _ in range(int(chance(canvas, 0.3)) * int(rng.integers(1, 4))):  # ticks lean backwards
         x, y, tick = (
             *rng.uniform(0, 1, 2) * (canvas.width, canvas.height),
             rng.uniform(0.3, 0.7) * h,
         )
         ends = np.array([[x, y], [x + tick * rng.uniform(0.4, 1.1), y + tick]])
         canvas.strokes([ends], pen_width(s.hand, h), s.colour)
-    if _chance(canvas, 0.5):
+    if chance(canvas, 0.5):
         surroundings(canvas, book=True)
 
 
 def one(canvas: Canvas) -> None:
     """A single number, large or small, in the middle of much or little paper."""
     rng, s, h = canvas.rng, style(canvas.rng), height(canvas, 0.8)
-    text = number(rng) if _chance(canvas, 0.4) else digits(rng, 1, 6)
+    text = number(rng) if chance(canvas, 0.4) else digits(rng, 1, 6)
     x = rng.uniform(0.02, 0.6) * max(canvas.width - 0.75 * h * len(text), 10)
     y = h + rng.uniform(0.05, 0.95) * max(canvas.height - 1.2 * h, 1)
     _, end = _line(canvas, text, x, y, h, s, rng.uniform(-0.03, 0.35))
-    if _chance(canvas, 0.25):
+    if chance(canvas, 0.25):
         _underline(
-            canvas, x, y + rng.uniform(0, 0.25) * h, end, colour(rng), dotted=_chance(canvas, 0.4)
+            canvas, x, y + rng.uniform(0, 0.25) * h, end, colour(rng), dotted=chance(canvas, 0.4)
         )
 
 
@@ -552,17 +445,6 @@ def amounts(canvas: Canvas) -> None:
         y += h * rng.uniform(1.6, 2.3)
 
 
-def amount(rng: np.random.Generator) -> str:
-    """An amount of money: groups of three digits, and what people write around them."""
-    whole = digits(rng, 1, 3) + "".join(
-        _one_of(rng, (".", ".", ",", " ", "")) + digits(rng, 3, 3)
-        for _ in range(rng.integers(0, 3))
-    )
-    before = _one_of(rng, ("", "", "", "", "$", "=", "£", "-", "€"))
-    after = _one_of(rng, ("", "", "", ".", "=", ",-", ".-", "-", ",00", ".00"))
-    return before + whole + after
-
-
 def empty(canvas: Canvas) -> None:
     """Frames, rules, crosses, print and scrawls; no number."""
     rng = canvas.rng
@@ -570,20 +452,20 @@ def empty(canvas: Canvas) -> None:
         x, y = rng.uniform(-0.2, 0.8, 2) * (canvas.width, canvas.height)
         w, h, ink = rng.uniform(15, 200), rng.uniform(12, 120), colour(rng)
         lines = _box_rules(0, (x, y, x + w, y + h))
-        if _chance(canvas, 0.5):
+        if chance(canvas, 0.5):
             lines.append((x + w / 2, y - 6, x + w / 2, y + h + 6))
-        if _chance(canvas, 0.2):
+        if chance(canvas, 0.2):
             lines.append((x, y, x + w, y + h))
         canvas.rules(lines, rng.uniform(0.7, 4), ink)
     for _ in range(int(rng.integers(0, 3))):
         x, y = rng.uniform(0, 0.6) * canvas.width, rng.uniform(0.1, 1) * canvas.height
-        canvas.print_words(_words(rng, 1, 4), x, y, rng.uniform(9, 45), colour(rng, _PENS, 0.3))
+        canvas.print_words(words(rng, 1, 4), x, y, rng.uniform(9, 45), colour(rng, PENS, 0.3))
     for _ in range(int(rng.integers(0, 3))):
         canvas.scrawl(
             rng.uniform(-0.1, 0.8) * canvas.width,
             rng.uniform(0, 1) * canvas.height,
             rng.uniform(8, 50),
-            colour(rng, _PENS, 0.3),
+            colour(rng, PENS, 0.3),
         )
 
 
@@ -606,119 +488,12 @@ LAYOUTS: tuple[tuple[Layout, float], ...] = (
 """The kinds of pages, and how often each is composed."""
 
 
-# What lies under a layout, or over it
-
-
-def ruled_paper(canvas: Canvas) -> None:
-    """Squared or ruled paper of any tint."""
-    rng = canvas.rng
-    step = rng.uniform(9, 62)
-    width = rng.uniform(0.6, 1.2 if step < 18 else 3)
-    y0, x0 = rng.uniform(0, step, 2)
-    lines = [(0, y, canvas.width, y) for y in np.arange(y0, canvas.height, step)]
-    if rng.random() < 0.7:
-        lines += [(x, 0, x, canvas.height) for x in np.arange(x0, canvas.width, step)]
-    canvas.rules(lines, width, colour(rng, faintest=0.08))
-
-
-def patterned_paper(canvas: Canvas) -> None:
-    """Fine curved lines printed under everything, as on cheques."""
-    rng = canvas.rng
-    x = np.arange(0, canvas.width + 8, 6.0)
-    step, kinds = rng.uniform(2.5, 12), int(rng.integers(1, 4))
-    ink, pen = colour(rng, faintest=0.06) * np.float32(0.6), rng.uniform(0.7, 1.8)
-    for _ in range(kinds):
-        high, fast, phase = rng.uniform(0, 14), rng.uniform(0.01, 0.12), rng.uniform(0, 6)
-        lean = rng.uniform(-0.8, 0.8) if _chance(canvas, 0.6) else 0.0
-        wave = high * np.sin(fast * x + phase) + lean * x
-        starts = np.arange(-0.5 * canvas.height, 1.5 * canvas.height, step * kinds)
-        canvas.strokes([np.column_stack([x, start + wave]) for start in starts], pen, ink)
-
-
-def remarks(canvas: Canvas) -> None:
-    """A scrawl, printed or written words, a blot, a stamp, now and then."""
-    rng, w, h = canvas.rng, canvas.width, canvas.height
-    if _chance(canvas, 0.1):
-        canvas.scrawl(
-            rng.uniform(-0.1, 0.8) * w,
-            rng.uniform(0, 1) * h,
-            rng.uniform(8, 50),
-            colour(rng, _PENS, 0.3),
-        )
-    if _chance(canvas, 0.08):
-        canvas.print_words(
-            _words(rng, 1, 3),
-            rng.uniform(0, 0.7) * w,
-            rng.uniform(0.05, 1.1) * h,
-            rng.uniform(9, 40),
-            colour(rng),
-        )
-    if _chance(canvas, 0.07):
-        canvas.write_word(
-            int(rng.integers(2, 9)),
-            rng.uniform(0, 0.8) * w,
-            rng.uniform(0.1, 1.1) * h,
-            rng.uniform(10, 50),
-            style(rng),
-        )
-    for _ in range(int(_chance(canvas, 0.08)) * int(rng.integers(1, 6))):
-        x, y = rng.uniform(0, 1, 2) * (w, h)
-        length = rng.uniform(0, 4)  # a longer one may be a 1
-        canvas.strokes(
-            [np.array([[x, y], [x + length, y + rng.normal(0, 3)]])],
-            rng.uniform(1, 12),
-            colour(rng),
-        )
-    if _chance(canvas, 0.04):
-        _stamp(canvas)
-
-
-def _stamp(canvas: Canvas) -> None:
-    rng = canvas.rng
-    x, y = rng.uniform(0.1, 0.9, 2) * (canvas.width, canvas.height)
-    radius, ink = rng.uniform(20, 70), colour(rng, _INKS, 0.2)
-    t = np.linspace(0, 2 * np.pi, 50)
-    ring = np.column_stack([np.cos(t), np.sin(t)])
-    canvas.strokes([[x, y] + radius * ring, [x, y] + 0.8 * radius * ring], rng.uniform(1, 3), ink)
-    canvas.print_words(_words(rng, 1, 2), x - 0.6 * radius, y, radius * 0.35, ink)
-
-
 def see_through(canvas: Canvas) -> None:
     """The other side of the sheet, faint and mirrored."""
     rng = canvas.rng
     other = Canvas(rng, canvas.height, canvas.width, canvas.digits)
-    (free if _chance(canvas, 0.5) else letters)(other)
+    (free if chance(canvas, 0.5) else letters)(other)
     dark = np.maximum(other.ink, other.other)[:, ::-1]
     canvas.put(
         np.ascontiguousarray(dark), 0, 0, np.full(3, rng.uniform(0.03, 0.2), np.float32), "other"
     )
-
-
-def surroundings(canvas: Canvas, *, book: bool = False) -> None:
-    """What lies around the sheet: a table, or the black of a scanner beside a book."""
-    rng = canvas.rng
-    y, x = np.ogrid[0 : canvas.height, 0 : canvas.width]
-    if book or _chance(canvas, 0.5):  # straight along one side
-        side, size = int(rng.integers(4)), (canvas.height, canvas.width)
-        away = (y, x, canvas.height - 1 - y, canvas.width - 1 - x)[side] + rng.normal(0, 0.02) * (
-            x if side % 2 == 0 else y
-        )
-        beyond = away < rng.uniform(0.03, 0.3) * size[side % 2]
-        absorbed = np.full(3, rng.uniform(0.7, 0.99), np.float32)
-    else:
-        angle = rng.uniform(0, 2 * np.pi)
-        across = (x - canvas.width / 2) * math.cos(angle) + (y - canvas.height / 2) * math.sin(
-            angle
-        )
-        reach = abs(math.cos(angle)) * canvas.width + abs(math.sin(angle)) * canvas.height
-        beyond = across > rng.uniform(0.25, 0.48) * reach
-        absorbed = (rng.uniform(0.15, 0.95) * rng.uniform(0.5, 1, 3)).astype(np.float32)
-    beyond = np.broadcast_to(beyond, canvas.ink.shape)
-    canvas.picture[beyond] = 1 - absorbed
-    if _chance(canvas, 0.5):  # grain of wood or cloth
-        grain = rng.normal(0, 0.08, (canvas.height // 8 + 1, 1, 1)).astype(np.float32)
-        canvas.picture[beyond] += np.broadcast_to(
-            np.repeat(grain, 8, 0)[: canvas.height], canvas.picture.shape
-        )[beyond]
-    canvas.ink[beyond], canvas.other[beyond] = 0, 255
-    canvas.lines[beyond[::2, ::2][: canvas.lines.shape[0], : canvas.lines.shape[1]]] = 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.segmentation.illumination import absorption, darkest_channel
-from rowscan.training.synthesis import layouts
+from rowscan.training.synthesis import layouts, paper
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import DigitMaps, Number
 from rowscan.training.synthesis.photo import photograph
@@ -223,15 +223,15 @@ def _canvas(
     canvas = Canvas(rng, *size, digits)
     plain = layout not in (layouts.cells, layouts.boxes, layouts.register, layouts.amounts)
     if rng.random() < (0.3 if plain else 0.06):
-        layouts.ruled_paper(canvas)
+        paper.ruled_paper(canvas)
     if plain and rng.random() < 0.12:
-        layouts.patterned_paper(canvas)
+        paper.patterned_paper(canvas)
     if rng.random() < 0.06:
         layouts.see_through(canvas)
     layout(canvas)
-    layouts.remarks(canvas)
+    paper.remarks(canvas)
     if rng.random() < 0.12:
-        layouts.surroundings(canvas)
+        paper.surroundings(canvas)
     return canvas
 
 
