@@ -104,6 +104,8 @@ def test_standard_input_is_another_picture_each_time(tmp_path: Path) -> None:
     [
         ([], 2, "Missing argument"),
         (["x.png", "--min-confidence", "1.1"], 2, "--min-confidence"),
+        (["x.png", "--min-confidence", "90%"], 2, "'90%' is not a valid number from 0 to 1"),
+        (["x.png", "--output", "a.xls"], 2, "a.xls: expected a name that ends in .txt, .csv, "),
         (["x.png", "--format", "xml"], 2, "xml"),
         (["x.png", "--jobs", "0"], 2, "--jobs"),
         (["missing.png"], 1, "rowscan: missing.png: No such file or directory\n"),

@@ -21,7 +21,17 @@ from playwright.sync_api import Browser, Page, expect
 import rowscan
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError
-from rowscan.forms.specification import load
+from rowscan.forms.results import FieldReading
+from rowscan.forms.rules import Seen, broken
+from rowscan.forms.specification import (
+    CheckDigit,
+    Field,
+    Listed,
+    Specification,
+    Sum,
+    Unique,
+    load,
+)
 from rowscan.review.changes import Author, Change
 from rowscan.review.exports import form_rows
 from rowscan.review.fields import ReviewedForms, repeated
@@ -169,6 +179,34 @@ def test_a_form_is_corrected_with_the_keyboard(
     page.keyboard.press("Control+z")
     expect(page.locator("#name")).to_have_text("card.png")
     wait_for(lambda: row_of(review, "card.png")["page_state"] != "done")
+
+
+def test_every_broken_rule_is_worded_in_both_languages(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "known.csv").write_text("7\n")
+    fields = {
+        name: FieldReading(name, text, 0.99, "read", (0, 0, 1, 1))
+        for name, text in {"a": "76", "b": "-2.5", "t": "80"}.items()
+    }
+    rules = (Sum("t", ("a", "b")), CheckDigit("a"), Listed("b", "known.csv"), Unique("t"))
+    known = [Field(name=name, kind="number", boxes=((0, 0, 1, 1),)) for name in fields]
+    form = Specification(name="f", pages=("f.png",), fields=tuple(known), rules=rules)
+    seen = Seen()
+    seen.repeated(form, {"t": "80"}, "1.png")
+    told = [*broken(form, fields, tmp_path), *seen.repeated(form, {"t": "80"}, "2.png")]
+    worded = """rules => import("./static/words.js").then(({ say, switchLanguage }) => {
+        const english = rules.map((rule) => say("rule", rule));
+        switchLanguage();
+        return [english, rules.map((rule) => say("rule", rule))];
+    })"""
+    rules_alone = [line.partition(": ")[2] for line in told]
+    english, chinese = page.evaluate(worded, rules_alone)
+    assert english == rules_alone
+    assert chinese == [
+        "80 不等于 76 + -2.5",
+        "76 的校验位不正确（luhn）",
+        "-2.5 不在 known.csv 中",
+        "80 与 1.png 中的重复",
+    ]
 
 
 def test_an_option_is_chosen_with_the_arrows(page: Page, review: Review) -> None:

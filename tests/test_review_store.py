@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError, OutputError
 from rowscan.review.changes import Author, Change
+from rowscan.review.exports import export
 from rowscan.review.store import Store
 
 ANNA, BEN = Author("Anna", "tab 1"), Author("Ben", "tab 2")
@@ -226,6 +227,12 @@ def write_and_crash(folder: Path, ready: Any) -> None:
     write(folder, "crashed", 5)
     ready.set()
     signal.pause()
+
+
+def test_a_folder_that_was_not_reviewed_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no rowscan\.db"):
+        export(tmp_path, tmp_path / "a.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_write_at_once_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> None:

@@ -58,8 +58,12 @@ _FORMAT = click.option(
     help="For people or for programs.",
 )
 
-_LAYOUTS = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx"}
+_LAYOUTS = {"": "text", ".txt": "text", ".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx"}
 """What the name of an output file says."""
+
+
+class _Probability(click.FloatRange):
+    name = "number from 0 to 1"  # click names it where it is none
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -81,13 +85,13 @@ def cli() -> None:
 @click.option(
     "--output",
     metavar="FILE",
-    help="The file to write, with --on a folder. .csv, .jsonl and .xlsx say the format. Pictures "
-    "that text, jsonl or csv already has are not read again.",
+    help="The file to write, with --on a folder. .txt, .csv, .jsonl and .xlsx say the format. "
+    "Pictures that text, jsonl or csv already has are not read again.",
 )
 @_MODEL
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=_Probability(0, 1),
     default=0.0,
     metavar="P",
     help="Write ? for characters below this confidence, 0 to 1.",
@@ -190,7 +194,10 @@ def read(
         raise UsageError(f"{output}: writing to an address needs --on ray")
     file = None if output is None else Path(output)
     if layout is None:
-        layout = _LAYOUTS.get("" if file is None else file.suffix.lower(), "text")
+        layout = _LAYOUTS.get("" if file is None else file.suffix.lower())
+        if layout is None:
+            known = ", ".join(filter(None, _LAYOUTS))
+            raise UsageError(f"{file}: expected a name that ends in {known}, or --format")
     return 0 if read_to(file, paths, job, output_format=layout, jobs=jobs) else 1
 
 
@@ -328,7 +335,7 @@ def recipes(name: str | None) -> None:
 @click.argument("name", default="mnist", type=click.Choice(["mnist", "fashion-mnist"]))
 @_OFFLINE
 def data(name: str, offline: bool) -> None:
-    """Find the data set NAME, download it if it is missing, check it, and print its folder."""
+    """Find a data set, by default MNIST, or download it; check it, and print its folder."""
     from rowscan.datasets.digits import find, load_digits
 
     folder = find(name, offline=offline)

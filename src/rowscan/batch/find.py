@@ -5,7 +5,7 @@ Names are listed while pictures are read, so memory does not grow with the size 
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +20,7 @@ def find_pictures(
     paths: Sequence[str],
     *,
     exclude: str | Path | None = None,
+    blanks: Collection[Path] = (),
     left_out: Counter[str] | None = None,
 ) -> Iterator[Picture | End]:
     """The pictures that are named, and those in folders that are named.
@@ -31,13 +32,16 @@ def find_pictures(
     Args:
         paths: files and folders, local or addresses, or "-".
         exclude: a folder to leave out, because results are written there.
-        left_out: counts the files of folders that are no pictures, by how their names end.
+        blanks: pictures of blank forms, left out of folders that have them among the scans.
+        left_out: counts the files of folders that are no inputs, by how their names end or by what
+            they are.
 
     Yields:
         A `Picture` for each picture or shard; an `End` for a path that does not exist, cannot be
         listed, or is a folder without pictures.
     """
     excluded = None if exclude is None else _canonical(str(exclude))
+    empty = {_canonical(str(path)) for path in blanks}
     left_out = Counter() if left_out is None else left_out
     for path in paths:
         try:
@@ -48,13 +52,13 @@ def find_pictures(
         if not folder:
             yield Picture(path)
             continue
-        found = _in_folder(path, excluded, left_out)
+        found = _in_folder(path, excluded, empty, left_out)
         first = next(found, None)
         yield from chain([first or End(path, "no pictures in this folder")], found)
 
 
 def _in_folder(
-    folder: str, excluded: str | None, left_out: Counter[str]
+    folder: str, excluded: str | None, empty: Collection[str], left_out: Counter[str]
 ) -> Iterator[Picture | End]:
     if excluded is not None and _canonical(folder) == excluded:
         return
@@ -66,11 +70,13 @@ def _in_folder(
     for name, is_below in visible:
         path = join(folder, name)
         if is_below:
-            yield from _in_folder(path, excluded, left_out)
-        elif is_picture_name(name) or is_shard(name):
-            yield Picture(path)
-        else:
+            yield from _in_folder(path, excluded, empty, left_out)
+        elif not (is_picture_name(name) or is_shard(name)):
             left_out[suffix(name) or "without an ending"] += 1
+        elif empty and _canonical(path) in empty:
+            left_out["of a blank form"] += 1
+        else:
+            yield Picture(path)
 
 
 def _canonical(folder: str) -> str:

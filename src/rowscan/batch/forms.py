@@ -56,20 +56,24 @@ def read_forms_to(
     """
     kind = format_of(output, output_format)
     forms = [load(path) for path in job.forms]
+    pairs = zip(job.forms, forms, strict=True)
+    files = [file for path, form in pairs for file in files_of(path, form)]
+
+    def find(left_out: Counter[str] | None = None) -> Iterator[Picture | End]:
+        return unpacked(find_pictures(paths, blanks=files, left_out=left_out))
+
     count = _Count()
     with ExitStack() as stack:
         journal = None
         if output is not None:
             name = output.with_name(f"{output.name}.journal")
-            pairs = zip(job.forms, forms, strict=True)
-            files = [file for path, form in pairs for file in files_of(path, form)]
             journal = stack.enter_context(closing(Journal(name, files)))
             stack.callback(_write, output, kind, forms, journal)
         sink = _Sink(output, kind, forms, journal)
         done = journal.done if journal else set()
         remaining = (
             item
-            for item in unpacked(find_pictures(paths, left_out=count.left_out))
+            for item in find(count.left_out)
             if item.path not in done or item.path == STANDARD_INPUT
         )
         progress = stack.enter_context(
@@ -77,9 +81,7 @@ def read_forms_to(
                 ReadingProgress(
                     results_shown=output is None and sys.stdout.isatty(),
                     done=len(done),
-                    count=lambda: sum(
-                        isinstance(i, Picture) for i in unpacked(find_pictures(paths))
-                    ),
+                    count=lambda: sum(isinstance(item, Picture) for item in find()),
                 )
             )
         )

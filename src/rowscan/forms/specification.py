@@ -120,7 +120,10 @@ def load(path: str | Path) -> Specification:
     """
     try:
         values = tomllib.loads(read_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        reason = "not a TOML file; `rowscan form new` makes one from the picture of a blank form"
+        raise DataError(path, reason) from None
+    except tomllib.TOMLDecodeError as error:
         raise DataError(path, f"not a TOML file: {reason_of(error)}") from None
     return convert(values, path)
 

@@ -16,7 +16,8 @@ from rowscan.batch import form_tables
 from rowscan.batch.formats import FORMATS, json_line
 from rowscan.batch.forms import marked
 from rowscan.batch.journal import Row as FormRow
-from rowscan.errors import UsageError, requires
+from rowscan.datasets.reviewed import DATABASE
+from rowscan.errors import DataError, UsageError, requires
 from rowscan.forms.results import FormReading
 from rowscan.forms.rules import Seen
 from rowscan.io.atomic import write_atomically
@@ -130,12 +131,15 @@ def export(folder: Path, output: Path) -> int:
 
     Raises:
         UsageError: another name.
+        DataError: the folder was never reviewed.
         OutputError: the folder or the file cannot be written.
     """
     name = "labels.csv" if output.name == "labels.csv" else f"readings{output.suffix}"
     if name not in EXPORTS:
         known = ".csv, .jsonl, .xlsx or labels.csv"
         raise UsageError(f"{output}: expected a file named {known}")
+    if not (folder / DATABASE).is_file():
+        raise DataError(folder, f"has no {DATABASE}: `rowscan review` has not read it yet")
     store = Store(folder)
     write, _ = EXPORTS[name]
     write_atomically(output, b"".join(write(store)))

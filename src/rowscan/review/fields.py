@@ -66,14 +66,18 @@ class ReviewedForms:
         """Whether there are any."""
         return bool(self.paths)
 
+    def files(self) -> list[Path]:
+        """Each `form.toml`, and the blanks beside it."""
+        pairs = zip(self.paths, self.specifications, strict=True)
+        return [file for path, form in pairs for file in files_of(path, form)]
+
     def digest(self) -> str:
         """Tells whether a `form.toml` or a blank has changed.
 
         Raises:
             DataError: one of them cannot be read.
         """
-        pairs = zip(self.paths, self.specifications, strict=True)
-        return digest([file for path, form in pairs for file in files_of(path, form)])
+        return digest(self.files())
 
     def to_page(self, reading: FormReading) -> dict[str, object]:
         """A form that was read as an object that the store keeps: its fields are lines."""

@@ -136,7 +136,7 @@ class Intake:
         return unread
 
     def _pictures(self) -> Iterator[Path]:
-        for item in find_pictures([str(self._folder)]):
+        for item in find_pictures([str(self._folder)], blanks=self._forms.files()):
             if self._stop.is_set():
                 return
             if isinstance(item, Picture) and not is_shard(item.path):

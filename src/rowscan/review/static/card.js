@@ -116,7 +116,7 @@ export class Card {
     const { status, broken = [] } = this.line;
     const states = { ...say("fieldStates") };
     if (!this.line.box[2]) states.unreadable = states.missing;
-    const rules = broken.map((rule) => states[rule] ?? rule);
+    const rules = broken.map((rule) => states[rule] ?? say("rule", rule));
     const wrong = [...new Set([states[status], ...rules])].filter(Boolean);
     this.#check.classList.toggle("wrong", wrong.length > 0);
     this.#check.textContent = [say("expected", this.line), ...wrong].filter(Boolean).join(" · ");

@@ -16,6 +16,20 @@ function expectation(words, { kind, digits, range, format, pattern }) {
 // up once in 16 (sign test).
 const SURELY_MORE = 5;
 
+/** A rule that a form breaks, as the service words it, in the words of a language. */
+function inWords(words, rule) {
+  for (const [pattern, word] of words) {
+    const found = rule.match(pattern);
+    if (found) return word(...found.slice(1));
+  }
+  return rule;
+}
+
+const CHECK_DIGIT = /^(.+) has a wrong check digit \((\w+)\)$/;
+const NOT_LISTED = /^(.+) is not in (.+)$/;
+const REPEATED = /^(.+) is also in (.+)$/;
+const NOT_THE_SUM = /^(\S+) is not (\S+( \+ \S+)*)$/;
+
 const english = {
   keys: "Keys",
   previous: "Previous picture",
@@ -90,6 +104,7 @@ const english = {
     missing: "its page is missing",
     "required, and empty": "required",
   },
+  rule: (rule) => rule,
   remove: "Remove this line",
   area: (text) => `Box of ${text || "a new line"}`,
   corner: "Resize",
@@ -207,6 +222,16 @@ const chinese = {
     missing: "缺少这一页",
     "required, and empty": "必填",
   },
+  rule: (rule) =>
+    inWords(
+      [
+        [CHECK_DIGIT, (text, method) => `${text} 的校验位不正确（${method}）`],
+        [NOT_LISTED, (text, file) => `${text} 不在 ${file} 中`],
+        [REPEATED, (text, path) => `${text} 与 ${path} 中的重复`],
+        [NOT_THE_SUM, (total, terms) => `${total} 不等于 ${terms}`],
+      ],
+      rule,
+    ),
   remove: "删除这一行",
   area: (text) => `${text || "新的一行"} 的方框`,
   corner: "调整大小",
