@@ -678,7 +678,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "text.npz": "cannot be read: File is not a zip file",
         "zip.npz": "got |S100 ()",
         "notes.txt": "not an idx file of images: begins with 68 65 6c 6c, expected 00 00 08 03",
-        "empty": "no idx files and no images by class in folders 0 to 9",
+        "empty": "no labels.csv, no idx files and no images by class in folders 0 to 9",
         "missing": "not found, and not one of the data sets mnist, fashion-mnist",
         "lone/digits": "expected 'images' or 'idx3' in its name",
         "lone/a-images": "a-labels: No such file",

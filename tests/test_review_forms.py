@@ -181,7 +181,9 @@ def test_a_form_is_corrected_with_the_keyboard(
     wait_for(lambda: row_of(review, "card.png")["page_state"] != "done")
 
 
-def test_every_broken_rule_is_worded_in_both_languages(page: Page, tmp_path: Path) -> None:
+def test_what_is_wrong_is_worded_in_both_languages(
+    page: Page, review: Review, tmp_path: Path
+) -> None:
     (tmp_path / "known.csv").write_text("7\n")
     fields = {
         name: FieldReading(name, text, 0.99, "read", (0, 0, 1, 1))
@@ -193,13 +195,15 @@ def test_every_broken_rule_is_worded_in_both_languages(page: Page, tmp_path: Pat
     seen = Seen()
     seen.repeated(form, {"t": "80"}, "1.png")
     told = [*broken(form, fields, tmp_path), *seen.repeated(form, {"t": "80"}, "2.png")]
-    worded = """rules => import("./static/words.js").then(({ say, switchLanguage }) => {
+    worded = """([rules, error]) => import("./static/words.js").then(({ say, switchLanguage }) => {
         const english = rules.map((rule) => say("rule", rule));
         switchLanguage();
-        return [english, rules.map((rule) => say("rule", rule))];
+        return [english, rules.map((rule) => say("rule", rule)), say("notReadable", error)];
     })"""
     rules_alone = [line.partition(": ")[2] for line in told]
-    english, chinese = page.evaluate(worded, rules_alone)
+    error = row_of(review, "envelope.png")["rules_broken"]
+    english, chinese, no_form = page.evaluate(worded, [rules_alone, error])
+    assert no_form == "这张图片无法读取：没有找到 meter-card 的印刷内容"
     assert english == rules_alone
     assert chinese == [
         "80 不等于 76 + -2.5",

@@ -813,7 +813,8 @@ def test_an_address_or_model_that_cannot_be_used_gives_one_line(
     port = service.url.rpartition(":")[2]
     taken = rowscan("serve", "--port", port)
     assert (taken.returncode, taken.stdout) == (1, "")
-    assert taken.stderr == f"rowscan: 127.0.0.1:{port}: Address already in use\n"
+    said = f"127.0.0.1:{port}: Address already in use; --port 0 takes any free port"
+    assert taken.stderr == f"rowscan: {said}\n"
     nowhere = rowscan("serve", "--port", 0, "--host", "no.such.host.invalid")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("rowscan: no.such.host.invalid:0: ")

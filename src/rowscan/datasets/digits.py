@@ -283,7 +283,9 @@ def _read_pictures(folder: Path) -> Split:
             continue
         if kind.name not in tuple("0123456789"):
             raise DataError(
-                kind, "expected folders of images by digit, named 0 to 9: rename or move this one"
+                kind,
+                "expected folders of images by digit, named 0 to 9: rename or move this one; "
+                "pictures of numbers need a labels.csv",
             )
         files = [
             file
@@ -295,7 +297,9 @@ def _read_pictures(folder: Path) -> Split:
         images += [_fit(open_image(file)) for file in files]
         labels += [int(kind.name)] * len(files)
     if not images:
-        raise DataError(folder, "no idx files and no images by class in folders 0 to 9")
+        raise DataError(
+            folder, "no labels.csv, no idx files and no images by class in folders 0 to 9"
+        )
     split = _split(np.stack(images), np.array(labels), folder)
     return _take(split, _shuffle(len(split)))
 

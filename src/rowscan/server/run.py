@@ -1,5 +1,6 @@
 """Run: the service as a process that listens on an address until it is told to stop."""
 
+import errno
 import ipaddress
 import os
 import socket
@@ -149,5 +150,7 @@ def listen(host: str, port: int) -> socket.socket:
             listening.close()
             raise
     except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
-        raise RowscanError(f"{host}:{port}: {reason_of(error)}") from None
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = "; --port 0 takes any free port" if taken else ""
+        raise RowscanError(f"{host}:{port}: {reason_of(error)}{hint}") from None
     return listening

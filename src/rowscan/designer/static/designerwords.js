@@ -71,7 +71,7 @@ const chinese = {
   decimals: "小数位",
   format: "格式",
   options: "选项",
-  pattern: "模式",
+  pattern: "正则表达式",
   least: "最小",
   most: "最大",
   required: "必填",

@@ -16,18 +16,21 @@ function expectation(words, { kind, digits, range, format, pattern }) {
 // up once in 16 (sign test).
 const SURELY_MORE = 5;
 
-/** A rule that a form breaks, as the service words it, in the words of a language. */
-function inWords(words, rule) {
+/** What the service says, in the words of a language where that has any. */
+function inWords(words, said) {
   for (const [pattern, word] of words) {
-    const found = rule.match(pattern);
+    const found = said.match(pattern);
     if (found) return word(...found.slice(1));
   }
-  return rule;
+  return said;
 }
 
 const CHECK_DIGIT = /^(.+) has a wrong check digit \((\w+)\)$/;
 const NOT_LISTED = /^(.+) is not in (.+)$/;
 const REPEATED = /^(.+) is also in (.+)$/;
+const NO_FORM = /^not (.+): its print is not found$/;
+const FEW_FIELDS = /^not .+: the print is found around (\d+%) of the fields of '(.+)'$/;
+const FEW_WORDS = /^not .+: (\d+%) of the words of '(.+)' are found; it may be another edition$/;
 const NOT_THE_SUM = /^(\S+) is not (\S+( \+ \S+)*)$/;
 
 const english = {
@@ -238,7 +241,17 @@ const chinese = {
   page: (name, number) => `${name}，第 ${number} 页`,
   states: { open: "", seen: "", done: "✓ 已完成", none: "✓ 没有数字" },
   nothingRead: "这里没有读出内容。如果没错，请确认；否则请添加一行。",
-  notReadable: (reason) => `这张图片无法读取：${reason}`,
+  notReadable: (reason) => {
+    const said = inWords(
+      [
+        [NO_FORM, (forms) => `没有找到 ${forms.replaceAll(" or ", " 或 ")} 的印刷内容`],
+        [FEW_FIELDS, (share, form) => `只在 ${form} 的 ${share} 的字段周围找到印刷内容`],
+        [FEW_WORDS, (share, form) => `只找到 ${form} 的 ${share} 的印刷文字，可能是另一个版本`],
+      ],
+      reason,
+    );
+    return `这张图片无法读取：${said}`;
+  },
   allDone: "这些都已完成。",
   noneHere: "这里没有图片。",
   waiting: "正在识别第一张图片……",
