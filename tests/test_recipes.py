@@ -212,7 +212,7 @@ def test_values_that_make_no_sense_are_refused(
 
 def test_a_recipe_made_in_python_is_checked_too() -> None:
     assert checked(find("sweep")) == find("sweep")
-    with pytest.raises(UsageError, match="expected `int` >= 1"):
+    with pytest.raises(UsageError, match="expected a whole number >= 1"):
         checked(msgspec.structs.replace(find("line", LineRecipe), steps_per_epoch=0))
     with pytest.raises(UsageError, match="did you mean 'columns'"):
         checked(msgspec.structs.replace(find("lstm-rows", LSTMRecipe), scan="colums"))

@@ -606,11 +606,17 @@ def _wrong_key(key: str, recipe: Recipe) -> str:
     return f"a recipe has no key {_short(repr(key))}{_nearest(key, keys)}"
 
 
+_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+"""What msgspec calls by the names of types."""
+
+
 def _wrong_value(key: str, value: object, hint: object, reason: str) -> str:
     choices = [str(choice) for choice in typing.get_args(hint)]
     if typing.get_origin(hint) is Literal:
         expected = f"expected {' or '.join(choices)}, got {_short(repr(value))}"
         return f"{key}: {expected}{_nearest(str(value), choices, fallback='')}"
+    for kind, words in _IN_WORDS.items():
+        reason = reason.replace(f"`{kind}`", words)
     return f"{key}: {_short(repr(value))}: {_short(reason[0].lower() + reason[1:])}"
 
 

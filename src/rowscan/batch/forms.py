@@ -23,6 +23,7 @@ from rowscan.forms.results import FormReading
 from rowscan.forms.rules import Seen
 from rowscan.forms.specification import Specification, files_of, load
 from rowscan.io.progress import ReadingProgress
+from rowscan.reading import SURE
 
 
 def read_forms_to(
@@ -124,21 +125,22 @@ class _Count:
     """What a run has read, in a line."""
 
     def __init__(self) -> None:
-        self.forms = self.check = self.errors = 0
+        self.forms = self.check = self.unsure = self.errors = 0
         self.left_out: Counter[str] = Counter()
         self._begun = time.monotonic()
 
     def add(self, reading: FormReading) -> None:
         self.forms += reading.status != "error"
         self.check += reading.status == "check"
+        self.unsure += reading.status == "read" and reading.confidence < SURE
         self.errors += reading.status == "error"
 
     def lines(self) -> Iterator[str]:
         if self.forms + self.errors > 1:
             seconds = time.monotonic() - self._begun
             yield (
-                f"{self.forms:,} forms: {self.check:,} to check, {self.errors:,} errors, "
-                f"{seconds:,.1f} s"
+                f"{self.forms:,} forms: {self.check:,} to check, {self.unsure:,} others unsure, "
+                f"{self.errors:,} errors, {seconds:,.1f} s"
             )
         if self.left_out:
             kinds = (f"{count:,} {kind}" for kind, count in sorted(self.left_out.items()))
