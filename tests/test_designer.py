@@ -67,6 +67,19 @@ def test_a_draft_is_written_changed_and_opened_again(blanks: Path, tmp_path: Pat
         Draft(tmp_path / "exam-cover.png")
 
 
+def test_a_copy_of_the_blank_is_never_another_picture(blanks: Path, tmp_path: Path) -> None:
+    path = tmp_path / "form.toml"
+    for _ in range(2):  # made, and opened again
+        assert Draft(blanks / "meter-card.png", path).form.pages == ("meter-card.png",)
+    path.unlink()
+    Draft(blanks / "meter-card.png", path)  # the copy is the same picture
+    path.unlink()
+    shutil.copy(blanks / "exam-cover.png", tmp_path / "meter-card.png")
+    with pytest.raises(UsageError, match=r"meter-card\.png: another picture is there"):
+        Draft(blanks / "meter-card.png", path)
+    assert not path.exists()
+
+
 @pytest.fixture
 def page(blanks: Path, tmp_path: Path) -> Iterator[Page]:
     """The page for the meter card; nothing may fail on it."""

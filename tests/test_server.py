@@ -209,6 +209,7 @@ def test_health_and_metrics(client: TestClient) -> None:
         ({"content": SEVEN, "params": {"pattern": "(7"}}, 422, "a group is not closed"),
         ({"content": SEVEN, "params": {"alphabet": "7x"}}, 422, "the model does not know 'x'"),
         ({"content": SEVEN, "params": {"pattern": "7" * 101}}, 422, "pattern: "),
+        ({"content": SEVEN, "params": {"patern": "7"}}, 422, "patern: "),
     ],
     ids=lambda value: str(value)[:50],
 )

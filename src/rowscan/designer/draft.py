@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import PIL.Image
 
 from rowscan.errors import DataError, OutputError, UsageError, reason_of
@@ -38,12 +39,13 @@ class Draft:
 
         Raises:
             DataError: the picture or the file cannot be read.
-            UsageError: the file describes another form.
+            UsageError: the file describes another form; or there is none, but another picture is
+                where a page would be saved.
             OutputError: a file cannot be written.
         """
         self.path = path or blank.parent / "form.toml"
         self.form: Specification
-        pages = _pages(blank, self.path.parent)
+        pages = _pages(blank, self.path.parent, is_new=not self.path.exists())
         if self.path.exists():
             self.form = load(self.path)
             if list(self.form.pages) != pages:
@@ -104,7 +106,7 @@ class Draft:
         write_atomically(self.path, to_toml(self.form))
 
 
-def _pages(blank: Path, folder: Path) -> list[str]:
+def _pages(blank: Path, folder: Path, *, is_new: bool) -> list[str]:
     """The names of the pictures of the pages, beside the file."""
     if suffix(blank.name) in _SHOWN and blank.parent.resolve() == folder.resolve():
         next(open_pages(blank))  # it can be read
@@ -121,4 +123,6 @@ def _pages(blank: Path, folder: Path) -> list[str]:
             except OSError as error:
                 reason = f"cannot be written: {reason_of(error)}"
                 raise OutputError(folder / name, reason) from None
+        elif is_new and not np.array_equal(next(open_pages(folder / name)), picture):
+            raise UsageError(f"{folder / name}: another picture is there; rename one of them")
     return names

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -60,6 +60,8 @@ _PICTURES = {
 
 class _Query(BaseModel):
     """The parameters of `/v1/read`."""
+
+    model_config = ConfigDict(extra="forbid")
 
     min_confidence: Annotated[
         float,
