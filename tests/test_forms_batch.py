@@ -83,20 +83,24 @@ def test_a_row_for_each_form(
         read_forms_to(output, [str(scans)], Job(forms=job.forms[:1]), jobs=1)
 
 
-def test_blanks_among_the_scans_are_left_out(
+def test_blanks_and_pictures_of_fields_among_the_scans_are_left_out(
     forms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only of the forms that are read; what is named itself is read."""
     for name in ("meter-card.toml", "meter-card.png"):
         (tmp_path / name).write_bytes((forms / name).read_bytes())
-    PIL.Image.new("L", (300, 400), 240).save(tmp_path / "page.png")
+    beside = tmp_path / "cards.csv.pictures"
+    beside.mkdir()
+    for place in (tmp_path, beside):
+        PIL.Image.new("L", (300, 400), 240).save(place / "page.png")
     blank = tmp_path / "meter-card.png"
     job = Job(forms=(tmp_path / "meter-card.toml",))
     read_forms_to(None, [str(tmp_path)], job, output_format="csv", jobs=1)
     said = capsys.readouterr()
     (row,) = csv.DictReader(said.out.splitlines())
     assert row["path"] == str(tmp_path / "page.png")
-    assert said.err.splitlines()[-1] == "left out: 1 .toml, 1 of a blank form"
+    left_out = "left out: 1 .toml, 1 of a blank form, 1 with pictures of fields"
+    assert said.err.splitlines()[-1] == left_out
     found = find_pictures([str(tmp_path), str(blank)], blanks=[tmp_path / "." / blank.name])
     assert [item.path for item in found] == [str(tmp_path / "page.png"), str(blank)]
 

@@ -15,6 +15,9 @@ from rowscan.errors import RowscanError
 from rowscan.io.pictures import is_picture_name, suffix
 from rowscan.io.storage import entries, is_address, is_folder, join
 
+_FIELDS = (".csv.pictures", ".jsonl.pictures", ".xlsx.pictures", ".parquet.pictures")
+"""How folders end that are beside a table of forms."""
+
 
 def find_pictures(
     paths: Sequence[str],
@@ -26,8 +29,8 @@ def find_pictures(
     """The pictures that are named, and those in folders that are named.
 
     Folders are searched recursively, in the order of their names. In a folder, files count whose
-    names end like those of pictures or shards; hidden files and links to folders do not. A path
-    that is given itself counts whatever its name.
+    names end like those of pictures or shards; hidden files, links to folders and the pictures of
+    fields beside a table of forms do not. A path that is given itself counts whatever its name.
 
     Args:
         paths: files and folders, local or addresses, or "-".
@@ -69,7 +72,9 @@ def _in_folder(
         return
     for name, is_below in visible:
         path = join(folder, name)
-        if is_below:
+        if is_below and name.endswith(_FIELDS):
+            left_out["with pictures of fields"] += 1
+        elif is_below:
             yield from _in_folder(path, excluded, empty, left_out)
         elif not (is_picture_name(name) or is_shard(name)):
             left_out[suffix(name) or "without an ending"] += 1
