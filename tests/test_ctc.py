@@ -17,7 +17,6 @@ from rowscan.recognition.ctc import (
     best_path_spans,
     compressed,
     pair_alternatives,
-    stacked,
     text_probabilities,
     text_probability,
 )
@@ -150,13 +149,13 @@ def test_alternatives_are_the_texts_with_one_digit_replaced_or_left_out(
         ]
     ).reshape(len(text), classes)
     expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(pair_alternatives(rows[None], [text])[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(pair_alternatives([rows], [text])[0], expected, rtol=1e-9)
 
 
 def test_alternatives_of_a_long_line_do_not_underflow() -> None:
     rows = random_rows(700, 11, 3, sharp=1)
     assert rows.max(1).prod() == 0  # also of the likeliest path
-    (found,) = pair_alternatives(rows[None], [decode(rows).text])
+    (found,) = pair_alternatives([rows], [decode(rows).text])
     np.testing.assert_allclose(found.sum(1), 1)
 
 
@@ -190,13 +189,13 @@ def test_several_lines_are_decoded_as_one_by_one(lengths: list[int], seed: int) 
     lines = [random_rows(length, 4, seed + i, sharp=3) for i, length in enumerate(lengths)]
     constraint = Constraint(np.ones(4, bool), np.zeros(4, bool), gap=2)
     together = decode_lines(lines, constraint)
-    odds = pair_alternatives(stacked(lines), [found.text for found in together], 2)
+    odds = pair_alternatives(lines, [found.text for found in together], 2)
     for line, found, rows in zip(lines, together, odds, strict=True):
         alone = decode(line, constraint)
         assert (found.text, found.spans) == (alone.text, alone.spans)
         assert found.probability == pytest.approx(alone.probability, rel=1e-9)
         np.testing.assert_allclose(
-            rows, pair_alternatives(line[None], [found.text], 2)[0], rtol=1e-9
+            rows, pair_alternatives([line], [found.text], 2)[0], rtol=1e-9
         )
 
 

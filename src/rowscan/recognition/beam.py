@@ -13,7 +13,6 @@ from rowscan.recognition.ctc import (
     align,
     best_path_spans,
     pair_probabilities,
-    stacked,
     stripped,
     text_probabilities,
 )
@@ -55,7 +54,7 @@ def decode_lines(lines: Lines, constraint: Constraint | None = None) -> list[Dec
         constraint = Constraint(anything, ~anything)
     paths = [best_path_spans(p, constraint.gap) for p in lines]
     texts = [text for text, _ in paths]
-    probabilities = pair_probabilities(stacked(lines), texts, constraint.gap).tolist()
+    probabilities = pair_probabilities(lines, texts, constraint.gap).tolist()
     return [
         Decoding(text, min(probability, 1.0), spans, possible)
         if probability > _MAJORITY * possible and constraint.accepts(text)

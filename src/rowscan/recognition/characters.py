@@ -17,7 +17,6 @@ from rowscan.recognition.ctc import (
     best_path,
     compressed,
     pair_alternatives,
-    stacked,
 )
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import Candidate
@@ -54,7 +53,7 @@ def read_lines(
     ]
     decodings = [_plausible(decoding) for decoding in decodings]
     texts = [decoding.text for decoding in decodings]
-    odds = pair_alternatives(stacked(rows), texts, constraint.gap)
+    odds = pair_alternatives(rows, texts, constraint.gap)
     return [
         Candidate(
             plausibility=line.plausibility,

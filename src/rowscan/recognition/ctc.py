@@ -15,7 +15,7 @@ them side by side, and paths that differ in this alone have the same text.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ Spans = tuple[tuple[int, int], ...]
 
 BLANK = 0
 _CERTAIN = 1e-4  # a step at which anything but blank is less probable decides nothing
+_AT_ONCE = 2_000_000  # states of all steps and lines, of which arrays have a number
 _RESCALE = 4  # steps between two rescalings: before that no probability underflows
 
 
@@ -183,16 +184,41 @@ def text_probabilities(
     """
     p = np.asarray(probabilities, np.float64)
     lines = p.reshape(-1, *p.shape[-2:])
-    pairs = np.repeat(lines, len(texts), 0)
+    pairs = [line for line in lines for _ in texts]
     found = pair_probabilities(pairs, list(texts) * len(lines), gap)
     result: np.ndarray = found.reshape(*p.shape[:-2], len(texts))
     return result
 
 
+def _groups(lines: Lines, texts: Sequence[Text]) -> Iterator[list[int]]:
+    """The numbers of lines of about the same length, so few that their lattices take 16 MB."""
+    group: list[int] = []
+    states = 0
+    for i in sorted(range(len(lines)), key=lambda i: len(lines[i])):
+        states = max(states, 2 * len(texts[i]) + 1)
+        if group and (len(group) + 1) * len(lines[i]) * states > _AT_ONCE:
+            yield group
+            group, states = [], 2 * len(texts[i]) + 1
+        group.append(i)
+    if group:
+        yield group
+
+
 def pair_probabilities(
-    p: Batch, texts: Sequence[Text], gap: int | None = None
+    lines: Lines, texts: Sequence[Text], gap: int | None = None
 ) -> Float[np.ndarray, " lines"]:
     """As `text_probabilities`, of one text for each line."""
+    found = np.empty(len(lines))
+    for group in _groups(lines, texts):
+        found[group] = _pair_probabilities(
+            stacked([lines[i] for i in group]), [texts[i] for i in group], gap
+        )
+    return found
+
+
+def _pair_probabilities(
+    p: Batch, texts: Sequence[Text], gap: int | None
+) -> Float[np.ndarray, " lines"]:
     lattice = _lattice(np.asarray(p, np.float64), texts, gap)
     # Two empty states before the first, so that it needs no special case.
     padded = np.zeros((len(texts), lattice.skip.shape[1] + 2))
@@ -218,7 +244,7 @@ def pair_probabilities(
 
 
 def pair_alternatives(
-    p: Batch, texts: Sequence[Text], gap: int | None = None
+    lines: Lines, texts: Sequence[Text], gap: int | None = None
 ) -> list[Alternatives]:
     """For each character of each line's text: the probabilities of all classes in its place.
 
@@ -229,6 +255,14 @@ def pair_alternatives(
 
     Each text must fit into the steps.
     """
+    found: dict[int, Alternatives] = {}
+    for group in _groups(lines, texts):
+        batch = stacked([lines[i] for i in group])
+        found |= zip(group, _pair_alternatives(batch, [texts[i] for i in group], gap), strict=True)
+    return [found[i] for i in range(len(lines))]
+
+
+def _pair_alternatives(p: Batch, texts: Sequence[Text], gap: int | None) -> list[Alternatives]:
     lattice = _lattice(p, texts, gap, plain=True)
     forward, scales = _forward(lattice)
     backward = _backward(lattice, scales)
@@ -243,19 +277,19 @@ def pair_alternatives(
     after, before = (
         every != characters[:, side, None] for side in (slice(None, -2), slice(2, None))
     )
-    enter = np.zeros((p.shape[1], len(texts), longest, len(every)))
-    enter[0] = np.equal(at, 3)[:, None]
-    enter[1:] = forward[:-1, :, at - 1, None] + forward[:-1, :, at - 2, None] * after
-    leave = np.zeros_like(enter)
-    leave[-1] = np.equal(at, lattice.last[:, None] + 1)[:, :, None]
-    leave[:-1] = backward[1:, :, at + 1, None] + backward[1:, :, at + 2, None] * before
     steps = (p[:, :, 1:].swapaxes(0, 1) / scales[:, :, None])[:, :, None]
-    replaced = np.zeros(enter.shape[1:])
+    replaced = np.zeros((len(texts), longest, len(every)))
     inside = np.zeros_like(replaced)  # all paths that are in the character at this step
-    for entering, leaving, step in zip(enter, leave, steps, strict=True):
+    entering = np.broadcast_to(np.equal(at, 3)[:, None], replaced.shape)
+    for t, step in enumerate(steps):
         inside += entering
         inside *= step
-        replaced += inside * leaving
+        if t == len(steps) - 1:
+            replaced += inside * np.equal(at, lattice.last[:, None] + 1)[:, :, None]
+            break
+        ahead = backward[t + 1]
+        replaced += inside * (ahead[:, at + 1, None] + ahead[:, at + 2, None] * before)
+        entering = forward[t][:, at - 1, None] + forward[t][:, at - 2, None] * after
     left_out = _left_out(forward, backward, characters, lattice.last)
     odds = np.concatenate([left_out[:, :, None], replaced], 2)
     return [
