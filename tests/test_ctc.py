@@ -194,9 +194,7 @@ def test_several_lines_are_decoded_as_one_by_one(lengths: list[int], seed: int) 
         alone = decode(line, constraint)
         assert (found.text, found.spans) == (alone.text, alone.spans)
         assert found.probability == pytest.approx(alone.probability, rel=1e-9)
-        np.testing.assert_allclose(
-            rows, pair_alternatives([line], [found.text], 2)[0], rtol=1e-9
-        )
+        np.testing.assert_allclose(rows, pair_alternatives([line], [found.text], 2)[0], rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)

@@ -32,7 +32,7 @@ from rowscan.recognition.selection import (
 from rowscan.segmentation import page, page_lines
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture, brighten
 from rowscan.segmentation.digit import normalise_digit
-from rowscan.segmentation.line_image import LineImage
+from rowscan.segmentation.line_image import MAX_LINES, LineImage
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -48,6 +48,8 @@ _THINNEST_STROKE = 0.04
 """Of the height of a digit: the finest pen of `training.synthesis.hands`."""
 _TELLING = 8
 """How many lines, the longest, are read upside down before all are."""
+_MAX_COLUMNS = 120_000
+"""Of all line images of a page: 60 lines of a hundred digits."""
 
 
 class _Page(NamedTuple):
@@ -78,9 +80,9 @@ def _is_hairline(line: Line) -> bool:
     return width < _THINNEST_STROKE * height
 
 
-def _check_count(lines: Sequence[LineImage], most: int | None) -> None:
-    if most is not None and len(lines) > most:
-        raise TooLargeError("image", f"more than {most} lines of writing")
+def _check_columns(lines: Sequence[LineImage]) -> None:
+    if sum(line.ink.shape[1] for line in lines) > _MAX_COLUMNS:
+        raise TooLargeError("image", "more writing than a page can have; cut it into parts")
 
 
 def read(source: Source, *, min_confidence: float = 0.0) -> Reading:
@@ -244,7 +246,7 @@ class Reader:
         pattern: str | None = None,
         show_other: bool = False,
         first: int = 1,
-        max_lines: int | None = None,
+        max_lines: int = MAX_LINES,
     ) -> Iterator[Reading]:
         """As `read_pages`, of pages that have been decoded already.
 
@@ -276,7 +278,7 @@ class Reader:
             yield result.at_least(min_confidence)
 
     def read_images(
-        self, picture: Picture, size: tuple[int, int], *, max_lines: int | None = None
+        self, picture: Picture, size: tuple[int, int], *, max_lines: int = MAX_LINES
     ) -> list[tuple[Line, LineImage]]:
         """The lines of a reading, each with the image that the line model read.
 
@@ -297,7 +299,7 @@ class Reader:
         picture: Picture,
         size: tuple[int, int],
         allowed: Constraint,
-        max_lines: int | None,
+        max_lines: int,
     ) -> _Page:
         """What is read of a picture."""
         seen = self._read_writing(picture, size, allowed, max_lines)
@@ -348,7 +350,7 @@ class Reader:
         picture: Picture,
         size: tuple[int, int],
         allowed: Constraint,
-        max_lines: int | None,
+        max_lines: int,
     ) -> _Page:
         """What is read of a picture by lines.
 
@@ -360,19 +362,18 @@ class Reader:
         """
         by_rules = None
         if size[0] * size[1] <= _ONE_FIELD:
-            by_rules = self._by_rules(page.extract_lines(picture, size), allowed, max_lines)
+            by_rules = self._by_rules(page.extract_lines(picture, size, max_lines), allowed)
             if by_rules.lines or OTHER not in self.line_model.alphabet:
                 return by_rules
-        found = page_lines.extract_lines(picture, size, self.page_model.segment)
-        _check_count(found.lines, max_lines)
+        found = page_lines.extract_lines(picture, size, self.page_model.segment, max_lines)
+        _check_columns(found.lines)
         candidates, cells = self._read_upright(found, allowed)
         seen = _Page(candidates, select_likely(candidates), cells)
         if by_rules is not None:
             sure = len(seen.lines) == 1 and character_confidence(seen.lines[0]) >= SURE
             return seen if sure else by_rules
         if len(seen.lines) <= 1 and found.other_marks:
-            fields = page.extract_lines(picture, size)
-            one = self._by_rules(fields, allowed, max_lines) if len(fields) == 1 else seen
+            one = self._one_field(picture, size, allowed) or seen
             if one.lines and (
                 _lacks_ones(seen.lines[0], one.lines[0])
                 if seen.lines
@@ -381,10 +382,17 @@ class Reader:
                 return one
         return seen
 
-    def _by_rules(
-        self, fields: list[LineImage], allowed: Constraint, max_lines: int | None
-    ) -> _Page:
-        _check_count(fields, max_lines)
+    def _one_field(
+        self, picture: Picture, size: tuple[int, int], allowed: Constraint
+    ) -> _Page | None:
+        """What the rules find, if that is one line."""
+        try:
+            fields = page.extract_lines(picture, size, max_lines=1)
+        except TooLargeError:
+            return None
+        return self._by_rules(fields, allowed) if fields else None
+
+    def _by_rules(self, fields: list[LineImage], allowed: Constraint) -> _Page:
         candidates = self._read_lines(fields, allowed)
         return _Page(candidates, select_lines(candidates))
 
@@ -404,16 +412,17 @@ class Reader:
         self, found: page_lines.PageLines, allowed: Constraint
     ) -> tuple[list[Candidate], tuple[Cell, ...]]:
         """What is read of a page, upside down if that is far likelier: bands may not know up."""
-        candidates = self._read_lines(found.lines, allowed)
-        longest = sorted(range(len(candidates)), key=lambda i: -found.lines[i].ink.shape[1])
-        telling = longest[:_TELLING]
-        upright = log_likelihood([candidates[i] for i in telling])
+        longest = sorted(range(len(found.lines)), key=lambda i: -found.lines[i].ink.shape[1])
+        telling, rest = longest[:_TELLING], longest[_TELLING:]
+        read = self._read_lines([found.lines[i] for i in telling], allowed)
+        upright = log_likelihood(read)
         if upright < -_UPRIGHT:  # else no other reading can be likelier
             turned = found.upside_down()
             lines = [turned.lines[-1 - i] for i in telling]
             if log_likelihood(self._read_lines(lines, allowed)) > upright + _UPRIGHT:
                 return self._read_lines(turned.lines, allowed), turned.cells
-        return candidates, found.cells
+        read += self._read_lines([found.lines[i] for i in rest], allowed)
+        return [read[longest.index(i)] for i in range(len(read))], found.cells
 
     def constraint(
         self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False

@@ -39,18 +39,15 @@ def read_lines(
     steps = model.read_lines([line.ink for line in lines])
     restricted = [compressed(constraint.restrict(line)) for line in steps]
     rows = [row for row, _ in restricted]
-    decodings = [
-        decoding
-        if decoding.probability >= tta.LINE_THRESHOLD * decoding.possible
-        else tta.decode_again(
+    decodings = decode_lines(rows, constraint)
+    for i in tta.unsure(decodings, [line.ink.shape[1] for line in lines]):
+        decodings[i] = tta.decode_again(
             lambda ink: constraint.restrict(model.probabilities(ink)),
-            line.ink,
-            row,
-            decoding,
+            lines[i].ink,
+            rows[i],
+            decodings[i],
             constraint,
         )
-        for line, row, decoding in zip(lines, rows, decode_lines(rows, constraint), strict=True)
-    ]
     decodings = [_plausible(decoding) for decoding in decodings]
     texts = [decoding.text for decoding in decodings]
     odds = pair_alternatives(rows, texts, constraint.gap)

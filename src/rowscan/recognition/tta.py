@@ -5,7 +5,7 @@ It sees models as functions from a batch of images to probabilities.
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ _SHEAR = 0.15  # columns a row
 _SCALES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # with the rows by which the line is lowered
 _BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
 _IMPOSSIBLE = 1e-9
+_MOST_COLUMNS = 8_192
+"""Of all lines of a page that are augmented, the shortest: 40 of usual width. It bounds time."""
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
@@ -61,6 +63,19 @@ def shift(images: Images, down: int, right: int) -> Images:
     return np.ascontiguousarray(
         padded[:, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
     )
+
+
+def unsure(decodings: Sequence[Decoding], widths: Sequence[int]) -> list[int]:
+    """The numbers of the lines to augment: those of which the model is unsure.
+
+    Args:
+        decodings: what was read in the lines of a page.
+        widths: their columns.
+    """
+    found = [i for i, d in enumerate(decodings) if d.probability < LINE_THRESHOLD * d.possible]
+    found.sort(key=lambda i: widths[i])
+    total = itertools.accumulate(widths[i] for i in found)
+    return [i for i, columns in zip(found, total, strict=True) if columns <= _MOST_COLUMNS]
 
 
 def decode_again(

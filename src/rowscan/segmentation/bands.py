@@ -14,6 +14,7 @@ import numpy as np
 
 from rowscan.arrays import Bool, Float32, Float64, Int32, Int64
 from rowscan.segmentation.binarize import weighted_median
+from rowscan.segmentation.line_image import MAX_LINES, check_count
 
 CELL = 2
 """Pixels of a cell of the bands, along each side."""
@@ -87,6 +88,7 @@ def find_lines(answer: PageAnswer) -> list[BandLine]:
     bands = _connected(answer)
     if len(bands.heights) == 1:
         return []
+    check_count(range(1, len(bands.heights)), MAX_LINES)
     ink = ink_mask(answer, float(np.median(bands.heights[1:])))
     ink |= _whole_strokes(answer, bands, ink)
     rows, columns = np.nonzero(ink)
@@ -224,23 +226,20 @@ def _usual_angle(angles: Float64[np.ndarray, " n"], weights: Float64[np.ndarray,
 
 def _owners(
     ink: Bool[np.ndarray, "height width"], bands: _Bands
-) -> Int64[np.ndarray, "height width"]:
+) -> Int32[np.ndarray, "height width"]:
     """The number of the line that each pixel of ink belongs to; 0 where none."""
     size = ink.shape[1], ink.shape[0]
     core = cv2.resize(bands.labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    core = core.astype(np.int64)
+    core = core.astype(np.int32)
     away, nearest = _nearest(core)
     parts, part = cv2.connectedComponents(ink.astype(np.uint8), connectivity=8)
     rows, columns = np.nonzero(ink)
     at = part[rows, columns].astype(np.int64)
-    inside, near = core[rows, columns], nearest[rows, columns]
-    count = len(bands.heights)
-    both = np.bincount(at * count + inside, minlength=parts * count)
-    votes = both.reshape(parts, count).astype(float)
-    votes[:, 0] = 0
-    total, best = votes.sum(1), votes.argmax(1)
-    shared = total - votes.max(1) > _SHARED * np.maximum(total, 1)
-    distance = away[rows, columns] / bands.heights[near].clip(1)
+    inside, near, afar = (array[rows, columns] for array in (core, nearest, away))
+    del part, core, nearest, away  # a large page has 12 MB of each
+    total, best, most = _votes(at, inside, parts)
+    shared = total - most > _SHARED * np.maximum(total, 1)
+    distance = afar / bands.heights[near].clip(1)
     # A stroke outside all bands: whose band is nearest to any of its pixels.
     order = np.argsort(-distance, kind="stable")
     least, closest = np.full(parts, np.inf), np.zeros(parts, np.int64)
@@ -249,19 +248,39 @@ def _owners(
     own = np.where(shared[at], near, best[at])
     # Far from its own band, a stroke of another line or a rule has been joined to it.
     far = (distance > _BEYOND) | ((near != own) & (distance < 0.2) & (total[at] > 0))
-    result = np.zeros(ink.shape, np.int64)
+    result = np.zeros(ink.shape, np.int32)
     result[rows, columns] = np.where(far, 0, own)
     return result
 
 
+def _votes(
+    at: Int64[np.ndarray, " pixels"], inside: Int32[np.ndarray, " pixels"], parts: int
+) -> tuple[Int64[np.ndarray, " parts"], Int64[np.ndarray, " parts"], Int64[np.ndarray, " parts"]]:
+    """Of each part: its pixels in bands, the band that has most of them, and how many it has.
+
+    Args:
+        at: the part of each pixel,
+        inside: and its band; 0 is none.
+        parts: how many there are.
+    """
+    keys = (inside.astype(np.int64) * parts + at)[inside > 0]
+    keys, votes = np.unique(keys, return_counts=True)
+    band, part = np.divmod(keys, parts)
+    total, best, most = (np.zeros(parts, np.int64) for _ in range(3))
+    np.add.at(total, part, votes)
+    order = np.lexsort((-band, votes))  # the last one counts: the lowest number of most votes
+    best[part[order]], most[part[order]] = band[order], votes[order]
+    return total, best, most
+
+
 def _nearest(
-    core: Int64[np.ndarray, "height width"],
-) -> tuple[Float32[np.ndarray, "height width"], Int64[np.ndarray, "height width"]]:
+    core: Int32[np.ndarray, "height width"],
+) -> tuple[Float32[np.ndarray, "height width"], Int32[np.ndarray, "height width"]]:
     """Of each pixel: how far the nearest band is, and its number."""
     empty = (core == 0).astype(np.uint8)
     away, zones = cv2.distanceTransformWithLabels(
         empty, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_CCOMP
     )
-    numbers = np.zeros(int(zones.max()) + 1, np.int64)
+    numbers = np.zeros(int(zones.max()) + 1, np.int32)
     numbers[zones[core > 0]] = core[core > 0]
     return away, numbers[zones]

@@ -207,28 +207,29 @@ def _cells(
 
 def _groups(cells: Int64[np.ndarray, "cells 4"], apart: float) -> list[Int64[np.ndarray, " some"]]:
     """Indices of cells that are neighbours of each other, directly or by way of others."""
-    left, top, right, bottom = (cells[:, side].astype(float) for side in range(4))
+    left, top, right, bottom = cells.T
 
-    def facing(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        shared = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)
-        shorter = np.minimum((last - first)[:, None], last - first)
-        facing: np.ndarray = shared > _FACING * shorter
+    def facing(first: np.ndarray, last: np.ndarray, i: int) -> np.ndarray:
+        shared = np.minimum(last[i], last) - np.maximum(first[i], first)
+        facing: np.ndarray = shared > _FACING * np.minimum(last[i] - first[i], last - first)
         return facing
 
-    def close(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        close: np.ndarray = np.abs(first[:, None] - last) < apart
-        both: np.ndarray = close | close.T
-        return both
+    def close(first: np.ndarray, last: np.ndarray, i: int) -> np.ndarray:
+        close: np.ndarray = (abs(first[i] - last) < apart) | (abs(first - last[i]) < apart)
+        return close
 
-    linked = (facing(top, bottom) & close(left, right)) | (facing(left, right) & close(top, bottom))
-    groups, todo = [], set(range(len(cells)))
-    while todo:
-        group, frontier = set[int](), {todo.pop()}
-        while frontier:
-            group |= frontier
-            near = set(np.flatnonzero(linked[sorted(frontier)].any(0)).tolist())
-            frontier = near - group
-        todo -= group
+    groups, todo = [], np.ones(len(cells), bool)
+    while todo.any():
+        group, frontier = list[int](), [int(todo.argmax())]
+        todo[frontier] = False
+        while frontier:  # not by a matrix of all pairs: there can be thousands of cells
+            i = frontier.pop()
+            group.append(i)
+            beside = facing(top, bottom, i) & close(left, right, i)
+            above = facing(left, right, i) & close(top, bottom, i)
+            near = np.flatnonzero(todo & (beside | above)).tolist()
+            todo[near] = False
+            frontier += near
         groups.append(np.array(sorted(group)))
     return groups
 

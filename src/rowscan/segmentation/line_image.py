@@ -4,12 +4,14 @@ It does not find lines: `page` and `page_lines` do, each in its way.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from rowscan.arrays import Float64, Int64, UInt8
+from rowscan.errors import TooLargeError
 from rowscan.scans import LINE_HEIGHT
 from rowscan.segmentation.binarize import resize
 
@@ -23,6 +25,8 @@ and below is room for a long 1 or 7; a line that needs more room is reduced."""
 
 MAX_WIDTH = 4096
 """Columns of a line image; a longer line is reduced."""
+MAX_LINES = 1000
+"""Lines of writing on a page; with more it is refused before any is read. It bounds the time."""
 
 _MARGIN = 4  # columns without ink before and after a line
 _MIN_STROKE_WIDTH = 1.8  # pixels of a line image
@@ -179,3 +183,13 @@ def _whole(places: list[float], low: int, high: int) -> tuple[int, int]:
     start = min(max(math.floor(min(places) + 0.01), low), high - 1)
     stop = min(max(math.ceil(max(places) - 0.01), low), high)
     return start, max(stop - start, 1)
+
+
+def check_count(lines: Sequence[object], most: int) -> None:
+    """Check how many lines of writing a page has.
+
+    Raises:
+        TooLargeError: it has more.
+    """
+    if len(lines) > most:
+        raise TooLargeError("image", f"more than {most:,} lines of writing; cut it into parts")

@@ -23,7 +23,16 @@ from rowscan.segmentation.binarize import (
     remove_page_borders,
     weighted_median,
 )
-from rowscan.segmentation.line_image import Affine, LineImage, compose, cut_line, deskew, to_centres
+from rowscan.segmentation.line_image import (
+    MAX_LINES,
+    Affine,
+    LineImage,
+    check_count,
+    compose,
+    cut_line,
+    deskew,
+    to_centres,
+)
 from rowscan.segmentation.ruled_lines import remove_ruled_lines
 from rowscan.segmentation.text_lines import (
     Components,
@@ -34,7 +43,9 @@ from rowscan.segmentation.text_lines import (
 )
 
 
-def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list[LineImage]:
+def extract_lines(
+    picture: Picture, size: tuple[int, int] | None = None, max_lines: int = MAX_LINES
+) -> list[LineImage]:
     """The lines of writing in a picture, from top to bottom and from left to right.
 
     Args:
@@ -42,6 +53,7 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list
             ink may be darker or lighter than the paper.
         size: width and height of the original that `picture` is a reduced copy of; boxes are in its
             pixels.
+        max_lines: more are refused.
 
     Returns:
         A `LineImage` for each, none if there is no writing. Words, blots and the like may be among
@@ -49,6 +61,7 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list
 
     Raises:
         DataError: a picture without pixels.
+        TooLargeError: more lines.
     """
     if picture.size == 0:
         raise DataError("image", "it has no pixels")
@@ -71,6 +84,8 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list
         )
         components = connected_components(foreground, stroke_width)
         to_image = compose(to_image, cv2.invertAffineTransform(rotation))
+    lines = find_text_lines(components, separators, stroke_width)
+    check_count(lines, max_lines)
     return [
         extract_line(
             line,
@@ -80,7 +95,7 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None = None) -> list
             to_image=to_image,
             limits=(0, 0, width, height),
         )
-        for line in find_text_lines(components, separators, stroke_width)
+        for line in lines
     ]
 
 

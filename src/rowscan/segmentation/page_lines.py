@@ -33,8 +33,10 @@ from rowscan.segmentation.binarize import (
 from rowscan.segmentation.grids import Grid, find_grids, table_cells, upside_down
 from rowscan.segmentation.illumination import Absorption, absorption, darkest_channel
 from rowscan.segmentation.line_image import (
+    MAX_LINES,
     Affine,
     LineImage,
+    check_count,
     compose,
     cut_line,
     deskew,
@@ -106,7 +108,9 @@ class PageLines:
         return PageLines(lines, turned, self.other_marks)
 
 
-def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segment) -> PageLines:
+def extract_lines(
+    picture: Picture, size: tuple[int, int] | None, segment: Segment, max_lines: int = MAX_LINES
+) -> PageLines:
     """The lines of writing in a picture, with their cells in grids and tables.
 
     Args:
@@ -115,9 +119,11 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segme
         size: width and height of the original that `picture` is a reduced copy of; boxes are in its
             pixels.
         segment: asks the page model.
+        max_lines: more are refused.
 
     Raises:
         DataError: a picture without pixels.
+        TooLargeError: more lines.
     """
     if picture.size == 0:
         raise DataError("image", "it has no pixels")
@@ -125,6 +131,7 @@ def extract_lines(picture: Picture, size: tuple[int, int] | None, segment: Segme
     page = see(picture, size, segment)
     dark = darkest_channel(page.absorbed)
     found = find_lines(page.answer)
+    check_count(found, max_lines)
     usual = float(np.median([line.height for line in found])) if found else _HEIGHT
     grids = find_grids(page.answer, usual)
     angle = float(np.median([line.angle for line in found])) if found else 0.0
