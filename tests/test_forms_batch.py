@@ -79,6 +79,9 @@ def test_a_row_for_each_form(
     assert not read_forms_to(output, [str(scans)], job, jobs=1)
     assert output.read_bytes() == before
     assert "1 pictures already read" in capsys.readouterr().err
+    # Pictures that could not be read are not tried again, but count.
+    assert not read_forms_to(output, [str(scans)], job, jobs=1)
+    assert "2 pictures already read (1 could not be)" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"read with another form\.toml"):
         read_forms_to(output, [str(scans)], Job(forms=job.forms[:1]), jobs=1)
 

@@ -510,6 +510,26 @@ def test_a_small_jpeg_is_not_reduced() -> None:
     assert np.array_equal(pixels, open_image(content))
 
 
+@pytest.mark.parametrize("sizes", [1, 6])
+def test_a_jpeg_2000_is_decoded_smaller_if_it_holds_smaller_ones(sizes: int) -> None:
+    ramp = PIL.Image.linear_gradient("L").resize((800, 600), PIL.Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    ramp.save(buffer, "JPEG2000", num_resolutions=sizes)
+    ((pixels, size),) = open_reduced(buffer.getvalue(), 30_000)
+    assert size == (800, 600)
+    assert pixels.shape == (150, 200)
+    np.testing.assert_allclose(pixels, np.asarray(ramp.reduce(4)), atol=2)
+
+
+def test_a_webp_that_is_too_large_says_what_to_do() -> None:
+    content = bytearray(_encoded(PIL.Image.new("RGB", (16, 16)), "WEBP", lossless=True))
+    at = content.index(b"VP8L") + 9  # 14 bits for each side
+    for side, reason in ((5_999, "6000 x 6000 pixels: more than 27"), (9_999, "WebP, or one")):
+        content[at : at + 4] = (side | side << 14).to_bytes(4, "little")
+        with pytest.raises(DataError, match=reason + ".*megapixels; save it as JPEG"):
+            open_image(bytes(content))
+
+
 def _scans(count: int) -> bytes:
     """A progressive JPEG of 36 megapixels whose last scan is repeated: half a second for each."""
     content = _encoded(PIL.Image.new("L", (6000, 6000), 255), "JPEG", progressive=True)

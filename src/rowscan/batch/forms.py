@@ -99,11 +99,13 @@ def read_forms_to(
                 count.errors += 1
                 progress.say(f"rowscan: {escaped(path)}: {escaped(error)}")
             progress.step()
+        failed = journal.failed if journal else 0
         if done:
-            progress.say(f"{output}: {len(done):,} pictures already read")
+            lost = f" ({failed:,} could not be)" if failed else ""
+            progress.say(f"{output}: {len(done):,} pictures already read{lost}")
         for line in count.lines():
             progress.say(line)
-    return count.errors == 0
+    return count.errors + failed == 0
 
 
 def _pictures(

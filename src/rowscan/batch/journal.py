@@ -22,6 +22,7 @@ class Journal:
 
     Attributes:
         done: the pictures that it has.
+        failed: the number of them of which something could not be read.
     """
 
     def __init__(self, path: Path, forms: Sequence[Path]) -> None:
@@ -38,6 +39,7 @@ class Journal:
         """
         self.path = path
         self.done: set[str] = set()
+        self.failed = 0
         head = json.dumps({"rowscan": "forms", "read_with": digest(forms)}) + "\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,9 @@ class Journal:
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
-            self.done.add(_decoded(self.path, line)["path"])
+            picture = _decoded(self.path, line)
+            self.done.add(picture["path"])
+            self.failed += any(form.get("status") == "error" for form in picture["forms"])
             end += len(line)
         self._file.truncate(end)
         self._file.seek(end)

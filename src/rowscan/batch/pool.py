@@ -8,6 +8,7 @@ process, not the run.
 """
 
 import multiprocessing
+import os
 import signal
 import time
 from collections import deque
@@ -69,7 +70,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # fork is unsafe with libraries' threads
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _errors_discarded():
             self.process.start()
         theirs.close()
         self.ready = False
@@ -250,3 +251,24 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _errors_discarded() -> Iterator[None]:
+    """Let processes started meanwhile inherit a standard error that discards what is written.
+
+    Python would print a traceback in one whose parent is killed while it starts.
+    """
+    try:
+        before = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nothing)

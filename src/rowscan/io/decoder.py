@@ -25,7 +25,7 @@ from rowscan.io.raster import Opened, Request, decode
 MEMORY = 530_000_000
 """Bytes of data that the process may use, unless said otherwise: 100 megapixels in colour, and the
 process below 600 MB."""
-_TOO_MUCH = "it takes more memory or time to decode than it may"
+_TOO_MUCH = "it takes more memory or time to decode than it may; save it as JPEG, or smaller"
 _idle: list["Decoder"] = []
 """Those that have no picture to decode, of this process."""
 

@@ -116,6 +116,9 @@ def decode_image(image: PIL.Image.Image, request: Request) -> Opened:
         shrink = math.isqrt(width * height // request.enough)
         if shrink > 1:  # Pillow can do this for JPEG, by powers of two
             image.draft(image.mode, (width // shrink, height // shrink))
+            if image.format == "JPEG2000":  # it was halved already when it was written
+                image.reduce = min(shrink.bit_length() - 1, _halved(image))  # type: ignore[method-assign, assignment]
+                image.load()
             shrink = math.isqrt(image.width * image.height // request.enough)
         # Pillow turns a TIFF by itself.
         turn = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
@@ -123,6 +126,19 @@ def decode_image(image: PIL.Image.Image, request: Request) -> Opened:
             width, height = height, width
         levels = _levels(image, request.name, request.colour, max(1, shrink))
         return Opened(_turned(levels, turn), (width, height))
+
+
+def _halved(image: PIL.Image.Image) -> int:
+    """How often a JPEG 2000 is there at half the size: marker COD, ISO/IEC 15444-1, annex A."""
+    file = image.fp  # type: ignore[attr-defined]
+    file.seek(0)
+    head = file.read(65_536)
+    at = head.find(b"\xff\x4f\xff\x51") + 2  # start of the codestream, size
+    while head[at] == 0xFF and head[at + 1] != 0x90:  # the first tile
+        if head[at + 1] == 0x52:
+            return int(head[at + 9])
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return 0
 
 
 def is_pdf(head: bytes) -> bool:
@@ -179,28 +195,33 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     except Exception as error:
         if "out of memory" in str(error):  # as Pillow says it where a decoder ran out of it
             raise MemoryError from None
+        if "could not create decoder object" in str(error):  # for WebP it takes all memory at once
+            reason = "a damaged WebP, or one of far more than 27 megapixels; save it as JPEG"
+            raise DataError(name, reason) from None
         raise DataError(name, f"damaged or unsupported image: {reason_of(error)}") from None
 
 
 def _check_size(image: PIL.Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
-    if image.format not in (None, "JPEG", "MPO"):  # a JPEG is decoded smaller
-        max_pixels = min(max_pixels, _MAX_BYTES // _bytes_per_pixel(image))
-    if width * height > max_pixels:
-        raise TooLargeError(name, f"{width} x {height} pixels: {_more_than(max_pixels)}")
+    most, hint = max_pixels, ""
+    if image.format not in (None, "JPEG", "MPO", "JPEG2000"):  # they are decoded smaller
+        most = min(max_pixels, _MAX_BYTES // _bytes_per_pixel(image))
+        hint = "; save it as JPEG" if most < max_pixels else ""
+    if width * height > most:
+        raise TooLargeError(name, f"{width} x {height} pixels: {_more_than(most)}{hint}")
     if width * height == 0:
         raise DataError(name, "it has no pixels")
 
 
 def _bytes_per_pixel(image: PIL.Image.Image) -> int:
     """Of the decoded picture in memory."""
-    if image.format == "WEBP":  # its decoder has a copy, in RGBA
-        return 8
+    if image.format == "WEBP":  # its decoder has copies, in RGBA: 410 MB for 24 megapixels
+        return 11
     return len(image.getbands()) * (2 if "16" in image.mode else 4 if image.mode in "IF" else 1)
 
 
 def _more_than(max_pixels: int) -> str:
-    return f"more than {max_pixels / 1e6:g} megapixels"
+    return f"more than {max_pixels / 1e6:.4g} megapixels"
 
 
 def _pages(file: io.BufferedReader | io.BytesIO, request: Request) -> Iterator[Opened]:
