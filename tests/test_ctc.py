@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rowscan.recognition import ctc
 from rowscan.recognition.beam import decode, decode_lines
 from rowscan.recognition.constraint import Constraint
 from rowscan.recognition.ctc import (
@@ -184,8 +185,20 @@ def test_gaps_at_the_ends_and_side_by_side_are_one_text(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 2**32))
-def test_several_lines_are_decoded_as_one_by_one(lengths: list[int], seed: int) -> None:
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.integers(0, 2**32),
+    st.sampled_from([60, 2_000_000]),
+)
+def test_several_lines_are_decoded_as_one_by_one(
+    lengths: list[int], seed: int, at_once: int
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(ctc, "_AT_ONCE", at_once)
+        check_several_lines(lengths, seed)
+
+
+def check_several_lines(lengths: list[int], seed: int) -> None:
     lines = [random_rows(length, 4, seed + i, sharp=3) for i, length in enumerate(lengths)]
     constraint = Constraint(np.ones(4, bool), np.zeros(4, bool), gap=2)
     together = decode_lines(lines, constraint)

@@ -227,7 +227,7 @@ def test_too_many_lines_are_refused(client: TestClient) -> None:
     assert client.post("/v1/read", content=sheet("7-13.png", down=3)).status_code == 200
     answer = client.post("/v1/read", content=sheet("7-13.png", down=4))
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "more than 3 lines of writing"}
+    assert answer.json() == {"detail": "more than 3 lines of writing; cut it into parts"}
 
 
 def document(*digits: str) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import rowscan
 from rowscan.alphabet import DIGITS
 from rowscan.recipes import RECIPES
+from rowscan.recognition import tta
 from rowscan.recognition.beam import decode
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import constraint
@@ -228,3 +229,9 @@ def test_lines_are_read_together_as_one_by_one() -> None:
     for line, together in zip(lines, model.read_lines(lines), strict=True):
         (alone,) = model.read_lines([line])
         np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_only_so_many_columns_are_augmented_those_of_the_shortest_lines() -> None:
+    doubtful, sure = Decoding((1,), 0.5, ((0, 0),)), Decoding((1,), 0.9, ((0, 0),))
+    widths = [4096, 200, 100, 4096, 300]
+    assert tta.unsure([doubtful, doubtful, sure, doubtful, doubtful], widths) == [1, 4, 0]
