@@ -75,12 +75,26 @@ def test_a_network_learns(tiny: Path, tmp_path: Path) -> None:
     assert run.result.accuracy > 0.9
 
 
+@pytest.fixture(scope="module")
+def small_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """One of each engine, for tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("small")
+    return {
+        engine: train(
+            "lstm-rows", data=tiny, output=folder / engine, quiet=True, engine=engine, **SMALL
+        )
+        for engine in ("torch", "numpy")
+    }
+
+
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
-def test_the_same_seed_gives_the_same_weights(engine: str, tiny: Path, tmp_path: Path) -> None:
-    runs = [
-        train("lstm-rows", data=tiny, output=tmp_path / f"{i}", quiet=True, engine=engine, **SMALL)
-        for i in range(2)
-    ]
+def test_the_same_seed_gives_the_same_weights(
+    engine: str, small_runs: dict[str, Run], tiny: Path, tmp_path: Path
+) -> None:
+    again = train(
+        "lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, engine=engine, **SMALL
+    )
+    runs = small_runs[engine], again
     first, second = (load_file(run.directory / "weights.safetensors") for run in runs)
     for name, value in first.items():
         np.testing.assert_array_equal(second[name], value, err_msg=name)
@@ -136,8 +150,8 @@ def _wait_for_change(process: subprocess.Popen[bytes], run: Path) -> None:
         time.sleep(0.01)
 
 
-def test_a_complete_run_is_left_as_it_is(tiny: Path, tmp_path: Path) -> None:
-    run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
+def test_a_complete_run_is_left_as_it_is(small_runs: dict[str, Run]) -> None:
+    run = small_runs["torch"]
     before = {path.name: path.stat().st_mtime_ns for path in run.directory.iterdir()}
     resumed = resume(run.directory).result
     assert resumed is not None
@@ -212,8 +226,8 @@ def test_a_model_file_that_disagrees_with_its_engine_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_file_says_what_it_is(tiny: Path, tmp_path: Path) -> None:
-    run = train("lstm-rows", data=tiny, output=tmp_path / "run", quiet=True, **SMALL)
+def test_a_model_file_says_what_it_is(small_runs: dict[str, Run]) -> None:
+    run = small_runs["torch"]
     session = onnxruntime.InferenceSession(run.model)
     said = session.get_modelmeta().custom_metadata_map
     assert said["kind"] == "digit"
