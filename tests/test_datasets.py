@@ -804,3 +804,15 @@ def test_a_device_and_a_picture_are_no_labelled_digits(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(DataError, match="a device or a pipe"):
             load_test_digits(tmp_path / "pipe")
+
+
+def test_millions_of_images_in_a_few_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "digits.npz"
+    images, labels = np.zeros((200_000, 1, 1), np.uint8), np.zeros(200_000, np.uint8)
+    np.savez_compressed(path, images=images, labels=labels)
+    with pytest.raises(DataError, match=r"200,000 images in [\d,]+ bytes"):
+        load_test_digits(path)
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(b"7,0\n" * 100_000))
+    with pytest.raises(DataError, match=r"100,000 images in [\d,]+ bytes"):
+        load_test_digits(path)

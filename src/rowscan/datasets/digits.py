@@ -19,6 +19,8 @@ from rowscan.errors import DataError, reason_of
 
 __all__ = ["Digits", "Split", "find", "load_digits", "load_test_digits"]
 
+_IMAGES = 1000
+"""Images that every file may hold, with one more for each byte that it has."""
 _NPZ = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
@@ -160,9 +162,14 @@ def _parts(path: Path) -> dict[str, Split]:
                 ".csv or idx file",
             )
         if path.suffix == ".npz":
-            return _read_npz(path)
-        is_table = ".csv" in path.suffixes[-2:]
-        return {"train": _read_table(path) if is_table else _read_idx(path)}
+            parts = _read_npz(path)
+        else:
+            is_table = ".csv" in path.suffixes[-2:]
+            parts = {"train": _read_table(path) if is_table else _read_idx(path)}
+        count, size = sum(map(len, parts.values())), path.stat().st_size
+        if count > _IMAGES + size:
+            raise DataError(path, f"{count:,} images in {size:,} bytes: they show nothing")
+        return parts
     except OSError as error:
         raise DataError(error.filename or path, reason_of(error)) from None
 
