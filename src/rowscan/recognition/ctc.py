@@ -35,7 +35,7 @@ Spans = tuple[tuple[int, int], ...]
 
 BLANK = 0
 _CERTAIN = 1e-4  # a step at which anything but blank is less probable decides nothing
-_AT_ONCE = 2_000_000  # states of all steps and lines, of which arrays have a number
+_AT_ONCE = 500_000  # numbers in an array of all states, or classes, of all steps of some lines
 _RESCALE = 4  # steps between two rescalings: before that no probability underflows
 
 
@@ -191,14 +191,15 @@ def text_probabilities(
 
 
 def _groups(lines: Lines, texts: Sequence[Text]) -> Iterator[list[int]]:
-    """The numbers of lines of about the same length, so few that their lattices take 16 MB."""
+    """The numbers of lines of about the same length, so few that an array of theirs takes 4 MB."""
     group: list[int] = []
-    states = 0
+    most = 0  # states or classes
     for i in sorted(range(len(lines)), key=lambda i: len(lines[i])):
-        states = max(states, 2 * len(texts[i]) + 1)
-        if group and (len(group) + 1) * len(lines[i]) * states > _AT_ONCE:
+        own = max(2 * len(texts[i]) + 1, lines[i].shape[1])
+        most = max(most, own)
+        if group and (len(group) + 1) * len(lines[i]) * most > _AT_ONCE:
             yield group
-            group, states = [], 2 * len(texts[i]) + 1
+            group, most = [], own
         group.append(i)
     if group:
         yield group

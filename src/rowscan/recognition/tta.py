@@ -31,8 +31,8 @@ _SHEAR = 0.15  # columns a row
 _SCALES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # with the rows by which the line is lowered
 _BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
 _IMPOSSIBLE = 1e-9
-_MOST_COLUMNS = 8_192
-"""Of all lines of a page that are augmented, the shortest: 40 of usual width. It bounds time."""
+_MOST_COLUMNS = 4_096
+"""Of all lines of a page that are augmented, the shortest: 20 of usual width. It bounds time."""
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
