@@ -217,7 +217,7 @@ def test_the_shipped_line_model_uses_tta_only_where_it_is_unsure() -> None:
     odds = [text_probability(line, text, allowed.gap) for line in steps]
     assert odds[0] < LINE_THRESHOLD
     assert doubtful.confidence == pytest.approx(np.mean(odds), rel=1e-2)
-    (own,) = model.read_lines([stroke])
+    (own,) = model.predict_lines([stroke])
     assert sure.confidence >= LINE_THRESHOLD
     assert sure.confidence == pytest.approx(decode(allowed.restrict(own)).probability, rel=1e-3)
 
@@ -226,8 +226,8 @@ def test_lines_are_read_together_as_one_by_one() -> None:
     model = rowscan.Reader().line_model
     widths = (40, 44, 47, 48, 120, 33, 41, 2050)
     lines = [np.where(RNG.random((32, width)) < 0.1, 255, 0).astype(np.uint8) for width in widths]
-    for line, together in zip(lines, model.read_lines(lines), strict=True):
-        (alone,) = model.read_lines([line])
+    for line, together in zip(lines, model.predict_lines(lines), strict=True):
+        (alone,) = model.predict_lines([line])
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

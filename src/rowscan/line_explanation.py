@@ -62,7 +62,7 @@ def explain_line(
     """
     reader = reader or Reader()
     line, image = _find(source, number, reader, page)
-    belief = reader.line_model.read_lines([image.ink])[0][: _steps(image)]
+    belief = reader.line_model.predict_lines([image.ink])[0][: _steps(image)]
     return LineExplanation(
         line=line,
         picture=image.ink,
@@ -149,7 +149,7 @@ def _spans(reader: Reader, line: Line, image: LineImage) -> tuple[tuple[int, int
     """First and last step of each character of the text that was read."""
     alphabet = reader.line_model.alphabet
     gap = alphabet.index(SPACE) if SPACE in line.text else None
-    probabilities = reader.line_model.read_lines([image.ink])[0][: _steps(image)]
+    probabilities = reader.line_model.predict_lines([image.ink])[0][: _steps(image)]
     return align(probabilities, tuple(alphabet.index(c) for c in line.text), gap)
 
 

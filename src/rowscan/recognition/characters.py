@@ -36,7 +36,7 @@ def read_lines(
     """The likeliest text of each line, with the confidence and the box of each character."""
     if not lines:
         return []
-    steps = model.read_lines([line.ink for line in lines])
+    steps = model.predict_lines([line.ink for line in lines])
     restricted = [compressed(constraint.restrict(line)) for line in steps]
     rows = [row for row, _ in restricted]
     decodings = decode_lines(rows, constraint)

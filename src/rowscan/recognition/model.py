@@ -36,6 +36,11 @@ Images = UInt8[np.ndarray, "n 28 28"]
 Json = Mapping[str, object]
 """A JSON object."""
 _M = TypeVar("_M", bound="Model")
+_USED_BY = {
+    "digit": "`rowscan explain` and `rowscan evaluate`",
+    "line": "`rowscan read`",
+    "page": "`rowscan read`",
+}
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -120,7 +125,11 @@ class Model:
             ModelError: it is of another type.
         """
         if not isinstance(model, cls):
-            raise ModelError(model.name, f"expected a {cls.kind} model, got a {model.kind} model")
+            raise ModelError(
+                model.name,
+                f"expected a {cls.kind} model, got a {model.kind} model, which is for "
+                f"{_USED_BY[model.kind]}",
+            )
         return model
 
     def run(
@@ -235,7 +244,7 @@ class LineModel(Model):
         """Probabilities of blank and of each character at each step of some lines."""
         return self.run("probabilities", np.pad(ink, ((0, 0), (0, 0), (0, -ink.shape[2] % PATCH))))
 
-    def read_lines(
+    def predict_lines(
         self, lines: Sequence[UInt8[np.ndarray, "32 _"]]
     ) -> list[Float32[np.ndarray, "_ classes"]]:
         """Probabilities of blank and of each character at each step, line by line.

@@ -133,6 +133,8 @@ def load_documents(folder: str | Path, reader: Reader) -> Documents:
                 found.append([] if lost else _labelled_lines(picture, seen, reader))
     else:
         pages = load_reviewed(folder)
+        if not pages:
+            raise DataError(folder, "no picture in it is done: check some with `rowscan review`")
         held = _held_out_by_content(pages)
         fields = tuple(line for i in held.out if pages[i].is_form for line in pages[i].lines)
         held.out[:] = [i for i in held.out if not pages[i].is_form]
