@@ -421,5 +421,5 @@ def test_a_model_is_offered_only_if_it_reads_more(now: str, status: str, tmp_pat
 
 def test_a_folder_with_little_that_is_reviewed(tmp_path: Path) -> None:
     Store(tmp_path)
-    with pytest.raises(DataError, match="expected at least 10 pictures"):
+    with pytest.raises(DataError, match="no picture in it is done"):
         load_documents(tmp_path, Reader())

@@ -11,10 +11,10 @@ import rowscan
 from rowscan.alphabet import DIGITS
 from rowscan.recipes import RECIPES
 from rowscan.recognition import tta
-from rowscan.recognition.beam import decode
+from rowscan.recognition.beam import decode, possible_probability
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import constraint
-from rowscan.recognition.ctc import Decoding, text_probability
+from rowscan.recognition.ctc import Decoding, compressed, text_probability
 from rowscan.recognition.tta import (
     DIGIT_THRESHOLD,
     LINE_THRESHOLD,
@@ -212,11 +212,12 @@ def test_the_shipped_line_model_uses_tta_only_where_it_is_unsure() -> None:
     allowed = constraint(model.alphabet, show_other=True)
     doubtful, sure = (candidate.line for candidate in read_lines(model, lines, allowed))
     text = tuple(map(model.alphabet.index, doubtful.text))
-    every = [faint, *augment_line(faint)]
-    steps = (allowed.restrict(model.probabilities(ink[None])[0]) for ink in every)
+    every = [*model.predict_lines([faint]), *model.probabilities(augment_line(faint))]
+    steps = [allowed.restrict(line) for line in every]
     odds = [text_probability(line, text, allowed.gap) for line in steps]
+    possible = [possible_probability(compressed(line)[0], allowed) for line in steps]
     assert odds[0] < LINE_THRESHOLD
-    assert doubtful.confidence == pytest.approx(np.mean(odds), rel=1e-2)
+    assert doubtful.confidence == pytest.approx(np.mean(odds) / np.mean(possible), rel=1e-3)
     (own,) = model.predict_lines([stroke])
     assert sure.confidence >= LINE_THRESHOLD
     assert sure.confidence == pytest.approx(decode(allowed.restrict(own)).probability, rel=1e-3)
