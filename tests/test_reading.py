@@ -76,6 +76,14 @@ def test_boxes_lie_on_the_digits(reader: Reader) -> None:
         np.testing.assert_allclose(digit.box, box, atol=14)
 
 
+@pytest.mark.parametrize(
+    "turn", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE]
+)
+def test_a_picture_that_lies_on_its_side_or_its_head_is_read(turn: int, reader: Reader) -> None:
+    picture = np.asarray(open_image(NUMBERS / "cheque.jpg"))
+    assert reader.read(cv2.rotate(picture, turn)).text == reader.read(picture).text
+
+
 def test_every_type_of_source_gives_the_same_reading(reader: Reader) -> None:
     path = NUMBERS / "form.png"
     expected = reader.read(path)

@@ -41,7 +41,8 @@ Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
 _UPRIGHT = math.log(20)
-"""Log of the odds that lines are the way up that their bands say, before they are read."""
+"""Log of the odds that level lines are the way up that their bands say, before they are read. Of a
+page that lies on its side either way is as likely."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
 _THINNEST_STROKE = 0.04
@@ -416,10 +417,11 @@ class Reader:
         telling, rest = longest[:_TELLING], longest[_TELLING:]
         read = self._read_lines([found.lines[i] for i in telling], allowed)
         upright = log_likelihood(read)
-        if upright < -_UPRIGHT:  # else no other reading can be likelier
+        odds = _UPRIGHT if telling and found.lines[telling[0]].is_level else 0.0
+        if upright < -odds:  # else no other reading can be likelier
             turned = found.upside_down()
             lines = [turned.lines[-1 - i] for i in telling]
-            if log_likelihood(self._read_lines(lines, allowed)) > upright + _UPRIGHT:
+            if log_likelihood(self._read_lines(lines, allowed)) > upright + odds:
                 return self._read_lines(turned.lines, allowed), turned.cells
         read += self._read_lines([found.lines[i] for i in rest], allowed)
         return [read[longest.index(i)] for i in range(len(read))], found.cells

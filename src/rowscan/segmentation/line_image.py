@@ -53,6 +53,11 @@ class LineImage:
     cell: tuple[int, int] | None = None
     """Row and column, from 1, in a grid or table."""
 
+    @property
+    def is_level(self) -> bool:
+        """Whether it runs across the picture rather than up or down."""
+        return bool(abs(self.to_image[0, 0]) >= abs(self.to_image[1, 0]))
+
     def upside_down(self) -> "LineImage":
         """The same line, turned by 180 degrees."""
         width = self.ink.shape[1]
