@@ -81,7 +81,7 @@ def test_boxes_lie_on_the_digits(reader: Reader) -> None:
 )
 def test_a_picture_that_lies_on_its_side_or_its_head_is_read(turn: int, reader: Reader) -> None:
     picture = np.asarray(open_image(NUMBERS / "cheque.jpg"))
-    assert reader.read(cv2.rotate(picture, turn)).text == reader.read(picture).text
+    assert reader.read(cv2.rotate(picture, turn)).text == "13.580"
 
 
 def test_every_type_of_source_gives_the_same_reading(reader: Reader) -> None:

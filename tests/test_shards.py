@@ -165,7 +165,7 @@ def test_what_an_archive_unpacks_to_is_limited(tmp_path: Path) -> None:
 def test_a_tar_file_is_not_unpacked_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither what is no picture, nor pictures: thousands in a few kB, or GBs."""
+    """An archive of a few kB must not unpack to thousands of pictures or to gigabytes."""
     monkeypatch.setattr(shards, "_BYTES", 3_000_000)
     for name, size, count in (("a.txt", 10**6, 9), ("a.png", 10**6, 9), ("a.png", 0, 2000)):
         members = [(name, bytes(size))] * count
@@ -201,7 +201,7 @@ def test_parquet_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
 
 
 def _varint(number: int, length: int = 1) -> bytes:
-    """A number as Thrift's compact protocol writes it, in at least so many bytes."""
+    """A number in Thrift's compact protocol, padded to at least `length` bytes."""
     number *= 2  # zigzag
     content = bytearray()
     while number or len(content) < length:

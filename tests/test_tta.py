@@ -232,7 +232,7 @@ def test_lines_are_read_together_as_one_by_one() -> None:
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_only_so_many_columns_are_augmented_those_of_the_shortest_lines() -> None:
+def test_the_columns_that_are_augmented_are_bounded_and_those_of_the_shortest_lines() -> None:
     doubtful, sure = Decoding((1,), 0.5, ((0, 0),)), Decoding((1,), 0.9, ((0, 0),))
     widths = [4096, 200, 100, 4096, 300]
     assert tta.unsure([doubtful, doubtful, sure, doubtful, doubtful], widths) == [1, 4]

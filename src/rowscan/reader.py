@@ -41,8 +41,9 @@ Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
 """Pixels of a picture: a larger one is a page."""
 _UPRIGHT = math.log(20)
-"""Log of the odds that level lines are the way up that their bands say, before they are read. Of a
-page that lies on its side either way is as likely."""
+"""Log of the odds that level lines are the way up that their bands say, before they are read: eight
+fields that were wrongly turned read at most 14 times as likely upside down. On a page that lies on
+its side, either way up is equally likely."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
 _THINNEST_STROKE = 0.04
@@ -424,7 +425,8 @@ class Reader:
             if log_likelihood(self._read_lines(lines, allowed)) > upright + odds:
                 return self._read_lines(turned.lines, allowed), turned.cells
         read += self._read_lines([found.lines[i] for i in rest], allowed)
-        return [read[longest.index(i)] for i in range(len(read))], found.cells
+        by_place = dict(zip(longest, read, strict=True))
+        return [by_place[i] for i in range(len(read))], found.cells
 
     def constraint(
         self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False

@@ -135,7 +135,7 @@ class _Source:
         self.taken = len(self._head)
 
     def read(self, size: int) -> bytes:
-        """Further bytes, at most so many."""
+        """The next bytes, at most `size` of them."""
         if not self._head:
             content = self._file.read(size)
             self.taken += len(content)

@@ -125,10 +125,9 @@ def _amount(r: Random) -> Tokens:
     separator = r.choices((".", ",", SPACE, ""), (5, 2, 2, 3))[0]
     whole = grouped(r, separator) if separator else digits(r, 2, 6)
     before = r.choices(("", "=", "-", r.choice("$€£¥")), (16, 2, 1, 2))[0]
-    after = r.choices(
-        ("", ".", ",", "-", "=", ".-", ",-", r.choice(".,") + "00"), (9, 4, 1, 2, 1, 1, 1, 1)
-    )
-    groups = (before + whole + after[0]).split(SPACE)
+    ends = ("", ".", ",", "-", "=", ".-", ",-", r.choice(".,") + "00")
+    after = r.choices(ends, (9, 4, 1, 2, 1, 1, 1, 1))[0]
+    groups = (before + whole + after).split(SPACE)
     return tuple(token for group in groups for token in (GAP, Token(group)))[1:]
 
 

@@ -68,7 +68,7 @@ def colour(
 
 
 def digits(rng: np.random.Generator, fewest: int, most: int) -> str:
-    """A random number of so many digits; every fifth has more 1s, which a rule may be taken for."""
+    """A random number of `fewest` to `most` digits; one in five has more 1s, like rules."""
     count = int(rng.integers(fewest, most + 1))
     text = "".join(map(str, rng.integers(0, 10, count)))
     if rng.random() < _ONES:
