@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 import rowscan
 from rowscan.alphabet import DIGITS
 from rowscan.recipes import RECIPES
-from rowscan.recognition import tta
 from rowscan.recognition.beam import decode, possible_probability
 from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import constraint
@@ -18,6 +18,7 @@ from rowscan.recognition.ctc import Decoding, compressed, text_probability
 from rowscan.recognition.tta import (
     DIGIT_THRESHOLD,
     LINE_THRESHOLD,
+    Budget,
     augment_line,
     decode_again,
     predict_proba,
@@ -234,5 +235,35 @@ def test_lines_are_read_together_as_one_by_one() -> None:
 
 def test_the_columns_that_are_augmented_are_bounded_and_those_of_the_shortest_lines() -> None:
     doubtful, sure = Decoding((1,), 0.5, ((0, 0),)), Decoding((1,), 0.9, ((0, 0),))
-    widths = [4096, 200, 100, 4096, 300]
-    assert tta.unsure([doubtful, doubtful, sure, doubtful, doubtful], widths) == [1, 4]
+    widths = [6144, 200, 100, 6144, 300]
+    budget = Budget()
+    assert budget.unsure([doubtful, doubtful, sure, doubtful, doubtful], widths) == [1, 4]
+    assert budget.unsure([doubtful, doubtful], [5645, 5644]) == [1]  # what is left of the page
+    assert budget.unsure([doubtful], [1]) == []
+
+
+def test_what_is_read_does_not_depend_on_threads() -> None:
+    """Of 24 unsure lines some are too many to augment: the same ones whoever reads them."""
+    reader = rowscan.Reader()
+    images = [_speckled_line(width) for width in range(40, 64)]
+    few = sum(range(40, 58))
+    alone, shared, all_of_them = (
+        read_lines(
+            reader.line_model, images, reader.constraint(), budget=Budget(columns), threads=threads
+        )
+        for columns, threads in ((few, 1), (few, 2), (10 * few, 1))
+    )
+    for one, other in zip(alone, shared, strict=True):
+        assert one.line.text == other.line.text
+        assert one.line.confidence == pytest.approx(other.line.confidence, rel=1e-3)
+    sure = [one.line.confidence for one in alone]
+    augmented = [one.line.confidence for one in all_of_them]
+    np.testing.assert_allclose(sure[:18], augmented[:18], rtol=1e-3)
+    assert (np.abs(np.subtract(sure, augmented)[18:]) > 1e-3 * np.array(sure[18:])).all()
+
+
+def _speckled_line(width: int) -> LineImage:
+    ink = np.zeros((32, width), np.uint8)
+    cv2.putText(ink, "471603", (3, 27), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
+    ink[RNG.random(ink.shape) < 0.25] = 128
+    return LineImage(ink, (0, 0, width, 32), np.eye(2, 3), 1.0)

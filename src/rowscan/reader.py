@@ -1,6 +1,5 @@
 """Reader: pictures to readings. It joins segmentation, which finds lines, and recognition."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,13 +28,12 @@ from rowscan.recognition.selection import (
     select_likely,
     select_lines,
 )
+from rowscan.recognition.tta import Budget
 from rowscan.segmentation import page, page_lines
 from rowscan.segmentation.binarize import WORKING_PIXELS, Picture, brighten
 from rowscan.segmentation.digit import normalise_digit
 from rowscan.segmentation.line_image import MAX_LINES, LineImage
 
-_T = TypeVar("_T")
-_U = TypeVar("_U")
 _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
 _ONE_FIELD = 60_000
@@ -395,7 +393,7 @@ class Reader:
         return self._by_rules(fields, allowed) if fields else None
 
     def _by_rules(self, fields: list[LineImage], allowed: Constraint) -> _Page:
-        candidates = self._read_lines(fields, allowed)
+        candidates = self._read_lines(fields, allowed, Budget())
         return _Page(candidates, select_lines(candidates))
 
     def find_lines(self, picture: Picture) -> list[LineImage]:
@@ -416,17 +414,18 @@ class Reader:
         """What is read of a page, upside down if that is far likelier: bands may not know up."""
         longest = sorted(range(len(found.lines)), key=lambda i: -found.lines[i].ink.shape[1])
         telling, rest = longest[:_TELLING], longest[_TELLING:]
-        read = self._read_lines([found.lines[i] for i in telling], allowed)
+        lines, budget = found.lines, Budget()
+        read = self._read_lines([lines[i] for i in telling], allowed, budget)
         upright = log_likelihood(read)
-        odds = _UPRIGHT if telling and found.lines[telling[0]].is_level else 0.0
+        odds = _UPRIGHT if telling and lines[telling[0]].is_level else 0.0
         if upright < -odds:  # else no other reading can be likelier
-            turned = found.upside_down()
-            lines = [turned.lines[-1 - i] for i in telling]
-            if log_likelihood(self._read_lines(lines, allowed)) > upright + odds:
-                return self._read_lines(turned.lines, allowed), turned.cells
-        read += self._read_lines([found.lines[i] for i in rest], allowed)
-        by_place = dict(zip(longest, read, strict=True))
-        return [by_place[i] for i in range(len(read))], found.cells
+            turned, anew = found.upside_down(), Budget()
+            other = self._read_lines([turned.lines[-1 - i] for i in telling], allowed, anew)
+            if log_likelihood(other) > upright + odds:
+                found, lines, budget, read = turned, turned.lines[::-1], anew, other
+        read += self._read_lines([lines[i] for i in rest], allowed, budget)
+        place = {id(line): i for i, line in enumerate(found.lines)}
+        return sorted(read, key=lambda candidate: place[id(candidate.image)]), found.cells
 
     def constraint(
         self, alphabet: str | None = None, pattern: str | None = None, *, show_other: bool = False
@@ -450,13 +449,10 @@ class Reader:
         classes = constraint.classes[1:]
         return "".join(c for c, may in zip(self.line_model.alphabet, classes, strict=True) if may)
 
-    def _read_lines(self, lines: list[LineImage], allowed: Constraint) -> list[Candidate]:
-        model, shares = self.line_model, min(self._threads, max(len(lines), 1))
-        parts = self._in_threads(
-            lambda first: read_lines(model, lines[first::shares], allowed), range(shares)
-        )
-        found = iter(itertools.chain(*itertools.zip_longest(*parts)))
-        return [candidate for candidate in found if candidate is not None]
+    def _read_lines(
+        self, lines: list[LineImage], allowed: Constraint, budget: Budget
+    ) -> list[Candidate]:
+        return read_lines(self.line_model, lines, allowed, budget=budget, threads=self._threads)
 
     # Single digits
 
@@ -487,15 +483,6 @@ class Reader:
     ) -> Float32[np.ndarray, "..."]:
         if self._threads == 1:
             return work(images)
-        starts = range(0, max(len(images), 1), BATCH)
-        return np.concatenate(
-            self._in_threads(lambda start: work(images[start : start + BATCH]), starts)
-        )
-
-    def _in_threads(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
-        """The work on each item, on as many cores as this reader uses."""
-        first = [work(item) for item in items[:1]]  # opens the model, once
-        if self._threads == 1 or len(items) < 2:
-            return first + [work(item) for item in items[1:]]
+        parts = [images[i : i + BATCH] for i in range(0, max(len(images), 1), BATCH)]
         with ThreadPoolExecutor(self._threads) as pool:
-            return first + list(pool.map(work, items[1:]))
+            return np.concatenate(list(pool.map(work, parts)))

@@ -1,7 +1,9 @@
 """Characters: from line images to their readings. Which lines are numbers, `selection` decides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,46 +26,113 @@ from rowscan.recognition.strokes import character_columns
 from rowscan.scans import PATCH, STEPS_PER_PATCH
 from rowscan.segmentation.line_image import LineImage
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 _STEP = PATCH / STEPS_PER_PATCH  # columns
 _IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches
 MIN_RUNNER_UP = 0.02
 """A runner-up that is less probable is not told."""
 
 
+class _Decoded(NamedTuple):
+    """A line, the model's probabilities at each of its steps, and the likeliest text.
+
+    Attributes:
+        steps: of the whole alphabet.
+        rows: of what may be read, compressed.
+        starts: the steps at which the rows start.
+    """
+
+    image: LineImage
+    steps: Float[np.ndarray, "time classes"]
+    rows: Float[np.ndarray, "rows classes"]
+    starts: Int64[np.ndarray, " rows"]
+    decoding: Decoding
+
+
 def read_lines(
-    model: LineModel, lines: Sequence[LineImage], constraint: Constraint
+    model: LineModel,
+    lines: Sequence[LineImage],
+    constraint: Constraint,
+    *,
+    budget: tta.Budget | None = None,
+    threads: int = 1,
 ) -> list[Candidate]:
-    """The likeliest text of each line, with the confidence and the box of each character."""
+    """The likeliest text of each line, with the confidence and the box of each character.
+
+    Args:
+        model: the line model.
+        lines: some lines of a page.
+        constraint: what may be read.
+        budget: what may still be augmented of the page; by default these are all of its lines.
+        threads: cores that share the lines; what is read does not depend on it.
+    """
     if not lines:
         return []
+    decoded = _in_shares(threads, lambda part: _decode(model, part, constraint), lines)
+    widths = [line.ink.shape[1] for line in lines]
+    unsure = (budget or tta.Budget()).unsure([one.decoding for one in decoded], widths)
+    again = _in_shares(
+        threads,
+        lambda part: [_decode_again(model, one, constraint) for one in part],
+        [decoded[i] for i in unsure],
+    )
+    for i, one in zip(unsure, again, strict=True):
+        decoded[i] = one
+    return _in_shares(
+        threads, lambda part: _candidates(model.alphabet, part, constraint.gap), decoded
+    )
+
+
+def _in_shares(
+    threads: int, work: Callable[[Sequence[_T]], list[_U]], items: Sequence[_T]
+) -> list[_U]:
+    """The results of work on the items, a share of them in each thread."""
+    shares = min(threads, len(items))
+    if shares < 2:
+        return work(items)
+    with ThreadPoolExecutor(shares) as pool:
+        parts = list(pool.map(lambda first: work(items[first::shares]), range(shares)))
+    return [parts[i % shares][i // shares] for i in range(len(items))]
+
+
+def _decode(model: LineModel, lines: Sequence[LineImage], constraint: Constraint) -> list[_Decoded]:
     steps = model.predict_lines([line.ink for line in lines])
     restricted = [compressed(constraint.restrict(line)) for line in steps]
-    rows = [row for row, _ in restricted]
-    decodings = decode_lines(rows, constraint)
-    for i in tta.unsure(decodings, [line.ink.shape[1] for line in lines]):
-        decodings[i] = tta.decode_again(
-            lambda ink: constraint.restrict(model.probabilities(ink)),
-            lines[i].ink,
-            rows[i],
-            decodings[i],
-            constraint,
+    decodings = decode_lines([rows for rows, _ in restricted], constraint)
+    return [
+        _Decoded(line, step, rows, starts, decoding)
+        for line, step, (rows, starts), decoding in zip(
+            lines, steps, restricted, decodings, strict=True
         )
-    decodings = [_plausible(decoding) for decoding in decodings]
+    ]
+
+
+def _decode_again(model: LineModel, line: _Decoded, constraint: Constraint) -> _Decoded:
+    """The line by test-time augmentation."""
+    decoding = tta.decode_again(
+        lambda ink: constraint.restrict(model.probabilities(ink)),
+        line.image.ink,
+        line.rows,
+        line.decoding,
+        constraint,
+    )
+    return line._replace(decoding=decoding)
+
+
+def _candidates(alphabet: str, lines: Sequence[_Decoded], gap: int | None) -> list[Candidate]:
+    decodings = [_plausible(line.decoding) for line in lines]
     texts = [decoding.text for decoding in decodings]
-    odds = pair_alternatives(rows, texts, constraint.gap)
+    odds = pair_alternatives([line.rows for line in lines], texts, gap)
     return [
         Candidate(
-            plausibility=line.plausibility,
-            line=_line(
-                model.alphabet, line, _placed(decoding, starts), odds_of_line, constraint.gap
-            ),
-            others=_others(model.alphabet, step),
-            digits=_digits(model.alphabet, step),
-            image=line,
+            plausibility=line.image.plausibility,
+            line=_line(alphabet, line.image, _placed(decoding, line.starts), of_line, gap),
+            others=_others(alphabet, line.steps),
+            digits=_digits(alphabet, line.steps),
+            image=line.image,
         )
-        for line, decoding, step, (_, starts), odds_of_line in zip(
-            lines, decodings, steps, restricted, odds, strict=True
-        )
+        for line, decoding, of_line in zip(lines, decodings, odds, strict=True)
     ]
 
 

@@ -31,8 +31,8 @@ _SHEAR = 0.15  # columns a row
 _SCALES = ((0.8, 1), (0.9, -2), (1.0, 2), (1.1, -1))  # with the rows by which the line is lowered
 _BATCH_COLUMNS = 2048  # of all lines of a batch: bounds memory
 _IMPOSSIBLE = 1e-9
-_MOST_COLUMNS = 4_096
-"""Of all lines of a page that are augmented, the shortest: 20 of usual width. It bounds time."""
+MOST_COLUMNS = 6_144
+"""Of all lines of a page that are augmented: 30 of usual width. It bounds time."""
 
 Images = UInt8[np.ndarray, "n height width"]
 Probabilities = Float32[np.ndarray, "n 10"]
@@ -65,17 +65,25 @@ def shift(images: Images, down: int, right: int) -> Images:
     )
 
 
-def unsure(decodings: Sequence[Decoding], widths: Sequence[int]) -> list[int]:
-    """The numbers of the lines to augment: those of which the model is unsure.
+class Budget:
+    """How many columns of the lines of a page may still be augmented."""
 
-    Args:
-        decodings: what was read in the lines of a page.
-        widths: their columns.
-    """
-    found = [i for i, d in enumerate(decodings) if d.probability < LINE_THRESHOLD * d.possible]
-    found.sort(key=lambda i: widths[i])
-    total = itertools.accumulate(widths[i] for i in found)
-    return [i for i, columns in zip(found, total, strict=True) if columns <= _MOST_COLUMNS]
+    def __init__(self, columns: int = MOST_COLUMNS) -> None:
+        self._columns = columns
+
+    def unsure(self, decodings: Sequence[Decoding], widths: Sequence[int]) -> list[int]:
+        """The numbers of the lines to augment: the shortest of which the model is unsure.
+
+        Args:
+            decodings: what was read in some lines of the page.
+            widths: their columns.
+        """
+        found = [i for i, d in enumerate(decodings) if d.probability < LINE_THRESHOLD * d.possible]
+        found.sort(key=lambda i: widths[i])
+        total = itertools.accumulate(widths[i] for i in found)
+        taken = [i for i, columns in zip(found, total, strict=True) if columns <= self._columns]
+        self._columns -= sum(widths[i] for i in taken)
+        return taken
 
 
 def decode_again(
