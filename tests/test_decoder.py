@@ -1,6 +1,7 @@
 """Pictures are decoded by a process with limits, which a bomb ends without harm to the next one."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -9,12 +10,20 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import PIL.Image
 import pytest
 
-from rowscan.errors import DataError, TooLargeError
+from rowscan.errors import (
+    DataError,
+    MissingExtraError,
+    RowscanError,
+    TooLargeError,
+    UnsupportedFormatError,
+)
 from rowscan.io.decoder import Decoder
+from rowscan.io.messages import Failure, receive, send
 from rowscan.io.pictures import open_reduced
 from rowscan.io.raster import Request
 
@@ -72,6 +81,38 @@ def test_an_error_is_raised_here(decoder: Decoder) -> None:
             list(decoder.pages(request(content), deadline=time.monotonic() + PATIENCE))
     assert works(decoder)
     assert decoder.start() is before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TooLargeError("a.tif", "more than 3 pages"),
+        UnsupportedFormatError(None, "not a picture"),
+        MissingExtraError("reading PDFs", "pypdfium2", "pdf"),
+    ],
+)
+def test_errors_arrive_as_they_were(error: RowscanError) -> None:
+    there, here = os.pipe()
+    with os.fdopen(there, "rb") as source, os.fdopen(here, "wb") as sink:
+        send(sink, Failure.of(error))
+        arrived = receive(source, msgspec.json.Decoder(Failure)).error()
+    assert (type(arrived), arrived.args, str(arrived)) == (type(error), error.args, str(error))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\x80\x05N.",  # a pickle
+        b"{}\n",
+        b'{"type": "failure", "kind": "SystemExit", "parts": []}\n',
+        b'{"type": "failure", "kind": "DataError", "parts": []}\n',
+        b"[" * 200_000,
+    ],
+)
+def test_what_is_no_answer_is_taken_for_the_end(said: bytes) -> None:
+    with pytest.raises(EOFError):
+        receive(io.BufferedReader(io.BytesIO(said)), msgspec.json.Decoder(Failure)).error()
 
 
 def test_a_picture_that_takes_too_much_memory_costs_itself_alone(decoder: Decoder) -> None:

@@ -2,11 +2,12 @@
 
 A small file can ask a decoder for minutes, or for all memory, and no decoder can be stopped from
 within. What such a file costs is the process: it is ended, and the next picture gets a new one.
-Messages on its standard input and output are pickled.
+What it is asked on its standard input is pickled; what it answers is not, see `messages`.
 """
 
 import atexit
 import contextlib
+import io
 import math
 import os
 import pickle
@@ -16,10 +17,15 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from threading import Timer
-from typing import IO
+from typing import IO, Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
 
 from rowscan.errors import RowscanError, TooLargeError
 from rowscan.io.limits import limit_memory, limit_time
+from rowscan.io.messages import Failure, receive, send
 from rowscan.io.raster import Opened, Request, decode
 
 MEMORY = 530_000_000
@@ -28,6 +34,20 @@ process below 600 MB."""
 _TOO_MUCH = "it takes more memory or time to decode than it may; save it as JPEG, or smaller"
 _idle: list["Decoder"] = []
 """Those that have no picture to decode, of this process."""
+
+
+class _Page(msgspec.Struct, tag="page"):
+    """A page whose pixels follow."""
+
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=2, max_length=3)]
+    size: tuple[int, int]
+
+
+class _End(msgspec.Struct, tag="end"):
+    """There is no further page."""
+
+
+_ANSWERS = msgspec.json.Decoder(_Page | Failure | _End)
 
 
 def limited(request: Request) -> Iterator[Opened]:
@@ -84,32 +104,29 @@ class Decoder:
             DataError: not a picture, or a damaged one.
             MissingExtraError: the package that opens it is not installed.
         """
-        answer = self._ask(request, request.name, deadline)
-        while isinstance(answer, Opened):
+        page = self._ask(request, request.name, deadline)
+        while page is not None:
             try:
-                yield answer
+                yield page
             except GeneratorExit:
                 self._stop()
                 raise
-            answer = self._ask(True, request.name, deadline)
-        if isinstance(answer, RowscanError):
-            raise answer
+            page = self._ask(True, request.name, deadline)
 
-    def _ask(self, message: object, name: str, deadline: float) -> object:
-        """The answer of the process: a page, an error, or None at the end."""
+    def _ask(self, message: Request | bool, name: str, deadline: float) -> Opened | None:
+        """The next page, or None at the end."""
         process = self.start()
         timer = Timer(max(0.0, deadline - time.monotonic()), process.kill)
         if deadline < math.inf:
             timer.start()
         try:
             assert process.stdin is not None
-            assert process.stdout is not None
-            _send(process.stdin, message)
-            answer = _receive(process.stdout)
+            assert isinstance(process.stdout, io.BufferedReader)
+            _ask(process.stdin, message)
+            answer = _answer(process.stdout)
             if time.monotonic() >= deadline:  # the process is about to end
                 raise EOFError
-            return answer
-        except (OSError, EOFError, pickle.UnpicklingError):  # it ended, perhaps within an answer
+        except (OSError, EOFError):  # it ended, perhaps within an answer
             self.close()
             raise TooLargeError(name, _TOO_MUCH) from None
         except BaseException:  # Ctrl-C: what it still has to say is of this picture
@@ -117,13 +134,16 @@ class Decoder:
             raise
         finally:
             timer.cancel()
+        if isinstance(answer, RowscanError):
+            raise answer
+        return answer
 
     def _stop(self) -> None:
         """No further page is wanted."""
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it has ended
-            _send(self._process.stdin, False)
+            _ask(self._process.stdin, False)
 
     def close(self) -> None:
         """End the process."""
@@ -133,13 +153,26 @@ class Decoder:
             self._process = None
 
 
-def _send(stream: IO[bytes], message: object) -> None:
+def _ask(stream: IO[bytes], message: Request | bool) -> None:
     pickle.dump(message, stream, protocol=5)  # does not copy what is large
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> object:
-    return pickle.load(stream)  # noqa: S301  (both ends are this module)
+def _asked(stream: IO[bytes]) -> Request | bool:
+    return pickle.load(stream)  # type: ignore[no-any-return]  # noqa: S301  (the process above)
+
+
+def _answer(stream: io.BufferedReader) -> Opened | RowscanError | None:
+    """The answer of the process: a page, an error, or None at the end."""
+    answer = receive(stream, _ANSWERS)
+    if isinstance(answer, Failure):
+        return answer.error()
+    if isinstance(answer, _End):
+        return None
+    pixels = np.empty(answer.shape, np.uint8)
+    if stream.readinto(pixels.data) < pixels.nbytes:
+        raise EOFError
+    return Opened(pixels, answer.size)
 
 
 def serve(memory: int) -> None:
@@ -154,18 +187,19 @@ def _serve(memory: int) -> None:
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries that print must not print into the answers
     while True:
-        request = _receive(source)
+        request = _asked(source)
         assert isinstance(request, Request)
         try:
             limit_time()
             for page in decode(request):
-                _send(sink, page)
-                if not _receive(source):
+                pixels = np.ascontiguousarray(page.pixels)
+                send(sink, _Page(pixels.shape, page.size), pixels.data)
+                if not _asked(source):
                     break
                 limit_time()
             else:
-                _send(sink, None)
+                send(sink, _End())
         except RowscanError as error:
-            _send(sink, error)
+            send(sink, Failure.of(error))
         except MemoryError:
-            _send(sink, TooLargeError(request.name, _TOO_MUCH))
+            send(sink, Failure.of(TooLargeError(request.name, _TOO_MUCH)))

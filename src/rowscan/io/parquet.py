@@ -5,15 +5,18 @@ say something else. So each file has a process of its own, which writes its rows
 """
 
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedReader
 from typing import Any
+
+import msgspec
 
 from rowscan.errors import DataError, RowscanError, TooLargeError, requires
 from rowscan.io.limits import limit_memory, limit_time
+from rowscan.io.messages import Failure, receive, send
 from rowscan.io.storage import is_address, open_binary
 
 COLUMN = "image"
@@ -29,6 +32,19 @@ _BUFFER = 1_000_000
 
 class ReadingsError(DataError):
     """A file that holds what Rowscan has read."""
+
+
+class _Row(msgspec.Struct, tag="row"):
+    """A row whose picture follows."""
+
+    bytes: int
+
+
+class _End(msgspec.Struct, tag="end"):
+    """There is no further row."""
+
+
+_ANSWERS = msgspec.json.Decoder(_Row | Failure | _End)
 
 
 def pictures(location: str) -> Iterator[bytes]:
@@ -50,13 +66,16 @@ def pictures(location: str) -> Iterator[bytes]:
     command = [sys.executable, "-P", "-m", "rowscan.io.parquet", path]
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=pipe, stderr=quiet) as process:
-        assert process.stdout is not None
+        assert isinstance(process.stdout, BufferedReader)
         try:
-            while (row := pickle.load(process.stdout)) is not None:  # noqa: S301  (from _serve)
-                if isinstance(row, RowscanError):
-                    raise row
-                yield row
-        except (EOFError, pickle.UnpicklingError):
+            while not isinstance(answer := receive(process.stdout, _ANSWERS), _End):
+                if isinstance(answer, Failure):
+                    raise answer.error()
+                content = process.stdout.read(answer.bytes)
+                if len(content) < answer.bytes:
+                    raise EOFError
+                yield content
+        except EOFError:
             reason = "a row group takes too much memory or time to unpack; write smaller ones"
             raise TooLargeError(location, reason) from None
         finally:
@@ -70,18 +89,16 @@ def _serve(path: str) -> None:
     limit_time()
     try:
         for row in _rows(path):
-            pickle.dump(row, sink, protocol=5)
-            sink.flush()
+            send(sink, _Row(len(row)), row)
             limit_time()
-        pickle.dump(None, sink)
+        send(sink, _End())
     except MemoryError:
         return
     except RowscanError as error:
-        pickle.dump(error, sink)
+        send(sink, Failure.of(error))
     except Exception as error:  # damaged bytes or a lost connection can cause any kind
         reason = " ".join(str(error).split())
-        pickle.dump(DataError(path, f"damaged or unsupported shard: {reason}"), sink)
-    sink.flush()
+        send(sink, Failure.of(DataError(path, f"damaged or unsupported shard: {reason}")))
 
 
 def _rows(path: str) -> Iterator[bytes]:
