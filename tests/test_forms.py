@@ -19,6 +19,7 @@ from rowscan.forms.blank import Blank, find_features, soften
 from rowscan.forms.form import Forms
 from rowscan.forms.ink import written
 from rowscan.forms.registration import correlation, is_plausible, lay, match
+from rowscan.forms.results import Broken
 from rowscan.forms.rules import has_check_digit
 from rowscan.forms.specification import load, to_toml
 from rowscan.forms.tables import PrintedLines, near_print
@@ -240,7 +241,9 @@ def test_an_empty_form_has_empty_fields(card: "rowscan.Form", folder: Path) -> N
         **dict.fromkeys(["moved", "broken"], "no"),
     }
     assert reading.status == "check"
-    assert reading.broken == ("meter: required, and empty", "reading: required, and empty")
+    missing = "required, and empty"
+    assert reading.broken == (Broken("meter", missing), Broken("reading", missing))
+    assert reading.to_dict()["broken"] == [f"meter: {missing}", f"reading: {missing}"]
 
 
 def test_another_form_is_an_error(card: "rowscan.Form", folder: Path) -> None:
@@ -262,7 +265,7 @@ def test_a_field_that_is_hidden_or_moved_is_not_read(
     assert reading["meter"].status == "unreadable"
     assert reading["meter"].text == ""
     assert reading["reading"].status == "read"
-    assert "meter: unreadable" in reading.broken
+    assert Broken("meter", "unreadable") in reading.broken
 
 
 def test_print_is_taken_away_and_strokes_across_it_stay() -> None:

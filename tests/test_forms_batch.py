@@ -21,7 +21,7 @@ from rowscan.batch.forms import read_forms_to
 from rowscan.batch.items import Job
 from rowscan.batch.journal import Journal
 from rowscan.errors import UsageError
-from rowscan.forms.results import FieldReading, FormReading
+from rowscan.forms.results import Broken, FieldReading, FormReading
 from rowscan.forms.rules import Seen, broken
 from rowscan.forms.specification import load
 from rowscan.server import create_app
@@ -139,8 +139,12 @@ def test_rules(tmp_path: Path) -> None:
     path.write_text(f'name = "f"\npages = ["f.png"]\n{entries}{rules}')
     form = load(path)
     assert broken(form, filled(a="0042", b="3", t="45"), tmp_path) == ()
-    assert broken(form, filled(a="0042", b="3", t="46"), tmp_path) == ("t: 46 is not 42 + 3",)
-    assert broken(form, filled(a="43", b="", t="43"), tmp_path) == ("a: 43 is not in known.csv",)
+    assert broken(form, filled(a="0042", b="3", t="46"), tmp_path) == (
+        Broken("t", "46 is not 42 + 3"),
+    )
+    assert broken(form, filled(a="43", b="", t="43"), tmp_path) == (
+        Broken("a", "43 is not in known.csv"),
+    )
 
 
 def test_what_occurs_twice_is_marked_on_both(forms: Path) -> None:
@@ -149,11 +153,11 @@ def test_what_occurs_twice_is_marked_on_both(forms: Path) -> None:
     assert [seen.repeated(form, {"meter": text}, where) for text, where in places] == [
         [],
         [],
-        ["meter: 1 is also in x.png"],
+        [Broken("meter", "1 is also in x.png")],
         [],
         [],
     ]
-    assert seen.repeated(form, {"meter": "1"}, "x.png") == ["meter: 1 is also in z.png"]
+    assert seen.repeated(form, {"meter": "1"}, "x.png") == [Broken("meter", "1 is also in z.png")]
 
 
 def test_a_workbook_keeps_zeros_and_sets_apart_what_is_to_be_checked(
@@ -161,7 +165,7 @@ def test_a_workbook_keeps_zeros_and_sets_apart_what_is_to_be_checked(
 ) -> None:
     form = load(forms / "meter-card.toml")
     texts = {field.name: "" for field in form.fields} | {"meter": "00123456"}
-    reading = FormReading("meter-card", 1, filled(**texts), ("meter: wrong",))
+    reading = FormReading("meter-card", 1, filled(**texts), (Broken("meter", "wrong"),))
     rows = [
         {"path": "a.png"} | reading.to_dict(),
         {"path": "b.png"} | FormReading("", 1, error="no form").to_dict(),

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 import rowscan
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError
-from rowscan.forms.results import FieldReading
+from rowscan.forms.results import Broken, FieldReading, FormReading
 from rowscan.forms.rules import Seen, broken
 from rowscan.forms.specification import (
     CheckDigit,
@@ -31,6 +31,7 @@ from rowscan.forms.specification import (
     Sum,
     Unique,
     load,
+    to_toml,
 )
 from rowscan.review.changes import Author, Change
 from rowscan.review.exports import form_rows
@@ -200,7 +201,7 @@ def test_what_is_wrong_is_worded_in_both_languages(
         switchLanguage();
         return [english, rules.map((rule) => say("rule", rule)), say("notReadable", error)];
     })"""
-    rules_alone = [line.partition(": ")[2] for line in told]
+    rules_alone = [rule.reason for rule in told]
     error = row_of(review, "envelope.png")["rules_broken"]
     english, chinese, no_form = page.evaluate(worded, [rules_alone, error])
     assert no_form == "这张图片无法读取：没有找到 meter-card 的印刷内容"
@@ -284,13 +285,13 @@ def test_a_value_that_two_forms_have_is_told_on_both(
         store.place(f"{number}.png", f"hash {number}", 1, 1)
         store.add_readings(f"hash {number}", "model", [content])
 
-    def told(page: int) -> list[str]:
+    def told(page: int) -> list[Broken]:
         return repeated(store, forms, page, forms.reading(content, store.lines(page)))
 
     meter = truth["meter"]
     assert [told(1), told(2)] == [
-        [f"meter: {meter} is also in 2.png"],
-        [f"meter: {meter} is also in 1.png"],
+        [Broken("meter", f"{meter} is also in 2.png")],
+        [Broken("meter", f"{meter} is also in 1.png")],
     ]
     assert [row["status"] for row in form_rows(store, forms)] == ["check", "check"]
     other = str(int(meter) + 55).zfill(8)
@@ -299,6 +300,36 @@ def test_a_value_that_two_forms_have_is_told_on_both(
     rows = list(form_rows(store, forms))
     assert rows[0]["status"] == "read"
     assert rows[1]["fields"]["meter"]["text"] == other
+
+
+def test_a_broken_rule_is_shown_at_its_field_alone(tmp_path: Path) -> None:
+    """The name of one field begins with that of the other."""
+    known = [
+        Field(name=name, kind="digits", boxes=((0, 0, 1, 1),), required=True)
+        for name in ("a", "a:b")
+    ]
+    path = tmp_path / "form.toml"
+    path.write_text(to_toml(Specification(name="f", pages=("f.png",), fields=tuple(known))))
+    forms = ReviewedForms([path])
+    fields = {
+        "a": FieldReading("a", "7", 0.99, "read", (0, 0, 1, 1)),
+        "a:b": FieldReading("a:b", "", 0.99, "empty", (0, 0, 1, 1)),
+    }
+    broken_rule = Broken("a:b", "required, and empty")
+    page = forms.to_page(FormReading("f", 1, fields, (broken_rule,)))
+    store = Store(tmp_path)
+    store.place("1.png", "hash", 1, 1)
+    store.add_readings("hash", "model", [page])
+    lines = store.lines(1)
+    reading = forms.reading(page, lines)
+    assert reading.broken == (broken_rule,)
+    shown = forms.shown(page, lines, reading)["lines"]
+    assert isinstance(shown, list)
+    assert {line["field"]: line["broken"] for line in shown} == {
+        "a": [],
+        "a:b": ["required, and empty"],
+    }
+    assert {line["field"]: line["doubtful"] for line in shown} == {"a": False, "a:b": True}
 
 
 def test_corrected_fields_teach_as_they_were_read(

@@ -9,13 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from rowscan.batch.form_tables import PICTURES, WRITERS
 from rowscan.batch.items import STANDARD_INPUT, End, Picture
 from rowscan.batch.shards import is_shard
 from rowscan.errors import RowscanError
 from rowscan.io.pictures import is_picture_name, suffix
 from rowscan.io.storage import entries, is_address, is_folder, join
 
-_FIELDS = (".csv.pictures", ".jsonl.pictures", ".xlsx.pictures", ".parquet.pictures")
+_FIELDS = tuple(f".{name}{PICTURES}" for name in WRITERS)
 """How folders end that are beside a table of forms."""
 
 

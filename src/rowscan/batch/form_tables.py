@@ -22,7 +22,8 @@ _PICTURE_HEIGHT = 24  # pixels of a cut-out in a cell
 Rows = Callable[[], Iterable[Row]]
 """Gives all rows, each time that it is called."""
 
-
+PICTURES = ".pictures"
+"""What the folder with pictures of fields has after the name of the table that it is beside."""
 REVIEWED = ("corrected", "page_state", "user", "time")
 """The last columns of a table of forms that people have reviewed."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import PIL.Image
 
 from rowscan.batch.find import find_pictures
-from rowscan.batch.form_tables import WRITERS, columns, csv_rows, format_of
+from rowscan.batch.form_tables import PICTURES, WRITERS, columns, csv_rows, format_of
 from rowscan.batch.formats import escaped, json_line
 from rowscan.batch.items import STANDARD_INPUT, End, Filled, Job, Page, Picture
 from rowscan.batch.journal import Journal, Row
@@ -190,7 +190,7 @@ class _Sink:
     def _save(self, path: str, page: int, name: str, picture: Any) -> str:
         """Save the picture of a field beside the output; its path from there."""
         assert self._output is not None
-        folder = self._output.with_name(f"{self._output.name}.pictures")
+        folder = self._output.with_name(f"{self._output.name}{PICTURES}")
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in path)[-100:]
         file = folder / f"{stem}-{page}-{name.replace(os.sep, '_')}.png"
         try:
@@ -233,4 +233,4 @@ def marked(row: Row, forms: dict[str, Specification], seen: Seen) -> Row:
     repeated = seen.repeated(form, texts, f"{row['path']}{page}")
     if not repeated:
         return row
-    return {**row, "status": "check", "broken": [*row["broken"], *repeated]}
+    return {**row, "status": "check", "broken": [*row["broken"], *map(str, repeated)]}

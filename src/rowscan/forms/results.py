@@ -63,6 +63,19 @@ class FieldReading:
         }
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A rule that a form breaks, or that a field was not read; `str` makes a line of it."""
+
+    field: str
+    """The name of the field that it is about."""
+    reason: str
+
+    def __str__(self) -> str:
+        """The line that tables and JSON have."""
+        return f"{self.field}: {self.reason}"
+
+
 @dataclass(frozen=True, eq=False)
 class FormReading:
     """One filled form, or a page on which none was found."""
@@ -73,8 +86,8 @@ class FormReading:
     """The first page of it in the document, from 1."""
     fields: Mapping[str, FieldReading] = field(default_factory=dict)
     """In the order of `form.toml`."""
-    broken: tuple[str, ...] = ()
-    """The rules that it breaks, a line each."""
+    broken: tuple[Broken, ...] = ()
+    """The rules that it breaks."""
     error: str | None = None
     """Why no form was read: one line."""
     sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -109,7 +122,7 @@ class FormReading:
             "form": self.form,
             "status": self.status,
             "confidence": round(self.confidence, 4),
-            "broken": list(self.broken),
+            "broken": [str(rule) for rule in self.broken],
             "error": self.error,
             "fields": {name: one.to_dict() for name, one in self.fields.items()},
         }

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from rowscan.errors import DataError
-from rowscan.forms.results import FieldReading
+from rowscan.forms.results import Broken, FieldReading
 from rowscan.forms.specification import CheckDigit, Listed, Specification, Sum, Unique
 from rowscan.io.storage import read_bytes
 
@@ -14,8 +14,8 @@ _ROUNDING = 1e-6
 
 def broken(
     form: Specification, fields: Mapping[str, FieldReading], folder: Path
-) -> tuple[str, ...]:
-    """The rules that a form breaks by itself, a line each; `unique` needs all of them.
+) -> tuple[Broken, ...]:
+    """The rules that a form breaks by itself; `unique` needs all of them.
 
     Args:
         form: what must hold.
@@ -25,29 +25,32 @@ def broken(
     return (*_fields(form, fields), *_rules(form, fields, folder))
 
 
-def _fields(form: Specification, fields: Mapping[str, FieldReading]) -> Iterator[str]:
+def _fields(form: Specification, fields: Mapping[str, FieldReading]) -> Iterator[Broken]:
     for field in form.fields:
         reading = fields[field.name]
         if reading.status == "empty":
             if field.required:
-                yield f"{field.name}: required, and empty"
+                yield Broken(field.name, "required, and empty")
         elif reading.status not in ("read", "picture"):
-            yield f"{field.name}: {reading.status}"
+            yield Broken(field.name, reading.status)
 
 
-def _rules(form: Specification, fields: Mapping[str, FieldReading], folder: Path) -> Iterator[str]:
+def _rules(
+    form: Specification, fields: Mapping[str, FieldReading], folder: Path
+) -> Iterator[Broken]:
     for rule in form.rules:
         reading = fields[rule.field]
         if isinstance(rule, Sum):
             yield from _sum(rule, fields)
         elif reading.status == "read":
             if isinstance(rule, CheckDigit) and not has_check_digit(reading.text, rule.method):
-                yield f"{rule.field}: {reading.text} has a wrong check digit ({rule.method})"
+                reason = f"{reading.text} has a wrong check digit ({rule.method})"
+                yield Broken(rule.field, reason)
             if isinstance(rule, Listed) and reading.text not in _list(folder / rule.file):
-                yield f"{rule.field}: {reading.text} is not in {rule.file}"
+                yield Broken(rule.field, f"{reading.text} is not in {rule.file}")
 
 
-def _sum(rule: Sum, fields: Mapping[str, FieldReading]) -> Iterator[str]:
+def _sum(rule: Sum, fields: Mapping[str, FieldReading]) -> Iterator[Broken]:
     """Empty fields count as nothing; what is unreadable is told elsewhere."""
     readings = [fields[name] for name in (rule.field, *rule.of)]
     if any(reading.status not in ("read", "empty") for reading in readings):
@@ -57,7 +60,7 @@ def _sum(rule: Sum, fields: Mapping[str, FieldReading]) -> Iterator[str]:
     total, *parts = (_number(reading) for reading in readings)
     if abs(total - sum(parts)) > _ROUNDING:
         terms = " + ".join(f"{part:g}" for part in parts)
-        yield f"{rule.field}: {total:g} is not {terms}"
+        yield Broken(rule.field, f"{total:g} is not {terms}")
 
 
 def _number(reading: FieldReading) -> float:
@@ -105,15 +108,15 @@ class Seen:
     def __init__(self) -> None:
         self._first: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
-    def repeated(self, form: Specification, fields: Mapping[str, str], where: str) -> list[str]:
-        """Note the values of a form; a line for each that another one is known to have.
+    def repeated(self, form: Specification, fields: Mapping[str, str], where: str) -> list[Broken]:
+        """Note the values of a form; the rules broken by each that another one is known to have.
 
         Args:
             form: whose rules count.
             fields: the texts that were read, by name; "" for none.
             where: the path and page of this one.
         """
-        lines = []
+        found = []
         for rule in form.rules:
             if isinstance(rule, Unique) and (text := fields.get(rule.field)):
                 key = (form.name, rule.field, text)
@@ -123,5 +126,5 @@ class Seen:
                 self._first[key] = first, second
                 other = second if first == where else first
                 if other is not None:
-                    lines.append(f"{rule.field}: {text} is also in {other}")
-        return lines
+                    found.append(Broken(rule.field, f"{text} is also in {other}"))
+        return found

@@ -16,7 +16,7 @@ import numpy as np
 
 from rowscan.batch.journal import digest
 from rowscan.errors import UsageError
-from rowscan.forms.results import FieldReading, FormReading
+from rowscan.forms.results import Broken, FieldReading, FormReading
 from rowscan.forms.rules import broken
 from rowscan.forms.specification import Field, Specification, Sum, Unique, files_of, load
 from rowscan.forms.values import ALPHABETS, checked, expected
@@ -136,7 +136,8 @@ class ReviewedForms:
         shown = []
         for line in sorted(lines, key=_order):
             name = line.get("field", "")
-            more: dict[str, object] = {"broken": _about(name, reading.broken)}
+            reasons = [rule.reason for rule in reading.broken if rule.field == name]
+            more: dict[str, object] = {"broken": reasons}
             more |= {"ink": None, "picture": None}  # the page has the picture itself
             if name in known:
                 more |= {"status": reading.fields[name].status, **_asked(known[name])}
@@ -144,7 +145,7 @@ class ReviewedForms:
         return {"form": content["form"], "sizes": content["sizes"], "lines": shown}
 
 
-def repeated(store: Store, forms: ReviewedForms, page: int, reading: FormReading) -> list[str]:
+def repeated(store: Store, forms: ReviewedForms, page: int, reading: FormReading) -> list[Broken]:
     """The values of a form that another one in the folder has too, where a rule forbids it.
 
     Args:
@@ -165,7 +166,7 @@ def repeated(store: Store, forms: ReviewedForms, page: int, reading: FormReading
                 continue
             there = forms.reading(content, store.lines(other)).fields[name]
             if there.text == text and there.status == "read":
-                found.append(f"{name}: {text} is also in {entry['path']}")
+                found.append(Broken(name, f"{text} is also in {entry['path']}"))
                 break
     return found
 
@@ -243,15 +244,10 @@ def _order(line: Line) -> tuple[bool, bool, float]:
 
 def _suspects(form: Specification, reading: FormReading) -> set[str]:
     """The fields that are not sure or break a rule; of a sum any of its fields may be wrong."""
-    wrong = {field.name for field in form.fields if _about(field.name, reading.broken)}
+    wrong = {rule.field for rule in reading.broken}
     sums = [rule for rule in form.rules if isinstance(rule, Sum) and rule.field in wrong]
     unsure = {name for name, field in reading.fields.items() if field.confidence < SURE}
     return wrong | unsure | {name for rule in sums for name in rule.of}
-
-
-def _about(name: str, rules: Sequence[str]) -> list[str]:
-    """The broken rules of a field, without its name."""
-    return [rule.removeprefix(f"{name}: ") for rule in rules if rule.startswith(f"{name}: ")]
 
 
 def _asked(field: Field) -> dict[str, object]:
