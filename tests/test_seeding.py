@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowscan.recipes import LSTMRecipe, MLPRecipe, change, find
-from rowscan.training.engines.seeding import draw_batches, initial_weights
+from rowscan.training.engines.seeding import draw_batches, initial_weights, numbered_batches
 
 
 @settings(max_examples=60, deadline=None)
@@ -30,6 +30,11 @@ def test_shuffled_passes_are_contiguous(
         assert sorted(row[start : start + n].tolist()) == list(range(n))
     rest = row[len(row) // n * n :]
     assert len(set(rest.tolist())) == len(rest)
+
+
+def test_what_is_composed_is_numbered_once_through_all_epochs() -> None:
+    drawn = [batch.tolist() for epoch in range(3) for batch in numbered_batches(4, 2, epoch)]
+    assert drawn == [list(range(start, start + 4)) for start in range(0, 24, 4)]
 
 
 def test_the_first_pass_matches_one_pass_per_epoch_and_passes_differ() -> None:

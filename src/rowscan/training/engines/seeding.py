@@ -87,6 +87,12 @@ def draw_batches(recipe: DigitRecipe, n: int, epoch: int) -> Iterator[Int64[np.n
             yield shuffled[start : start + size]
 
 
+def numbered_batches(size: int, steps: int, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
+    """The batches of one epoch (from 0) of what is composed: numbers, each used once."""
+    for step in range(epoch * steps, (epoch + 1) * steps):
+        yield np.arange(step * size, (step + 1) * size)
+
+
 def _contiguous_passes(recipe: Recipe, n: int, epoch: int) -> Int64[np.ndarray, "steps batch"]:
     """Epoch `epoch` of an endless sequence of shuffled passes; a batch may span two passes."""
     length = recipe.steps_per_epoch * recipe.batch_size

@@ -27,6 +27,7 @@ from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_PER_PATCH
 from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
+from rowscan.training.engines.seeding import numbered_batches
 from rowscan.training.engines.sweep import SweepLineRecognizer
 from rowscan.training.engines.torch_trainer import TorchTrainer, seeded_generator
 from rowscan.training.synthesis.documents import Documents, concatenate
@@ -190,9 +191,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
 
     def order(self, epoch: int) -> Iterator[Indices]:
         """The batches of one epoch (from 0): line numbers, each used once in a training."""
-        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            yield np.arange(step * size, (step + 1) * size)
+        return numbered_batches(self.recipe.batch_size, self.recipe.steps_per_epoch, epoch)
 
     def lines_composer(self) -> LineComposer:
         """What composes the lines of a chunk, by its number."""

@@ -13,6 +13,7 @@ from rowscan.arrays import Bool, Float32, Int64, UInt8
 from rowscan.recipes import PageRecipe
 from rowscan.training.engines.interface import Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
+from rowscan.training.engines.seeding import numbered_batches
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter
 from rowscan.training.engines.torch_trainer import TorchTrainer
 from rowscan.training.synthesis.pages import HEIGHT_STEPS, INK, LOWEST, PageBatch, PageComposer
@@ -110,9 +111,7 @@ class PageEngine(TorchTrainer[PageRecipe]):
 
     def order(self, epoch: int) -> Iterator[Int64[np.ndarray, " batch"]]:
         """The batches of one epoch (from 0): page numbers, each used once in a training."""
-        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            yield np.arange(step * size, (step + 1) * size)
+        return numbered_batches(self.recipe.batch_size, self.recipe.steps_per_epoch, epoch)
 
     def step(self, batch: Indices, learning_rate: float) -> Figures:
         """One step of the optimiser; the batch's mean loss (nats) and pages right before it.
