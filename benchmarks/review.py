@@ -127,23 +127,27 @@ def correct(pictures: list[LabelledPicture], reader: Reader, folder: Path) -> in
         changes = [
             Change(page, str(i), "deleted", box=box) for i, box in enumerate(boxes) if i != chosen
         ]
-        if chosen is None:
-            whole = (0, 0, reading.width, reading.height)
-            changes.append(Change(page, "drawn", "typed", truth, whole))
+        if chosen is None:  # a box is drawn: around the widest line that was seen and not read
+            whole: Box = (0, 0, reading.width, reading.height)
+            drawn = max((r.box for r in reading.rejected), key=lambda box: box[2], default=whole)
+            text = picture.full or with_signs(reader, picture, drawn)
+            changes.append(Change(page, "drawn", "typed", text, drawn))
         else:
             state, text = "accepted", reading.lines[chosen].text
             if not right:
-                state, text = "typed", picture.full or with_signs(reader, picture, chosen)
+                state, text = "typed", picture.full or with_signs(reader, picture, boxes[chosen])
             changes.append(Change(page, str(chosen), state, text, boxes[chosen]))
         store.correct(AUTHOR, str(page), [*changes, Change(page, "", "done")])
     return typed
 
 
-def with_signs(reader: Reader, picture: LabelledPicture, number: int) -> str:
-    """The digits of a label, with the signs that the model sees between them in a line."""
-    opened = next(open_reduced(picture.path, WORKING_PIXELS))
-    _, image = reader.read_images(*opened)[number]
-    probabilities = reader.line_model.probabilities(image.ink[None])[0]
+def with_signs(reader: Reader, picture: LabelledPicture, box: Box) -> str:
+    """The digits of a label, with the signs that the model sees between them in the line there."""
+    found = reader.find_lines(next(open_reduced(picture.path, WORKING_PIXELS))[0])
+    if not found:
+        return picture.text
+    nearest = min(found, key=lambda line: np.abs(np.subtract(line.box, box)).sum())
+    probabilities = reader.line_model.probabilities(nearest.ink[None])[0]
     digits = tuple(map(DIGITS.index, picture.text))
     if 2 * len(digits) >= len(probabilities):  # they do not fit into the steps of this line
         return picture.text

@@ -101,6 +101,27 @@ def test_lines_read_by_their_widths_are_read_as_all_at_once() -> None:
     assert mean == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("trained", ["all", "last"])
+def test_weights_are_compared_by_how_many_lines_each_reads(trained: str) -> None:
+    made = LineEngine(change(small(), {"trained": trained}), "cpu")
+    few = next(held_out(Inks(IMAGES, LABELS), seed=3, lines=9))
+    rows = (255 * few.ink).round().to(torch.uint8).numpy()
+    first = made.weights()
+    noise = np.random.default_rng(0).normal(0, 0.1, first["head.bias"].shape)
+    other = first | {"head.bias": first["head.bias"] + noise.astype(np.float32)}
+    if trained == "all":
+        other["embed.bias"] = 1 - first["embed.bias"]
+    probabilities, _ = made.read(few)
+    labels = [best_path(probabilities[: steps(w), i]) for i, w in enumerate(few.widths)]
+    lines = [Line(row[:, :w], text) for row, w, text in zip(rows, few.widths, labels, strict=True)]
+    right = []
+    for weights in (first, other):
+        made.load_weights(weights)
+        right.append(made.measure(lines)[0])
+    assert right[0] > right[1]
+    assert made.compare([first, other], lines) == right
+
+
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 9))
 def test_divergence_is_that_of_kullback_and_leibler(seed: int, n: int, time: int) -> None:
     rng = np.random.default_rng(seed)
@@ -167,6 +188,21 @@ def test_a_pool_s_batches_hold_lines_of_like_widths() -> None:
         pool = [[-(-width // 16) for width in batch.widths] for batch in itertools.islice(fed, 8)]
     assert len(pool) == 8
     assert sorted(itertools.chain(*pool)) == list(itertools.chain(*sorted(pool)))
+
+
+def test_half_of_each_batch_is_a_user_s_own() -> None:
+    made = engine()
+    inks = [np.full((32, width), 9, np.uint8) for width in (40, 90, 300)]
+    made.load_documents(Documents("mine", tuple(LabelledLine(ink, (1,)) for ink in inks), 0, ()))
+    with contextlib.closing(made.feed(itertools.chain(made.order(0), made.order(1)))) as fed:
+        pool = list(itertools.islice(fed, 8))
+    assert [sum(batch.own) for batch in pool] == [4] * 8
+    for own in (False, True):
+        widths = [
+            [-(-w // 16) for w, its in zip(batch.widths, batch.own, strict=True) if its is own]
+            for batch in pool
+        ]
+        assert sorted(itertools.chain(*widths)) == list(itertools.chain(*sorted(widths)))
 
 
 @pytest.mark.parametrize("uses", [1, 2, 3, 5])

@@ -104,13 +104,21 @@ class SweepLineRecognizer(nn.Module):
 
     def forward(self, ink: Float32[Tensor, "n height width"]) -> Float[Tensor, "time n classes"]:
         """Logits; `ink` is 0 to 1, width a multiple of 4. Class 0 is CTC's blank."""
+        return self.answer(self.see(ink))
+
+    def see(self, ink: Float32[Tensor, "n height width"]) -> Float[Tensor, "columns n joining"]:
+        """(1), layers of (2) to (5): the vectors of a column's patches, one after another."""
         n, _, width = ink.shape
         columns = width // PATCH
         patches = ink.view(n, self.rows, PATCH, columns, PATCH).permute(1, 3, 0, 2, 4).flatten(3)
         x = self.embed(patches) + self.place
         for layer in self.layers:
             x = layer(x)
-        x = self.join(self.norm(x).permute(1, 2, 0, 3).flatten(2))
-        x = self.last_norm(self.along(x[None])[0])
+        return self.norm(x).permute(1, 2, 0, 3).flatten(2)  # type: ignore[no-any-return]
+
+    def answer(self, seen: Float[Tensor, "columns n joining"]) -> Float[Tensor, "time n classes"]:
+        """(7) and (8): logits from what `see` gave."""
+        columns, n, _ = seen.shape
+        x = self.last_norm(self.along(self.join(seen)[None])[0])
         logits: Tensor = self.head(x).view(columns, n, STEPS_PER_PATCH, self.classes)
         return logits.transpose(1, 2).flatten(0, 1)

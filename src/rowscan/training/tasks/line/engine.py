@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from rowscan.alphabet import ALPHABET
-from rowscan.arrays import Float32, Int64, UInt8
+from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
 from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_PER_PATCH
 from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
-from rowscan.training.engines.interface import Figures, Indices
+from rowscan.training.engines.interface import Arrays, Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
 from rowscan.training.engines.seeding import numbered_batches
 from rowscan.training.engines.sweep import SweepLineRecognizer
@@ -113,6 +113,21 @@ class Lines:
             row[2 : 2 + len(label)] = label
             row[2 : 2 + len(label)] += 1
         return _sent(torch.from_numpy(rows), device)
+
+
+def _dealt(lines: Sequence[Line], n: int) -> list[list[Line]]:
+    """`n` batches of lines of like widths; each has as many of a user's own as the others."""
+    ordered = sorted(lines, key=lambda line: -(-line.ink.shape[1] // _MULTIPLE))
+    kinds = [[line for line in ordered if line.own is own] for own in (False, True)]
+    sizes = [len(kind) // n for kind in kinds]
+    return [
+        [
+            line
+            for kind, size in zip(kinds, sizes, strict=True)
+            for line in kind[i * size : (i + 1) * size]
+        ]
+        for i in range(n)
+    ]
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -231,7 +246,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
             chunks: from the first one of `_first_pool(turn)` on.
             turn: the first turn.
         """
-        size, pools, following = self.recipe.batch_size, {}, self._first_pool(turn)
+        pools, following = {}, self._first_pool(turn)
         while True:
             wanted, first = self._pool(turn), self._first_pool(turn)
             while following <= wanted:
@@ -242,9 +257,9 @@ class LineEngine(TorchTrainer[LineRecipe]):
                 del pools[old]
             rng = np.random.default_rng([self.recipe.seed, POOLED, turn])
             mixed = [pools[wanted][place] for place in rng.permutation(len(pools[wanted]))]
-            lines = sorted(mixed, key=lambda line: -(-line.ink.shape[1] // _MULTIPLE))
+            batches = _dealt(mixed, _POOL)
             for place in rng.permutation(_POOL).tolist():
-                yield Lines.of(lines[place * size : (place + 1) * size])
+                yield Lines.of(batches[place])
             turn += 1
 
     def step(self, batch: Indices | Lines, learning_rate: float) -> Figures:
@@ -268,7 +283,8 @@ class LineEngine(TorchTrainer[LineRecipe]):
             passes = CapturedPasses(self._answer, trained, self.device, self._memory)
             self._passes[batch.ink.shape] = passes
         logits = passes.forward(ink).detach().requires_grad_()
-        loss = self._losses(ink.float() / 255, logits, truth, batch).mean()
+        wanted = self._wanted(ink.float() / 255, None, batch)
+        loss = self._losses(wanted, logits, truth, batch).mean()
         (gradient,) = torch.autograd.grad(loss, logits)
         passes.backward(gradient)
         self.update(learning_rate)
@@ -285,23 +301,40 @@ class LineEngine(TorchTrainer[LineRecipe]):
             part = batch.part(slice(start, min(start + size, shard.stop)))
             ink, truth = part.to(self.device), part.truth(self.device)
             with self.autocast():
-                logits = self._logits(ink).float()
-            loss = self._losses(ink, logits, truth, part).sum() / len(batch)
+                seen = self.network.see(ink)
+                logits = self.network.answer(seen).float()
+            wanted = self._wanted(ink, seen, part)
+            loss = self._losses(wanted, logits, truth, part).sum() / len(batch)
             yield loss, count_exact(logits.detach(), truth)
+
+    def _wanted(
+        self,
+        ink: Float32[Tensor, "n 32 width"],
+        seen: Float[Tensor, "columns n joining"] | None,
+        lines: Lines,
+    ) -> Float32[Tensor, "time n classes"] | None:
+        """The teacher's logits, if there are one and composed lines.
+
+        Where the last layers alone are trained, the others' answer, `seen`, is the teacher's too.
+        """
+        if self._teacher is None or all(lines.own):
+            return None
+        with torch.no_grad(), self.autocast():
+            if seen is None or self.recipe.trained != "last":
+                seen = self._teacher.see(ink)
+            return self._teacher.answer(seen).float()
 
     def _losses(
         self,
-        ink: Float32[Tensor, "n 32 width"],
+        wanted: Float32[Tensor, "time n classes"] | None,
         logits: Float32[Tensor, "time n classes"],
         truth: Int64[Tensor, "n longest_and_2"],
         lines: Lines,
     ) -> Float32[Tensor, " n"]:
-        """Of each line: CTC's; with a teacher, of composed lines how far it is from its answers."""
+        """Of each line: CTC's; of composed lines how far it is from the teacher's answers."""
         losses = _ctc(logits, truth[:, 2:].contiguous(), lines.steps, lines.lengths)
-        if self._teacher is None or all(lines.own):
+        if wanted is None:
             return losses
-        with torch.no_grad(), self.autocast():
-            wanted = self._teacher(ink).float()
         apart = self.recipe.distillation * divergence(wanted, logits, truth[:, 0])
         return torch.where(torch.tensor(lines.own, device=logits.device), losses, apart)
 
@@ -311,16 +344,38 @@ class LineEngine(TorchTrainer[LineRecipe]):
 
         As `read`, but quicker: lines of like widths are read together.
         """
-        size = _LINES_A_PART if self.device.type == "cpu" else _CHUNK
-        ordered = sorted(lines, key=lambda line: line.ink.shape[1])
         right, loss = 0, 0.0
-        for start in range(0, len(ordered), size):
-            part = Lines.of(ordered[start : start + size])
+        for part in self._by_width(lines):
             logits, truth = self._logits(part.to(self.device)), part.truth(self.device)
             right += int(count_exact(logits, truth))
             texts = truth[:, 2:].contiguous()
             loss += float(_ctc(logits, texts, part.steps, part.lengths).sum())
-        return right, loss / max(1, len(ordered))
+        return right, loss / max(1, len(lines))
+
+    @torch.inference_mode()
+    def compare(self, weights: Sequence[Arrays], lines: Sequence[Line]) -> list[int]:
+        """How many of the lines greedy decoding reads exactly with each of several weights.
+
+        Where the last layers alone are trained, the others see each line once.
+        """
+        networks = [copy.deepcopy(self.network) for _ in weights]
+        for network, arrays in zip(networks, weights, strict=True):
+            network.load_state_dict({name: torch.from_numpy(w) for name, w in arrays.items()})
+        right = np.zeros(len(networks), np.int64)
+        for part in self._by_width(lines):
+            ink, truth = part.to(self.device), part.truth(self.device)
+            once = self.network.see(ink) if self.recipe.trained == "last" else None
+            seen = (network.see(ink) if once is None else once for network in networks)
+            answers = (network.answer(x) for network, x in zip(networks, seen, strict=True))
+            right += [int(count_exact(answer, truth)) for answer in answers]
+        return right.tolist()
+
+    def _by_width(self, lines: Sequence[Line]) -> Iterator[Lines]:
+        """Batches of lines of like widths."""
+        size = _LINES_A_PART if self.device.type == "cpu" else _CHUNK
+        ordered = sorted(lines, key=lambda line: line.ink.shape[1])
+        for start in range(0, len(ordered), size):
+            yield Lines.of(ordered[start : start + size])
 
     @torch.inference_mode()
     def read(self, lines: LineBatch) -> tuple[Float32[np.ndarray, "time n classes"], float]:
