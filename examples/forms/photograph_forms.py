@@ -16,7 +16,7 @@ from make_forms import make
 
 import rowscan
 from rowscan.forms.rules import has_check_digit
-from rowscan.forms.specification import CheckDigit, Field, Specification, Sum, load
+from rowscan.forms.specification import CheckDigit, Field, Specification, Sum, date_parts, load
 
 Image = np.ndarray
 """uint8 (height, width)."""
@@ -92,7 +92,8 @@ def write(page: Image, field: Field, writer: Writer, wanted: str | None) -> str:
         return ""
     if field.kind == "date":
         day, month, year = rng.integers(1, 29), rng.integers(1, 13), rng.integers(2019, 2027)
-        text = f"{day:02}{month:02}{year:04}"
+        values = {"dd": f"{day:02}", "mm": f"{month:02}", "yyyy": f"{year}", "yy": f"{year % 100}"}
+        text = "".join(values[part] for part in date_parts(field.format) or ())
     elif field.kind == "number":
         assert field.range is not None
         text = str(int(rng.integers(0, int(field.range[1]) + 1)))
