@@ -63,7 +63,7 @@ def test_a_row_for_each_form(
     assert not read_forms_to(output, [str(scans)], job, jobs=1)
     said = capsys.readouterr().err
     assert "b.png: not meter-card or exam-cover: its print is not found\n" in said
-    assert "1 forms: 1 to check, 0 others unsure, 1 errors" in said
+    assert "1 form: 1 to check, 0 unsure, 1 error," in said
     first, second = rows_of(output)
     assert (first["form"], first["status"], first["moved"]) == ("meter-card", "check", "no")
     assert first["meter_status"] == "empty"
@@ -78,7 +78,7 @@ def test_a_row_for_each_form(
     output.unlink()
     assert not read_forms_to(output, [str(scans)], job, jobs=1)
     assert output.read_bytes() == before
-    assert "1 pictures already read" in capsys.readouterr().err
+    assert "1 picture already read" in capsys.readouterr().err
     # Pictures that could not be read are not tried again, but count.
     assert not read_forms_to(output, [str(scans)], job, jobs=1)
     assert "2 pictures already read (1 could not be)" in capsys.readouterr().err

@@ -23,7 +23,6 @@ from rowscan.forms.results import FormReading
 from rowscan.forms.rules import Seen
 from rowscan.forms.specification import Specification, files_of, load
 from rowscan.io.progress import ReadingProgress
-from rowscan.reading import SURE
 
 
 def read_forms_to(
@@ -102,7 +101,7 @@ def read_forms_to(
         failed = journal.failed if journal else 0
         if done:
             lost = f" ({failed:,} could not be)" if failed else ""
-            progress.say(f"{output}: {len(done):,} pictures already read{lost}")
+            progress.say(f"{output}: {_counted(len(done), 'picture')} already read{lost}")
         for line in count.lines():
             progress.say(line)
     return count.errors + failed == 0
@@ -134,19 +133,23 @@ class _Count:
     def add(self, reading: FormReading) -> None:
         self.forms += reading.status != "error"
         self.check += reading.status == "check"
-        self.unsure += reading.status == "read" and reading.confidence < SURE
+        self.unsure += reading.status == "unsure"
         self.errors += reading.status == "error"
 
     def lines(self) -> Iterator[str]:
         if self.forms + self.errors > 1:
             seconds = time.monotonic() - self._begun
             yield (
-                f"{self.forms:,} forms: {self.check:,} to check, {self.unsure:,} others unsure, "
-                f"{self.errors:,} errors, {seconds:,.1f} s"
+                f"{_counted(self.forms, 'form')}: {self.check:,} to check, {self.unsure:,} unsure, "
+                f"{_counted(self.errors, 'error')}, {seconds:,.1f} s"
             )
         if self.left_out:
             kinds = (f"{count:,} {kind}" for kind, count in sorted(self.left_out.items()))
             yield f"left out: {', '.join(kinds)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 class _Sink:

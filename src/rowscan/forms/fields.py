@@ -9,30 +9,28 @@ from typing import cast
 import cv2
 import numpy as np
 
-from rowscan.alphabet import ALPHABETS, DIGITS
-from rowscan.arrays import Float64, UInt8
-from rowscan.forms.ink import Ink, quantile, share, written
+from rowscan.alphabet import ALPHABETS
+from rowscan.arrays import Float64
+from rowscan.forms.ink import Ink, share, written
 from rowscan.forms.lines import join_boxes, line_image, owned
 from rowscan.forms.marks import read_choice, read_tick
+from rowscan.forms.pooling import Seen, pooled
 from rowscan.forms.registration import Laid, align, around, cut, print_found
 from rowscan.forms.results import Corners, FieldReading, FieldStatus
 from rowscan.forms.specification import Field
 from rowscan.forms.values import ALPHABETS as FIELD_ALPHABETS
 from rowscan.forms.values import interpreted, pattern
-from rowscan.reader import Reader, shipped
+from rowscan.reader import Reader
 from rowscan.reading import Box, Character, Line
-from rowscan.recognition.characters import MIN_RUNNER_UP, read_lines
+from rowscan.recognition.characters import read_lines
 from rowscan.recognition.constraint import Constraint, constraint
-from rowscan.segmentation.digit import normalise_ink
+from rowscan.recognition.tta import Budget
 from rowscan.segmentation.line_image import LineImage
 
 MIN_CORRELATION = 0.58
 """Of the print around a field. In 60 simulated photos 99% of the fields that were laid right had
 0.73 at the least; laid 3 or 4 mm beside their place 99% had 0.43 at most; this is the middle."""
 _SURROUNDINGS = 12  # pixels around a field whose print is compared
-_FLOOR = 1e-4  # the least probability of a digit
-_ALONE = 0.7  # the weight of the digit model: the likelihood of those fields was highest with it
-_FULL = 0.8  # of the pixels of a digit: those below have less than full ink
 _EMPTY = 0.004  # of a frame: less ink than that is a speck
 
 
@@ -186,18 +184,24 @@ def _to_read(part: Part, ink: Ink) -> _Written | None:
 
 
 def _read(waiting: Sequence[_Written], reader: Reader) -> Iterator[tuple[_Written, Line]]:
-    """The likeliest line of each: those with one pattern together, the digits of all boxes too."""
+    """The likeliest line of each: those with one pattern together, the digits of all too."""
 
     def key(item: _Written) -> tuple[str, str]:
         return FIELD_ALPHABETS[item.part.field.kind], item.pattern
 
-    lines: list[tuple[_Written, Line]] = []
+    items, seen, known = [], [], reader.line_model.alphabet
     for (alphabet, expected), group in itertools.groupby(sorted(waiting, key=key), key=key):
-        items = list(group)
-        allowed = allowed_in(reader.line_model.alphabet, alphabet, expected)
-        found = read_lines(reader.line_model, [item.image for item in items], allowed)
-        lines += [(item, candidate.line) for item, candidate in zip(items, found, strict=True)]
-    return zip((item for item, _ in lines), _with_digit_model(lines, reader), strict=True)
+        alike = list(group)
+        allowed = allowed_in(known, alphabet, expected)
+        images = [item.image for item in alike]
+        # The digit model is the second opinion of lines that are not read surely.
+        found = read_lines(reader.line_model, images, allowed, budget=Budget(0))
+        items += alike
+        seen += [
+            Seen(candidate, item.glyphs, allowed.automaton, known)
+            for item, candidate in zip(alike, found, strict=True)
+        ]
+    return zip(items, pooled(seen, reader), strict=True)
 
 
 @lru_cache(256)
@@ -208,67 +212,6 @@ def allowed_in(known: str, alphabet: str, expected: str) -> Constraint:
     """
     characters = "".join(c for c in ALPHABETS.get(alphabet, alphabet) if c in known)
     return constraint(known, alphabet=characters, pattern=expected).taking("/", "1", known)
-
-
-def _with_digit_model(lines: Sequence[tuple[_Written, Line]], reader: Reader) -> Iterator[Line]:
-    """Each line; of digits in boxes with what the model of single digits sees in each box."""
-    boxed = [_is_boxed(item, line) for item, line in lines]
-    images = [
-        _normalised(glyph)
-        for (item, _), is_boxed in zip(lines, boxed, strict=True)
-        if is_boxed
-        for glyph in item.glyphs
-    ]
-    alone = iter(_digit_reader(reader).predict_proba(np.stack(images)) if images else ())
-    for (_, line), is_boxed in zip(lines, boxed, strict=True):
-        if is_boxed:
-            rows = np.array(list(itertools.islice(alone, len(line.characters))), np.float64)
-            yield _mixed(line, rows)
-        else:
-            yield line
-
-
-def _is_boxed(item: _Written, line: Line) -> bool:
-    return len(item.glyphs) == len(line.text) > 0 and set(line.text) <= set(DIGITS)
-
-
-def _mixed(line: Line, alone: Float64[np.ndarray, "n 10"]) -> Line:
-    """A line with what the model of single digits sees in each box.
-
-    The mean of both models' probabilities: a product is too sure, as both learnt from the same
-    digits. On 136 fields in 60 simulated photos with MNIST's validation digits the line model read
-    124, the digit model 128, the mean 129, with one wrong at 0.9 and more; the product 128, with 3.
-    """
-    beside = np.full((len(alone), 10), _FLOOR)
-    for row, character in zip(beside, line.characters, strict=True):
-        if character.runner_up is not None and character.runner_up[0] in DIGITS:
-            row[int(character.runner_up[0])] += character.runner_up[1]
-        row[int(character.character)] += character.confidence
-    both = _ALONE * alone + (1 - _ALONE) * beside / beside.sum(1, keepdims=True)
-    second, best = both.argsort(1)[:, -2:].T
-    characters = tuple(
-        replace(
-            character,
-            character=str(digit),
-            confidence=float(row[digit]),
-            runner_up=(str(other), float(row[other])) if row[other] >= MIN_RUNNER_UP else None,
-        )
-        for character, digit, other, row in zip(line.characters, best, second, both, strict=True)
-    )
-    return replace(line, characters=characters, confidence=float(both.max(1).prod()))
-
-
-def _digit_reader(reader: Reader) -> Reader:
-    """The reader itself, or the one that ships where its model reads lines alone."""
-    return shipped() if reader.kind == "line" else reader
-
-
-def _normalised(glyph: Ink) -> UInt8[np.ndarray, "28 28"]:
-    """The digit of a box in MNIST's frame."""
-    rows, columns = np.flatnonzero(glyph.mask.any(1)), np.flatnonzero(glyph.mask.any(0))
-    grey = glyph.grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    full = max(quantile(grey[grey > 0], _FULL), 1)
-    return normalise_ink(np.clip((np.pad(grey, 2) / np.float32(full) - 0.2) / 0.7, 0, 1))
 
 
 def _interpreted(item: _Written, line: Line, laid: Laid) -> FieldReading:

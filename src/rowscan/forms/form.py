@@ -164,13 +164,19 @@ class Forms:
             yield _form_reading(pages)
 
     def _find(self, picture: Grey) -> _Page | str:
-        """The page that a picture shows; or one line that says why there is none."""
-        found: _Page | str = ""
+        """The page that a picture shows; or one line that says why there is none.
+
+        Where a field is not found, more features are looked for: strongly bent paper is laid right
+        by these.
+        """
+        best: _Page | str = ""
         for pixels in FEATURE_PIXELS:
             found = self._find_among(picture, find_features(picture, pixels))
-            if isinstance(found, _Page):
+            if isinstance(best, str) or (isinstance(found, _Page) and found.score > best.score):
+                best = found
+            if isinstance(best, _Page) and best.share == 1:
                 break
-        return found
+        return best
 
     def _find_among(self, picture: Grey, features: Features) -> _Page | str:
         """As `_find`, by some features of the picture."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rowscan.arrays import UInt8
 from rowscan.errors import DataError
-from rowscan.reading import Box, Character
+from rowscan.reading import SURE, Box, Character
 
 Corners = tuple[tuple[float, float], ...]
 """Top left, top right, bottom right and bottom left of a field in pixels of the picture, which may
@@ -20,8 +20,9 @@ written. `incomplete`: fewer digits than there are boxes. `invalid`: out of rang
 `unreadable`: the form's own print is not found around it: it is hidden, or moved. `picture`: of
 `text`."""
 
-FormStatus = Literal["read", "check", "error"]
-"""`check`: something on it breaks a rule, or was not read. `error`: no form was found."""
+FormStatus = Literal["read", "unsure", "check", "error"]
+"""`check`: something on it breaks a rule, or was not read. `unsure`: nothing does, but a field has
+less confidence than `SURE`. `error`: no form was found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,9 @@ class FormReading:
         """What became of it."""
         if self.error is not None:
             return "error"
-        return "check" if self.broken else "read"
+        if self.broken:
+            return "check"
+        return "read" if self.confidence >= SURE else "unsure"
 
     @property
     def confidence(self) -> float:

@@ -31,6 +31,7 @@ PRINTABLE = "".join(map(chr, range(32, 127)))
 """What a pattern may be about."""
 
 Name = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f=,]{1,60}$")]
+_A_NAME = "expected 1 to 60 characters without spaces, = and commas"
 PageNumber = Annotated[int, Meta(ge=1, le=100)]
 
 
@@ -162,6 +163,8 @@ def _converted(values: object, kind: Any, path: str | Path, what: str) -> Any:
         key = place.rstrip("`").lstrip(".")
         said = [part for part in (what, key) if part]
         reason = reason.replace("`", "").replace("Object ", "it ")
+        if "matching regex" in reason:
+            reason = _A_NAME
         raise DataError(path, ": ".join([*said, reason[:1].lower() + reason[1:]])) from None
 
 

@@ -22,14 +22,16 @@ from rowscan.recognition.ctc import (
 )
 from rowscan.recognition.model import LineModel
 from rowscan.recognition.selection import Candidate
-from rowscan.recognition.strokes import character_columns
+from rowscan.recognition.strokes import Span, character_columns
 from rowscan.scans import PATCH, STEPS_PER_PATCH
 from rowscan.segmentation.line_image import LineImage
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 _STEP = PATCH / STEPS_PER_PATCH  # columns
-_IMPLAUSIBLE = 0.001  # how likely it is that the model is wrong about a line that matches
+IMPLAUSIBLE = 0.001
+"""How likely it is that the model is wrong about a line that matches."""
+_BESIDE = ".,-$€£¥% "  # what people write beside digits; any other sign may be a digit
 MIN_RUNNER_UP = 0.02
 """A runner-up that is less probable is not told."""
 
@@ -79,9 +81,7 @@ def read_lines(
     )
     for i, one in zip(unsure, again, strict=True):
         decoded[i] = one
-    return _in_shares(
-        threads, lambda part: _candidates(model.alphabet, part, constraint.gap), decoded
-    )
+    return _in_shares(threads, lambda part: _candidates(model.alphabet, part, constraint), decoded)
 
 
 def _in_shares(
@@ -120,19 +120,25 @@ def _decode_again(model: LineModel, line: _Decoded, constraint: Constraint) -> _
     return line._replace(decoding=decoding)
 
 
-def _candidates(alphabet: str, lines: Sequence[_Decoded], gap: int | None) -> list[Candidate]:
+def _candidates(
+    alphabet: str, lines: Sequence[_Decoded], constraint: Constraint
+) -> list[Candidate]:
+    gap = constraint.gap
     decodings = [_plausible(line.decoding) for line in lines]
     texts = [decoding.text for decoding in decodings]
     odds = pair_alternatives([line.rows for line in lines], texts, gap)
+    placed = [_placed(one, line.starts) for one, line in zip(decodings, lines, strict=True)]
     return [
         Candidate(
             plausibility=line.image.plausibility,
-            line=_line(alphabet, line.image, _placed(decoding, line.starts), of_line, gap),
+            line=_line(alphabet, line.image, decoding, of_line, gap),
             others=_others(alphabet, line.steps),
             digits=_digits(alphabet, line.steps),
             image=line.image,
+            spans=_spans(decoding, gap),
+            passed_over=_passed_over(alphabet, line.steps, constraint),
         )
-        for line, decoding, of_line in zip(lines, decodings, odds, strict=True)
+        for line, decoding, of_line in zip(lines, placed, odds, strict=True)
     ]
 
 
@@ -141,9 +147,9 @@ def _plausible(decoding: Decoding) -> Decoding:
 
     Its probability is divided by that of all texts that may be read, and of a line of another kind.
     """
-    if decoding.possible < _IMPLAUSIBLE:
+    if decoding.possible < IMPLAUSIBLE:
         return replace(decoding, text=(), spans=(), probability=1 - decoding.possible)
-    given = decoding.probability / (decoding.possible + _IMPLAUSIBLE * (1 - decoding.possible))
+    given = decoding.probability / (decoding.possible + IMPLAUSIBLE * (1 - decoding.possible))
     return replace(decoding, probability=given)
 
 
@@ -156,12 +162,8 @@ def _placed(decoding: Decoding, starts: Int64[np.ndarray, " rows"]) -> Decoding:
 def _line(
     alphabet: str, line: LineImage, decoding: Decoding, odds: Alternatives, gap: int | None
 ) -> reading.Line:
-    at = [
-        (first * _STEP, (last + 1) * _STEP)
-        for (first, last), c in zip(decoding.spans, decoding.text, strict=True)
-        if c != gap
-    ]
-    columns = iter(_with_gaps(decoding, character_columns(line.ink, at), gap))
+    found = character_columns(line.ink, _spans(decoding, gap))
+    columns = iter(_with_gaps(decoding, found, gap))
     characters = tuple(
         reading.Character(
             character=alphabet[index],
@@ -172,6 +174,15 @@ def _line(
         for index, row in zip(decoding.text, odds, strict=True)
     )
     return reading.Line(characters, decoding.probability, line.box, *(line.cell or (None, None)))
+
+
+def _spans(decoding: Decoding, gap: int | None) -> tuple[Span, ...]:
+    """The columns of each character's steps, of all but gaps."""
+    return tuple(
+        (first * _STEP, (last + 1) * _STEP)
+        for (first, last), c in zip(decoding.spans, decoding.text, strict=True)
+        if c != gap
+    )
 
 
 def _with_gaps(
@@ -189,6 +200,14 @@ def _with_gaps(
 def _others(alphabet: str, steps: Float[np.ndarray, "time classes"]) -> int:
     """How many characters of a line are outside of the alphabet."""
     return best_path(steps).count(alphabet.index(OTHER)) if OTHER in alphabet else 0
+
+
+def _passed_over(
+    alphabet: str, steps: Float[np.ndarray, "time classes"], constraint: Constraint
+) -> float:
+    """The probability that something is written that may not be read, and may be a digit."""
+    beside = np.array([False, *(c in _BESIDE for c in alphabet)])
+    return float(steps[:, constraint.passed_over & ~beside].sum(1).max(initial=0.0))
 
 
 def _digits(alphabet: str, steps: Float[np.ndarray, "time classes"]) -> float:

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from rowscan.reading import Line, Rejected
+from rowscan.recognition.strokes import Span
 from rowscan.segmentation.line_image import LineImage
 
 
@@ -25,6 +26,10 @@ class Candidate:
     """The probability that there is a digit in it, whatever may be read."""
     image: LineImage | None = None
     """What it was read from."""
+    spans: tuple[Span, ...] = ()
+    """The columns of `image` at which each character but spaces was read."""
+    passed_over: float = 0.0
+    """The probability that something is written that may not be read, and may be a digit."""
 
 
 _MIN_CONFIDENCE = 0.63  # for each digit of a line,

@@ -51,7 +51,8 @@ def predict_proba(predict: Callable[[Images], Probabilities], images: Images) ->
     probabilities = predict(images)
     unsure = np.flatnonzero(probabilities.max(1) < DIGIT_THRESHOLD)
     if len(unsure):
-        augmented = [predict(shift(images[unsure], down, right)) for down, right in _SHIFTS]
+        shifted = [shift(images[unsure], down, right) for down, right in _SHIFTS]
+        augmented = predict(np.concatenate(shifted)).reshape(len(_SHIFTS), len(unsure), -1)
         probabilities[unsure] = np.mean([probabilities[unsure], *augmented], 0)
     return probabilities
 

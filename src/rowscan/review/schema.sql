@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS reading (   -- what a model read
   page       INTEGER NOT NULL REFERENCES page,
   model      TEXT NOT NULL,            -- the first half of the SHA-256 of the model file
   time       TEXT NOT NULL,            -- UTC, ISO 8601
-  status     TEXT NOT NULL,            -- read, empty or error; of a form read, check or error;
+  status     TEXT NOT NULL,            -- read, empty or error; of a form read, unsure, check or error;
                                        -- gone: the picture has no such page any more
   confidence REAL NOT NULL,
   text       TEXT NOT NULL,

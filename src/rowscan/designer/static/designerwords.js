@@ -1,6 +1,29 @@
 // Designerwords: the texts of the page for a new form, in each language.
 
-import { teach } from "./words.js";
+import { inWords, teach } from "./words.js";
+
+/** What the service refuses, in Chinese. */
+const REASONS = [
+  [/^.*?: field '(.+)': name: another field has it too$/, (name) => `有两个字段都叫“${name}”`],
+  [
+    /^.*?: field '(.+)': name: a column of the table has it already; .+$/,
+    (name) => `“${name}”已是表格中一列的名称，请另选一个`,
+  ],
+  [/^.*?: field '(.+)': name: expected .+$/, (name) => `字段名“${name}”不能有空格、= 或逗号，最多 60 个字符`],
+  [/^.*?: field (\d+): name: expected .+$/, (number) => `第 ${number} 个字段需要名称`],
+  [
+    /^.*?: field '(.+)': options: .+ got (\d+) for (\d+) boxes$/,
+    (name, got, boxes) => `字段“${name}”有 ${boxes} 个格，但有 ${got} 个选项`,
+  ],
+  [/^.*?: field '(.+)': range: .+$/, (name) => `字段“${name}”的最小值大于最大值`],
+  [
+    /^.*?: field '(.+)': format: .+ got '(.*)'$/,
+    (name, format) => `字段“${name}”的日期格式应由 dd、mm 和 yyyy 或 yy 组成，而不是“${format}”`,
+  ],
+  [/^.*?: field '(.+)': pattern: (.+)$/, (name, said) => `字段“${name}”的正则表达式有误：${said}`],
+  [/^.*?: field '(.+)': (\w+): (.+)$/, (name, key, said) => `字段“${name}”的 ${key} 有误：${said}`],
+  [/^.*: cannot be written: (.+)$/, (said) => `文件无法写入：${said}`],
+];
 
 const english = {
   keys: "Keys",
@@ -53,7 +76,7 @@ const chinese = {
   fieldsTitle: (n) => `${n} 个字段`,
   saved: (file) => `已保存到 ${file}`,
   notSaved: "尚未保存",
-  refused: (reason) => `未保存：${reason}`,
+  refused: (reason) => `未保存：${inWords(REASONS, reason)}`,
   lost: "服务没有响应。请重新启动后再保存。",
   kinds: {
     digits: "数字编号",

@@ -18,7 +18,7 @@ export const isDone = (row) => FINISHED.includes(row.state);
 const passes = {
   left: (row) => !isDone(row),
   unseen: (row) => row.state === "open",
-  under: (row, limit) => ["read", "check"].includes(row.status) && row.confidence < limit,
+  under: (row, limit) => ["read", "unsure", "check"].includes(row.status) && row.confidence < limit,
   check: (row) => row.status === "check",
   empty: (row) => row.status === "empty",
   errors: (row) => row.status === "error",

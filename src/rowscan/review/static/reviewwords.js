@@ -1,6 +1,6 @@
 // Reviewwords: the texts of the review, in each language, added to those of the other page.
 
-import { teach } from "./words.js";
+import { inWords, teach } from "./words.js";
 
 /** What may be in a field, in the words of a language. */
 function expectation(words, { kind, digits, range, format, pattern }) {
@@ -16,21 +16,14 @@ function expectation(words, { kind, digits, range, format, pattern }) {
 // up once in 16 (sign test).
 const SURELY_MORE = 5;
 
-/** What the service says, in the words of a language where that has any. */
-function inWords(words, said) {
-  for (const [pattern, word] of words) {
-    const found = said.match(pattern);
-    if (found) return word(...found.slice(1));
-  }
-  return said;
-}
-
 const CHECK_DIGIT = /^(.+) has a wrong check digit \((\w+)\)$/;
 const NOT_LISTED = /^(.+) is not in (.+)$/;
 const REPEATED = /^(.+) is also in (.+)$/;
 const NO_FORM = /^not (.+): its print is not found$/;
 const FEW_FIELDS = /^not .+: the print is found around (\d+%) of the fields of '(.+)'$/;
 const FEW_WORDS = /^not .+: (\d+%) of the words of '(.+)' are found; it may be another edition$/;
+const OTHER_CODE = /^not .+: its code says (.+)$/;
+const NO_CODE = /^not .+: its code cannot be read, and forms look alike$/;
 const NOT_THE_SUM = /^(\S+) is not (\S+( \+ \S+)*)$/;
 
 const english = {
@@ -246,6 +239,8 @@ const chinese = {
       [
         [NO_FORM, (forms) => `没有找到 ${forms.replaceAll(" or ", " 或 ")} 的印刷内容`],
         [FEW_FIELDS, (share, form) => `只在 ${form} 的 ${share} 的字段周围找到印刷内容`],
+        [OTHER_CODE, (code) => `它的二维码或条形码是 ${code}，不是这些表格的`],
+        [NO_CODE, () => "它的二维码或条形码无法读取，而有几种表格看起来一样"],
         [FEW_WORDS, (share, form) => `只找到 ${form} 的 ${share} 的印刷文字，可能是另一个版本`],
       ],
       reason,

@@ -166,6 +166,15 @@ export function say(name, ...values) {
   return typeof text === "function" ? text(...values) : text;
 }
 
+/** What the service says in English, by patterns and what each is in another language. */
+export function inWords(words, said) {
+  for (const [pattern, word] of words) {
+    const found = said.match(pattern);
+    if (found) return word(...found.slice(1));
+  }
+  return said;
+}
+
 export function switchLanguage() {
   language = language === "en" ? "zh" : "en";
   remember("language", language);
