@@ -1,5 +1,6 @@
 """Run: the process of `rowscan form new`, from a blank to the page, until it is told to stop."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def new_form(
         OutputError: a file cannot be written.
         RowscanError: it cannot listen on the address.
     """
+    print(f"reading {blank} …", file=sys.stderr, flush=True)  # a large scan takes seconds
     draft = Draft(Path(blank), None if output is None else Path(output))
     listening = listen(host, port)
     app = create_designer_app(draft, hosts=own_names(host) + list(allow_hosts))
