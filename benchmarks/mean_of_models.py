@@ -4,17 +4,15 @@
         [--output runs/mean]
 
 FIRST and SECOND are model files or run directories, or `shipped`. The mean of their weights is
-often better than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). The
-share of the second one with the smallest loss on composed validation lines is taken, calibrated,
-tested on lines of test digits, and left in a run directory.
+often better than either. The share of the second one with the smallest loss on composed validation
+lines is taken, calibrated, tested on lines of test digits, and left in a run directory.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from rowscan.recipes import change, find
+from rowscan.training.engines.interface import mean_of
 from rowscan.training.runs import Run, TrainState, environment
 from rowscan.training.tasks.line.task import LineTask, start_from
 
@@ -34,22 +32,16 @@ def main() -> None:
     first = start_from(arguments.first, second)
     losses = {}
     for share in map(float, arguments.shares.split(",")):
-        task.engine.load_weights(_mean(first, second, share))
+        task.engine.load_weights(mean_of(first, second, share))
         found = task.monitor()
         losses[share] = found.loss
         print(f"{share:4.0%} of the second: {found.accuracy:.2%} exact, loss {found.loss:.4f}")
     best = min(losses, key=losses.__getitem__)
-    weights = _mean(first, second, best)
+    weights = mean_of(first, second, best)
     task.engine.load_weights(weights)
     run = Run.create(arguments.output, recipe)
     run.finish(task.finish(run, TrainState()), weights)
     print(f"\n{best:.0%} of the second is in {run.directory}", *task.summary(run), sep="\n")
-
-
-def _mean(
-    first: dict[str, np.ndarray], second: dict[str, np.ndarray], share: float
-) -> dict[str, np.ndarray]:
-    return {name: old + np.float32(share) * (second[name] - old) for name, old in first.items()}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from rowscan.io.pictures import open_image
 from rowscan.recipes import LineRecipe, change, find
 from rowscan.recognition.ctc import best_path, text_probability
 from rowscan.segmentation.digit import normalise_digit
+from rowscan.training.engines.interface import mean_of
 from rowscan.training.export import LABELS as NAMES
 from rowscan.training.export import _model
 from rowscan.training.synthesis.documents import Documents, LabelledLine
@@ -241,6 +242,15 @@ def test_passes_in_two_parts_give_the_gradients_of_one() -> None:
         assert one.grad is not None
         assert two.grad is not None
         torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_mean_of_two_networks_lies_between_them() -> None:
+    first = {"a": np.array([1.0, 5.0], np.float32), "b": np.array(3.0, np.float32)}
+    second = {"a": np.array([2.0, 1.0], np.float32), "b": np.array(-1.0, np.float32)}
+    for share, a, b in ((0.0, [1, 5], 3), (0.25, [1.25, 4], 2), (1.0, [2, 1], -1)):
+        found = mean_of(first, second, share)
+        np.testing.assert_array_equal(found["a"], np.array(a, np.float32), strict=True)
+        assert found["b"] == b
 
 
 def test_it_overfits_one_batch() -> None:

@@ -1,5 +1,6 @@
 """Synthetic text lines, and the network that recognizes them."""
 
+import re
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -81,6 +82,26 @@ def test_a_label_has_one_other_for_each_run_and_spaces_only_inside(seed: int) ->
     assert "  " not in text
     assert text == text.strip()
     assert (kind == "empty") == (not text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        ("amount", r"[-=$€£¥]?(\d{1,3}([., ]\d{3}){1,2}|\d{2,6})([.,]|[.,]?-|=|[.,]00)?"),
+        ("fraction", r"(\d{1,2} )?[1-9]/\d{1,2}"),
+        ("list", r"(\(\d{1,2}\)|\d{1,2}[.)])( [\d□ ]+)?"),
+        ("ones", r"\d{1,4}"),
+        ("percent", r"\d{1,3}([.,]\d{1,2})? ?%"),
+        ("sign", r"[-()+=×%$€£¥]"),
+        ("year", r"(1[7-9]|20)\d\d"),
+    ],
+)
+def test_texts_look_as_people_write_them(kind: str, pattern: str) -> None:
+    texts = [label(KINDS[kind][1](Random(seed))) for seed in range(300)]
+    assert [text for text in texts if not re.fullmatch(pattern, text)] == []
+    assert len(set(texts)) > 8
+    if kind == "ones":
+        assert "".join(texts).count("1") > 0.75 * len("".join(texts))
 
 
 @settings(max_examples=40, deadline=None)

@@ -75,6 +75,20 @@ class DigitEngine(Engine, Protocol):
         """Probabilities after each step of the scan; the last ones are the answer."""
 
 
+def mean_of(first: Arrays, second: Arrays, share: float) -> dict[str, np.ndarray]:
+    """The weights between two networks of which one was trained on from the other.
+
+    Such a mean is often better than either (Wortsman et al., "Robust fine-tuning of zero-shot
+    models", CVPR 2022).
+
+    Args:
+        first: weights by name.
+        second: others of the same names and shapes.
+        share: of the second network, 0 to 1.
+    """
+    return {name: old + np.float32(share) * (second[name] - old) for name, old in first.items()}
+
+
 def predict_proba(
     engine: DigitEngine, images: UInt8[np.ndarray, "n height width"], batch: int = 1000
 ) -> Float32[np.ndarray, "n 10"]:

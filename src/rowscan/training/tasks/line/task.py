@@ -25,7 +25,7 @@ from rowscan.recognition.ctc import text_probability
 from rowscan.scans import STEPS_PER_PATCH
 from rowscan.segmentation.line_image import LineImage
 from rowscan.training.calibration import calibrate
-from rowscan.training.engines.interface import Arrays
+from rowscan.training.engines.interface import Arrays, mean_of
 from rowscan.training.export import export, named, read_weights
 from rowscan.training.report import LineAnswer, write_line_report
 from rowscan.training.results import DocumentsGain, KindResult, LineRunResult
@@ -205,14 +205,10 @@ class LineTask(Task):
     def _blend(self) -> float:
         """Go back towards the first weights until few composed lines are lost; the share kept.
 
-        Means of a fine-tuned network and the one it came from (Wortsman et al., "Robust fine-tuning
-        of zero-shot models", CVPR 2022). The lines are those of validation.
+        The lines are those of validation.
         """
         trained = self.engine.weights()
-        blends = [
-            {name: first + share * (trained[name] - first) for name, first in self._first.items()}
-            for share in _SHARES
-        ]
+        blends = [mean_of(self._first, trained, share) for share in _SHARES]
         right = self.engine.compare(blends, self._guards)
         least = right[0] - _MAY_LOSE * len(self._guards)
         kept = max(i for i, count in enumerate(right) if count >= least)
