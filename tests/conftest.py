@@ -1,6 +1,8 @@
 """What several test modules share: small data that a network can learn, and the command."""
 
 import contextlib
+import functools
+import inspect
 import json
 import os
 import re
@@ -30,12 +32,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("rowscan")
 
 _check_shapes = jaxtyping.jaxtyped
+_NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def _check_types(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What checks each call: jaxtyping where arrays are, or else beartype alone.
 
     jaxtyping takes 20 µs a call, which of the small functions in a loop is nearly all of the time.
+    Of a function that is never called no check is made: each process of the tests imports all.
     """
 
     def decorate(made: Any) -> Any:
@@ -45,7 +49,20 @@ def _check_types(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
                 return typechecker(made)
         return _check_shapes(made, typechecker=typechecker)
 
-    return decorate
+    def decorate_when_called(made: Any) -> Any:
+        checked: Callable[..., Any] | None = None
+
+        @functools.wraps(made)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal checked
+            if checked is None:
+                checked = decorate(made)
+            return checked(*args, **kwargs)
+
+        is_plain = inspect.isfunction(made) and not made.__code__.co_flags & _NOT_PLAIN
+        return call if is_plain else decorate(made)
+
+    return decorate_when_called
 
 
 # What the import hook of `--jaxtyping-packages` applies.
