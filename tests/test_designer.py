@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from browsing import chromium
 from rowscan.designer.draft import Draft
 from rowscan.errors import DataError, UsageError
 from rowscan.forms.proposals import propose
@@ -90,11 +91,7 @@ def page(blanks: Path, tmp_path: Path) -> Iterator[Page]:
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
         assert address is not None
-        found = shutil.which("chromium") or shutil.which("chromium-browser")
-        with (
-            sync_playwright() as playwright,
-            playwright.chromium.launch(executable_path=found) as browser,
-        ):
+        with chromium() as browser:
             page = browser.new_page(locale="en")
             page.set_default_timeout(PATIENCE)
             failed: list[str] = []

@@ -5,16 +5,15 @@ import itertools
 import json
 import math
 import re
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from browsing import Open, Tab, chromium
 from rowscan.datasets.reviewed import load_reviewed
 from test_server import EXAMPLES, PATIENCE, SEVEN, Service
 
@@ -154,45 +153,20 @@ def service(samples: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The installed Chromium, or else that of `playwright install chromium`."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        rebound = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=found, args=[rebound])
+    with chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
-Open = Callable[..., Page]
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Tab:
+    return Tab(browser, PATIENCE, locale="en-GB", reduced_motion="reduce")
 
 
 @pytest.fixture
-def open_page(browser: Browser, service: Service) -> Iterator[Open]:
-    """Opens the page in a new browser context; its console must have no errors."""
-    contexts = []
-    wrong: list[str] = []
-
-    def hear(said: ConsoleMessage) -> None:
-        if said.type == "error":
-            wrong.append(said.text)
-
-    def open_page(url: str = service.url, **options: Any) -> Page:
-        options = {"locale": "en-GB", "reduced_motion": "reduce", **options}
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", hear)
-        page.goto(url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
+def open_page(tab: Tab, service: Service) -> Iterator[Open]:
+    with tab.opening(service.url) as open_page:
+        yield open_page
     service.check()
-    # The browser itself reports refusals and a server that is gone.
-    assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
 
 
 def photo(tmp_path: Path, names: list[tuple[str, int, int]], size: tuple[int, int]) -> Path:

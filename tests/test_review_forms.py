@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 import rowscan
+from browsing import Tab, chromium
 from rowscan.datasets.reviewed import load_reviewed
 from rowscan.errors import DataError
 from rowscan.forms.results import Broken, FieldReading, FormReading
@@ -41,7 +42,7 @@ from rowscan.review.run import review as review_folder
 from rowscan.review.store import Store
 from rowscan.training.synthesis.documents import load_documents
 from rowscan.training.tasks.line.task import _score_held_out
-from test_review_page import PATIENCE, Review, browser, news, wait_for  # noqa: F401
+from test_review_page import PATIENCE, Review, news, wait_for
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES / "forms"))
@@ -82,20 +83,21 @@ def review(tmp_path_factory: pytest.TempPathFactory, truth: dict[str, str]) -> I
     review.end()
 
 
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with chromium() as browser:
+        yield Tab(browser, PATIENCE, locale="en-GB", viewport={"width": 390, "height": 800})
+
+
 @pytest.fixture
-def page(browser: Browser, review: Review) -> Iterator[Page]:  # noqa: F811
+def page(tab: Tab, review: Review) -> Iterator[Page]:
     """The page, with the card on the desk."""
-    context = browser.new_context(locale="en-GB", viewport={"width": 390, "height": 800})
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(review.url)
-    page.locator("#filter").select_option("all")
-    page.locator(".item", has_text="card.png").click()
-    expect(page.locator("#form")).to_have_text("meter-card")
-    yield page
-    context.close()
-    assert wrong == []
+    with tab.opening(review.url) as open_page:
+        page = open_page()
+        page.locator("#filter").select_option("all")
+        page.locator(".item", has_text="card.png").click()
+        expect(page.locator("#form")).to_have_text("meter-card")
+        yield page
 
 
 def card_of(review: Review) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from browsing import Open, Tab, chromium
 from rowscan.datasets.reviewed import load_reviewed
 
 PATIENCE = 90.0  # seconds; longer than anything takes on a busy machine
@@ -109,43 +110,26 @@ def review(read_once: Path, tmp_path: Path) -> Iterator[Review]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The installed Chromium, or else that of `playwright install chromium`."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
-Open = Callable[..., Page]
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Tab:
+    return Tab(browser, PATIENCE, locale="en-GB")
 
 
 @pytest.fixture
-def open_page(browser: Browser, review: Review) -> Iterator[Open]:
-    """Opens the page in a new browser context; its console must have no errors."""
-    contexts = []
-    wrong: list[str] = []
+def open_page(tab: Tab, review: Review) -> Iterator[Open]:
+    """Opens the page, which shows a card."""
+    with tab.opening(review.url) as open_any:
 
-    def hear(said: ConsoleMessage) -> None:
-        if said.type == "error":
-            wrong.append(said.text)
+        def open_page(*url: str, **options: Any) -> Page:
+            page = open_any(*url, **options)
+            expect(page.locator(".card")).to_have_count(1)
+            return page
 
-    def open_page(url: str = review.url, **options: Any) -> Page:
-        context = browser.new_context(**{"locale": "en-GB", **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", hear)
-        page.goto(url)
-        expect(page.locator(".card")).to_have_count(1)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    # The browser itself reports refusals and a server that is gone.
-    assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
+        yield open_page
 
 
 def news(review: Review) -> dict[str, Any]:
