@@ -2,7 +2,8 @@
 
 import "./designerwords.js";
 import { fitted, inside, outline, parted } from "./boxes.js";
-import { fillIn, remember, say, switchLanguage } from "./words.js";
+import { ThemeButton } from "./themebutton.js";
+import { fillIn, say, switchLanguage } from "./words.js";
 
 const KINDS = ["digits", "number", "date", "choice", "tick", "text"];
 const WAIT = 300; // milliseconds without a change before it is saved
@@ -331,24 +332,14 @@ function speak() {
   at("language").lang = chinese ? "en" : "zh-Hans";
   at("keys").replaceChildren(...say("keyList").map(([name, meaning]) =>
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: meaning }))));
-  nameTheme();
+  theme.name();
   if (form) {
     at("state").textContent = say("saved", form.file);
     draw();
   }
 }
 
-const systemDark = matchMedia("(prefers-color-scheme: dark)");
-
-function dark() {
-  const theme = document.documentElement.dataset.theme;
-  return theme ? theme === "dark" : systemDark.matches;
-}
-
-function nameTheme() {
-  at("theme").dataset.words = dark() ? "light" : "dark";
-  at("theme").textContent = say(at("theme").dataset.words);
-}
+const theme = new ThemeButton(at("theme"));
 
 function showKeys() {
   at("keys").hidden = !at("keys").hidden;
@@ -372,13 +363,6 @@ at("language").addEventListener("click", () => {
   switchLanguage();
   speak();
 });
-at("theme").addEventListener("click", () => {
-  const theme = dark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  remember("theme", theme);
-  nameTheme();
-});
-systemDark.addEventListener("change", nameTheme);
 document.addEventListener("keydown", (event) => {
   const writing = event.target.matches("input, select");
   if ((event.ctrlKey || event.metaKey) && "zy".includes(event.key) && !writing) {

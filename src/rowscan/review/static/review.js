@@ -5,6 +5,7 @@ import { List, asRow, filters, isDone } from "./list.js";
 import { Saving, call, unique } from "./saving.js";
 import { Gone } from "./service.js";
 import { Sheet } from "./sheet.js";
+import { ThemeButton } from "./themebutton.js";
 import { fillIn, percent, remember, remembered, say, switchLanguage } from "./words.js";
 import "./reviewwords.js";
 
@@ -571,7 +572,7 @@ function speak() {
   at("filter").replaceChildren(...offered.map((name) => new Option(say("filters")[name], name)));
   at("filter").value = chosen;
   at("keys").replaceChildren(...say(forForms() ? "formKeys" : "keyList").map(keyRow));
-  nameTheme();
+  theme.name();
   announce();
   count();
   tellLearning();
@@ -593,29 +594,12 @@ function keyRow([key, meaning]) {
   return row;
 }
 
-const systemDark = matchMedia("(prefers-color-scheme: dark)");
-
-function dark() {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : systemDark.matches;
-}
-
-function nameTheme() {
-  at("theme").dataset.words = dark() ? "light" : "dark";
-  at("theme").textContent = say(at("theme").dataset.words);
-}
+const theme = new ThemeButton(at("theme"));
 
 at("language").addEventListener("click", () => {
   switchLanguage();
   speak();
 });
-at("theme").addEventListener("click", () => {
-  const theme = dark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  remember("theme", theme);
-  nameTheme();
-});
-systemDark.addEventListener("change", nameTheme);
 
 // Start ------------------------------------------------------------------------------------------
 

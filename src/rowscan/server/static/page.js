@@ -4,7 +4,8 @@ import { Belief } from "./belief.js";
 import { Paper, SHEET } from "./paper.js";
 import { Gone, Refused, ask, comeback, keep, reach } from "./service.js";
 import { Sheets } from "./sheets.js";
-import { fillIn, percent, remember, say, switchLanguage } from "./words.js";
+import { ThemeButton } from "./themebutton.js";
+import { fillIn, percent, say, switchLanguage } from "./words.js";
 
 const TAG = { width: 44, height: 17 }; // pixels that the broadest tag takes, ">99%"
 
@@ -470,7 +471,7 @@ function speak() {
   const chinese = document.documentElement.lang !== "en";
   at("language").textContent = chinese ? "English" : "中文";
   at("language").lang = chinese ? "en" : "zh-Hans";
-  nameTheme();
+  theme.name();
   announce();
   const kept = selected;
   const busy = at("result").ariaBusy;
@@ -481,31 +482,12 @@ function speak() {
   belief.redraw();
 }
 
-const systemDark = matchMedia("(prefers-color-scheme: dark)");
-
-function dark() {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : systemDark.matches;
-}
-
-function nameTheme() {
-  at("theme").dataset.words = dark() ? "light" : "dark";
-  at("theme").textContent = say(at("theme").dataset.words);
-}
-
-function recolour() {
-  nameTheme();
-  paper.redraw();
-  belief.redraw();
-}
-
-at("theme").addEventListener("click", () => {
-  const theme = dark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  remember("theme", theme);
-  recolour();
+const theme = new ThemeButton(at("theme"), {
+  onChange() {
+    paper.redraw();
+    belief.redraw();
+  },
 });
-systemDark.addEventListener("change", recolour);
 
 speak();
 
