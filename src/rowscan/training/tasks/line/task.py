@@ -208,7 +208,7 @@ class LineTask(Task):
         The lines are those of validation.
         """
         trained = self.engine.weights()
-        blends = [mean_of(self._first, trained, share) for share in _SHARES]
+        blends = [mean_of(self._first, trained, float(share)) for share in _SHARES]
         right = self.engine.compare(blends, self._guards)
         least = right[0] - _MAY_LOSE * len(self._guards)
         kept = max(i for i, count in enumerate(right) if count >= least)
