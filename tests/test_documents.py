@@ -194,6 +194,7 @@ def test_each_link_leads_somewhere(document: Path) -> None:
 FOREIGN = {
     *("train_data", "train_labels", "test_data", "test_labels"),  # torchvision's, once
     *("tensorflow.examples.tutorials.mnist.input_data", "tf.contrib", "tf.compat.v1"),
+    "tf.placeholder",
     *("AWS_PROFILE", "AWS_ENDPOINT_URL", "RAY_AUTH_TOKEN"),
     *("zsh_source", "fish_source", "bash_source"),  # click's
     *dir(builtins),
