@@ -72,22 +72,24 @@ jaxtyping.jaxtyped = _check_types  # type: ignore[assignment]
 # Files of tests that take long, the longest first: so all workers end at about the same time.
 LONGEST = [
     "cluster",
+    "page_in_browser",
     "tensorflow_engine",
     "training",
-    "page_in_browser",
-    "review_page",
-    "distributed",
     "own_documents",
-    "cli",
+    "review_page",
     "server",
-    "read_command",
+    "distributed",
+    "cli",
     "surroundings",
-    "documents",
-    "pages",
-    "compiled_step",
+    "read_command",
     "gpu_benchmark",
+    "documents",
+    "line_training",
+    "compiled_step",
     "augmentation",
-    "report",
+    "review_forms",
+    "pages",
+    "lines",
 ]
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every process that the tests

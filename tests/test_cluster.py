@@ -46,9 +46,11 @@ def cluster() -> Iterator[None]:
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"]
     start = [*RAY, "start", "--head", *options]
-    subprocess.run(start, check=True, capture_output=True, env=environment)
-    yield
-    subprocess.run([*RAY, "stop", "--force"], check=True, capture_output=True)
+    try:
+        subprocess.run(start, check=True, capture_output=True, env=environment)
+        yield
+    finally:  # half of it may have started
+        subprocess.run([*RAY, "stop", "--force"], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
