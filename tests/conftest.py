@@ -160,12 +160,13 @@ from rowscan.__main__ import main
 found = []
 for words in json.loads(sys.argv[1]):
     sys.argv[1:] = words
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        with contextlib.redirect_stderr(io.StringIO()) as said:
-            try:
-                main()
-            except SystemExit as end:
-                found.append((end.code, out.getvalue(), said.getvalue()))
+    out, said = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as end:
+            texts = (stream.buffer.getvalue().decode() for stream in (out, said))
+            found.append((end.code, *texts))
 print(json.dumps(found))
 """
 

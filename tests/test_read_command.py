@@ -23,12 +23,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from conftest import Command, Each
 from rowscan.batch.items import Job
 from rowscan.batch.local import read_to
 from rowscan.errors import UsageError
 from rowscan.io.progress import ReadingProgress
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "digits"
 READ = [sys.executable, "-m", "rowscan", "read"]
@@ -64,16 +63,13 @@ def test_the_sample_digits(rowscan: Command, tmp_path: Path) -> None:
     assert right >= len(lines) - 2
 
 
-@pytest.mark.parametrize(
-    ("name", "beginning"),
-    [("a.csv", "path,page,"), ("a.JSONL", '{"path": "'), ("a.txt", f"{EXAMPLES / '7-13.png'}: 7")],
-)
-def test_the_name_of_the_output_says_the_format(
-    name: str, beginning: str, rowscan: Command, tmp_path: Path
-) -> None:
-    done = rowscan("read", EXAMPLES / "7-13.png", "--output", tmp_path / name)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+def test_the_name_of_the_output_says_the_format(rowscan_each: Each, tmp_path: Path) -> None:
+    picture = str(EXAMPLES / "7-13.png")
+    beginnings = {"a.csv": "path,page,", "a.JSONL": '{"path": "', "a.txt": f"{picture}: 7"}
+    done = rowscan_each([["read", picture, "--output", name] for name in beginnings])
+    for (name, beginning), (status, _, said) in zip(beginnings.items(), done, strict=True):
+        assert status == 0, said
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
 
 
 def test_standard_input(tmp_path: Path) -> None:
@@ -99,51 +95,51 @@ def test_standard_input_is_another_picture_each_time(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_text() == "-: 7\n-: 4\n-: 2\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "said"),
-    [
-        ([], 2, "Missing argument"),
-        (["x.png", "--min-confidence", "1.1"], 2, "--min-confidence"),
-        (["x.png", "--min-confidence", "90%"], 2, "'90%' is not a valid number from 0 to 1"),
-        (["x.png", "--output", "a.xls"], 2, "a.xls: expected a name that ends in .txt, .csv, "),
-        (["x.png", "--format", "xml"], 2, "xml"),
-        (["x.png", "--jobs", "0"], 2, "--jobs"),
-        (["missing.png"], 1, "rowscan: missing.png: No such file or directory\n"),
-        (["empty"], 1, "rowscan: empty: no pictures in this folder\n"),
-        (["x.png", "--model", "none.onnx"], 1, "rowscan: none.onnx: No such file or directory\n"),
-    ],
-)
-def test_wrong_calls(
-    arguments: list[str], status: int, said: str, rowscan: Command, tmp_path: Path
-) -> None:
+WRONG = [
+    ([], 2, "Missing argument"),
+    (["x.png", "--min-confidence", "1.1"], 2, "--min-confidence"),
+    (["x.png", "--min-confidence", "90%"], 2, "'90%' is not a valid number from 0 to 1"),
+    (["x.png", "--output", "a.xls"], 2, "a.xls: expected a name that ends in .txt, .csv, "),
+    (["x.png", "--format", "xml"], 2, "xml"),
+    (["x.png", "--jobs", "0"], 2, "--jobs"),
+    (["missing.png"], 1, "rowscan: missing.png: No such file or directory\n"),
+    (["empty"], 1, "rowscan: empty: no pictures in this folder\n"),
+    (["x.png", "--model", "none.onnx"], 1, "rowscan: none.onnx: No such file or directory\n"),
+]
+
+
+def test_wrong_calls(rowscan_each: Each, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     SEVEN.save(tmp_path / "x.png")
-    done = rowscan("read", *arguments)
-    assert done.returncode == status
-    assert done.stdout == ("missing.png: error\n" if "missing.png" in arguments else "")
-    assert said in done.stderr
-    if said.startswith("rowscan: "):
-        assert done.stderr == said
+    done = rowscan_each([["read", *arguments] for arguments, _, _ in WRONG])
+    for (arguments, status, reason), (ended, printed, said) in zip(WRONG, done, strict=True):
+        assert ended == status, arguments
+        assert printed == ("missing.png: error\n" if "missing.png" in arguments else "")
+        assert reason in said, arguments
+        if reason.startswith("rowscan: "):
+            assert said == reason
 
 
-def test_an_alphabet_and_a_pattern(rowscan: Command, tmp_path: Path) -> None:
+def test_an_alphabet_and_a_pattern(rowscan_each: Each, tmp_path: Path) -> None:
     SEVEN.save(tmp_path / "x.png")
-    for options, text in [
-        (["--alphabet", "digits"], "7"),
-        (["--alphabet", "79"], "7"),
-        (["--pattern", r"[0-9]"], "7"),
-        (["--pattern", r"\d{4}"], "?"),  # a number, but not one of these
-    ]:
-        done = rowscan("read", "x.png", *options)
-        assert (done.returncode, done.stdout) == (0, f"x.png: {text}\n"), done.stderr
-    for options, reason in [
-        (["--alphabet", "7x"], "alphabet '7x': the model does not know 'x'"),
-        (["--pattern", "(7"], "pattern '(7': a group is not closed"),
-    ]:
-        done = rowscan("read", "x.png", "x.png", "x.png", "x.png", *options)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith(f"rowscan: {reason}")
-        assert done.stderr.count("\n") == 1
+    right = {
+        ("--alphabet", "digits"): "7",
+        ("--alphabet", "79"): "7",
+        ("--pattern", r"[0-9]"): "7",
+        ("--pattern", r"\d{4}"): "?",  # a number, but not one of these
+    }
+    wrong = {
+        ("--alphabet", "7x"): "alphabet '7x': the model does not know 'x'",
+        ("--pattern", "(7"): "pattern '(7': a group is not closed",
+    }
+    done = rowscan_each([["read", "x.png", *options] for options in right])
+    for text, (status, printed, said) in zip(right.values(), done, strict=True):
+        assert (status, printed) == (0, f"x.png: {text}\n"), said
+    done = rowscan_each([["read", *4 * ["x.png"], *options] for options in wrong])
+    for reason, (status, printed, said) in zip(wrong.values(), done, strict=True):
+        assert (status, printed) == (2, "")
+        assert said.startswith(f"rowscan: {reason}")
+        assert said.count("\n") == 1
 
 
 def test_digits_below_the_minimum_confidence_become_question_marks(
