@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -51,6 +53,19 @@ def test_the_fields_of_the_examples_are_proposed(blanks: Path, name: str) -> Non
         alike = {field.kind, found.kind}
         # Whether eight boxes are a day, and a frame holds a number, only people know.
         assert len(alike) == 1 or alike == {"digits", "date"}
+
+
+def test_a_rule_between_parts_of_a_page_is_no_field() -> None:
+    page = np.full((1000, 800), 255, np.uint8)
+    cv2.putText(page, "Harbour Timber Co.", (60, 80), cv2.FONT_HERSHEY_SIMPLEX, 1, 0, 2)
+    cv2.line(page, (50, 150), (750, 150), 0, 2)  # parts the page
+    cv2.line(page, (300, 300), (600, 300), 0, 2)
+    for y in (500, 560, 620):
+        cv2.line(page, (50, y), (750, y), 0, 2)
+    cv2.rectangle(page, (300, 700), (600, 820), 0, 2)  # too high for a number
+    found = [(field.kind, field.boxes[0][1] + field.boxes[0][3]) for field in propose(page)]
+    assert [kind for kind, _ in found] == ["text"] * 5
+    assert np.allclose([bottom for _, bottom in found], [300, 500, 560, 620, 820], atol=4)
 
 
 def test_a_draft_is_written_changed_and_opened_again(blanks: Path, tmp_path: Path) -> None:
@@ -153,3 +168,6 @@ def test_fields_are_named_moved_added_and_removed(page: Page, tmp_path: Path) ->
     assert load(path).fields[-1].name == "place"
     page.locator("#language").click()
     expect(page.locator("#add")).to_have_text("添加字段", timeout=PATIENCE)
+    page.locator("li[aria-current=true] .title").fill("a b")
+    page.keyboard.press("Tab")
+    expect(page.locator("#wrong")).to_contain_text("不能有空格", timeout=PATIENCE)

@@ -17,7 +17,7 @@ from rowscan.designer.draft import Draft
 from rowscan.errors import DataError
 from rowscan.forms.blank import Blank, find_features, soften
 from rowscan.forms.form import Forms
-from rowscan.forms.ink import written
+from rowscan.forms.ink import without_stains, written
 from rowscan.forms.registration import correlation, is_plausible, lay, match
 from rowscan.forms.results import Broken
 from rowscan.forms.rules import has_check_digit
@@ -282,6 +282,15 @@ def test_print_is_taken_away_and_strokes_across_it_stay() -> None:
     assert columns[0] >= 55
     assert columns[-1] <= 70
     assert not written(printed, np.roll(printed, 1, axis=0)).mask.any()
+
+
+def test_a_stain_is_taken_away_and_strokes_in_it_stay() -> None:
+    stroke = np.zeros((90, 200), np.uint8)
+    cv2.line(stroke, (100, 20), (100, 70), 120, 5)
+    stain = np.zeros_like(stroke)
+    cv2.rectangle(stain, (40, 0), (160, 80), 60, -1)
+    assert np.array_equal(without_stains(stroke), stroke)
+    assert np.array_equal(without_stains(stroke + stain), stroke)
 
 
 def test_the_print_tells_where_a_page_lies(folder: Path) -> None:

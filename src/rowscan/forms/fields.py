@@ -11,7 +11,7 @@ import numpy as np
 
 from rowscan.alphabet import ALPHABETS
 from rowscan.arrays import Float64
-from rowscan.forms.ink import Ink, share, written
+from rowscan.forms.ink import Ink, share, without_stains, written
 from rowscan.forms.lines import join_boxes, line_image, owned
 from rowscan.forms.marks import read_choice, read_tick
 from rowscan.forms.pooling import Seen, pooled
@@ -120,15 +120,17 @@ def read_parts(parts: Sequence[Part], laid: Laid, reader: Reader) -> dict[str, F
             name = part.field.name
             readings[name] = FieldReading(name, "", 0.0, "unreadable", box, picture=_picture(part))
             continue
-        ink = written(part.printed, part.found)
+        is_text = part.field.kind in FIELD_ALPHABETS  # a box that is filled is ticked
+        found = without_stains(part.found) if is_text else part.found
+        ink = written(part.printed, found)
         if part.field.kind == "tick":
             readings[part.field.name] = read_tick(part.field, ink, part.boxes[0], box)
         elif part.field.kind == "choice":
             readings[part.field.name] = read_choice(part.field, ink, part.boxes, box)
         elif part.field.kind == "text":
             readings[part.field.name] = _as_picture(part, ink, box)
-        elif (found := _to_read(part, ink)) is not None:
-            waiting.append(found)
+        elif (todo := _to_read(part, ink)) is not None:
+            waiting.append(todo)
         else:
             readings[part.field.name] = _empty(part.field, box)
     for item, line in _read(waiting, reader):

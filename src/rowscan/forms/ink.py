@@ -17,6 +17,7 @@ _BRIDGE = 11  # pixels: a printed line and the tolerance on both sides of it
 _SHADE = 0.4  # of the darkest ink: what is darker is ink too, as in `binarize`
 _FAINT = 30  # of 192: lighter ink is not told from the noise of paper
 _MIN_AREA = 12  # pixels of a component; smaller ones are specks
+_BROAD = 25  # pixels, 4 mm: no stroke of a pen is as broad
 _SLIVER = 3.0  # pixels from the print: what is nowhere farther away is the edge of the print
 
 
@@ -49,6 +50,12 @@ def written(printed: Contrast, found: Contrast) -> Ink:
     rim: Mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     soft = rim & (1 - near) | mask
     return Ink(found * soft, mask > 0)
+
+
+def without_stains(found: Contrast) -> Contrast:
+    """A part of a page without what is broader than a stroke: a stain, a deep shadow."""
+    broad: Contrast = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((_BROAD, _BROAD), np.uint8))
+    return found - broad
 
 
 def _without_slivers(

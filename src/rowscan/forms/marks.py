@@ -29,10 +29,12 @@ def read_tick(field: Field, ink: Ink, box: Box, place: Box) -> FieldReading:
 
 
 def read_choice(field: Field, ink: Ink, boxes: Sequence[Box], place: Box) -> FieldReading:
-    """Which one of several boxes is marked; unsure where it is more than one."""
+    """Which one of several boxes is marked; unsure, as only one can be, where more seem to be."""
     probabilities = [marked(ink, box) for box in boxes]
     sure = math.prod(max(p, 1 - p) for p in probabilities)
     chosen = [o for o, p in zip(field.choices, probabilities, strict=True) if p >= 0.5]
     status: FieldStatus = "empty" if not chosen else "read" if len(chosen) == 1 else "unsure"
     text = ", ".join(chosen)
-    return FieldReading(field.name, text, sure, status, place, text if status == "read" else None)
+    if status == "unsure":
+        return FieldReading(field.name, text, 0.0, status, place)
+    return FieldReading(field.name, text, sure, status, place, text or None)

@@ -20,6 +20,7 @@ _TICK = 1 / 22  # of the width: a square up to this size is ticked, not written 
 _PRINTED = 0.001  # of the inside of a frame: with more print in it, it is not empty
 _LARGEST = 0.12  # of the page's height: a higher frame goes around several fields
 _WRITING = 1 / 28  # of the width: the room above a line for one to write on
+_HIGH = 2.5  # times that room: in a higher frame one signs, or writes several lines
 _COMB = 3  # teeth at the least
 
 
@@ -27,8 +28,8 @@ def propose(picture: Grey) -> list[Field]:
     """The fields that a blank seems to have, from top to bottom, named by their numbers.
 
     Frames side by side that are as wide as high are the boxes of one number; a small square alone
-    is a tick; another empty frame, or a cell of a table, is a number; a dotted line or a rule is a
-    text.
+    is a tick; another empty frame, or a cell of a table, is a number, or a text if it is high; a
+    dotted line or a rule is a text.
     """
     lines = PrintedLines.of(page_contrast(picture))
     width = picture.shape[1]
@@ -41,7 +42,8 @@ def propose(picture: Grey) -> list[Field]:
         else:
             for box in row:
                 small = max(box[2:]) <= _TICK * width and box[2] < 1.5 * box[3]
-                found.append(("tick" if small else "number", (box,)))
+                high = box[3] > _HIGH * _WRITING * width
+                found.append(("tick" if small else "text" if high else "number", (box,)))
     taken = [box for _, boxes in found for box in boxes]
     combs = [comb for comb in _combs(lines, width) if not _overlaps(comb, taken)]
     found += [("digits", comb) for comb in combs]
@@ -175,7 +177,16 @@ def _rules(picture: Grey, lines: PrintedLines) -> list[Box]:
             top = y - room
             if lines.other[top + room // 4 : y - 2, x : x + w].mean() < 10 * _PRINTED:
                 found.append((x, top, w, room))
-    return found
+    return [rule for rule in found if not _parts_page(rule, found, lines)]
+
+
+def _parts_page(rule: Box, rules: list[Box], lines: PrintedLines) -> bool:
+    """Whether a rule goes from one margin of the print to the other, and no like one is near."""
+    x, y, width, room = rule
+    columns = np.flatnonzero((lines.other | lines.across | lines.down).any(0))
+    whole = x - columns[0] < room and columns[-1] - x - width < room
+    near = (other for other in rules if other is not rule and abs(other[1] - y) < 3 * room)
+    return bool(whole and not any(abs(a[0] - x) + abs(a[2] - width) < room for a in near))
 
 
 def _specks(

@@ -16,6 +16,7 @@ let chosen = 0;
 let past = [];
 let future = [];
 let timer = 0;
+let wrong = () => ""; // what was refused, in the language of the page
 
 // Changes ----------------------------------------------------------------------------------------
 
@@ -50,10 +51,17 @@ async function save() {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ name: form.name, fields }),
   }).catch(() => null);
-  const wrong = answer?.ok ? "" : answer ? say("refused", (await answer.json()).detail) : say("lost");
-  at("wrong").textContent = wrong;
-  at("wrong").hidden = !wrong;
-  at("state").textContent = wrong ? say("notSaved") : say("saved", form.file);
+  if (answer?.ok) wrong = () => "";
+  else if (answer) wrong = ((reason) => () => say("refused", reason))((await answer.json()).detail);
+  else wrong = () => say("lost");
+  tell();
+}
+
+/** Whether the form is saved, in the language of the page. */
+function tell() {
+  at("wrong").textContent = wrong();
+  at("wrong").hidden = !wrong();
+  at("state").textContent = wrong() ? say("notSaved") : say("saved", form.file);
 }
 
 /** A field without what its kind does not have. */
@@ -334,7 +342,7 @@ function speak() {
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: meaning }))));
   theme.name();
   if (form) {
-    at("state").textContent = say("saved", form.file);
+    tell();
     draw();
   }
 }

@@ -4,25 +4,25 @@ import { inWords, teach } from "./words.js";
 
 /** What the service refuses, in Chinese. */
 const REASONS = [
-  [/^.*?: field '(.+)': name: another field has it too$/, (name) => `有两个字段都叫“${name}”`],
+  [/^field '(.+)': name: another field has it too$/, (name) => `有两个字段都叫“${name}”`],
   [
-    /^.*?: field '(.+)': name: a column of the table has it already; .+$/,
+    /^field '(.+)': name: a column of the table has it already; .+$/,
     (name) => `“${name}”已是表格中一列的名称，请另选一个`,
   ],
-  [/^.*?: field '(.+)': name: expected .+$/, (name) => `字段名“${name}”不能有空格、= 或逗号，最多 60 个字符`],
-  [/^.*?: field (\d+): name: expected .+$/, (number) => `第 ${number} 个字段需要名称`],
+  [/^field '(.+)': name: expected .+$/, (name) => `字段名“${name}”不能有空格、= 或逗号，最多 60 个字符`],
+  [/^field (\d+): name: expected .+$/, (number) => `第 ${number} 个字段需要名称`],
   [
-    /^.*?: field '(.+)': options: .+ got (\d+) for (\d+) boxes$/,
+    /^field '(.+)': options: .+ got (\d+) for (\d+) boxes$/,
     (name, got, boxes) => `字段“${name}”有 ${boxes} 个格，但有 ${got} 个选项`,
   ],
-  [/^.*?: field '(.+)': range: .+$/, (name) => `字段“${name}”的最小值大于最大值`],
+  [/^field '(.+)': range: .+$/, (name) => `字段“${name}”的最小值大于最大值`],
   [
-    /^.*?: field '(.+)': format: .+ got '(.*)'$/,
+    /^field '(.+)': format: .+ got '(.*)'$/,
     (name, format) => `字段“${name}”的日期格式应由 dd、mm 和 yyyy 或 yy 组成，而不是“${format}”`,
   ],
-  [/^.*?: field '(.+)': pattern: (.+)$/, (name, said) => `字段“${name}”的正则表达式有误：${said}`],
-  [/^.*?: field '(.+)': (\w+): (.+)$/, (name, key, said) => `字段“${name}”的 ${key} 有误：${said}`],
-  [/^.*: cannot be written: (.+)$/, (said) => `文件无法写入：${said}`],
+  [/^field '(.+)': pattern: (.+)$/, (name, said) => `字段“${name}”的正则表达式有误：${said}`],
+  [/^field '(.+)': (\w+): (.+)$/, (name, key, said) => `字段“${name}”的 ${key} 有误：${said}`],
+  [/cannot be written: (.+)$/, (said) => `文件无法写入：${said}`],
 ];
 
 const english = {
@@ -41,7 +41,7 @@ const english = {
     date: "date",
     choice: "choice",
     tick: "tick",
-    text: "text (as a picture)",
+    text: "text (picture)",
   },
   nameOf: (n) => `Name of field ${n}`,
   kindOf: (name) => `Kind of ${name}`,
