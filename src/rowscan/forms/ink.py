@@ -55,7 +55,8 @@ def written(printed: Contrast, found: Contrast) -> Ink:
 def without_stains(found: Contrast) -> Contrast:
     """A part of a page without what is broader than a stroke: a stain, a deep shadow."""
     broad: Contrast = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((_BROAD, _BROAD), np.uint8))
-    return found - broad
+    fine: Contrast = found - broad
+    return fine
 
 
 def _without_slivers(
