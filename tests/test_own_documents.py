@@ -407,10 +407,21 @@ def test_what_is_held_out_stays_so_when_a_review_grows_or_its_files_get_other_na
     assert held_out(later) == set()
 
 
-@pytest.mark.parametrize(("now", "status"), [("12", "better"), ("13", "not better")])
-def test_a_model_is_offered_only_if_it_reads_more(now: str, status: str, tmp_path: Path) -> None:
-    before = score_numbers(["4", "5", "13"], ["4", "5", "12"], [0.9] * 3)
-    after = score_numbers(["4", "5", now], ["4", "5", "12"], [0.9] * 3)
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        (["4", "5", "12"], "better"),
+        (["4", "5", "44"], "not better"),
+        (["4", "5", "333"], "not better"),
+        (["4", "7", "12"], "better"),  # as many, with fewer characters wrong
+        (["8", "7", "12"], "not better"),
+    ],
+)
+def test_a_model_is_offered_only_if_it_reads_more(
+    now: list[str], status: str, tmp_path: Path
+) -> None:
+    before = score_numbers(["4", "5", "33"], ["4", "5", "12"], [0.9] * 3)
+    after = score_numbers(now, ["4", "5", "12"], [0.9] * 3)
     found = DocumentsGain(n=3, left_out=0, before=before, after=after)
     result = LineRunResult(**vars(after), accuracy=0.5, documents=found, seconds=1.0)
     (tmp_path / "run").mkdir()

@@ -54,7 +54,8 @@ def test_a_finished_training_is_offered_after_a_restart(tmp_path: Path) -> None:
         run.mkdir(parents=True)
         recipe = {"start": start, "epochs": 2, "steps_per_epoch": 10}
         (run / "recipe.json").write_text(json.dumps(recipe))
-        gained = {"n": 5, "before": {"exact": 0.6}, "after": {"exact": 0.2 * (number != 2) + 0.6}}
+        after = {"exact": 0.2 * (number != 2) + 0.6, "cer": 0.1}
+        gained = {"n": 5, "before": {"exact": 0.6, "cer": 0.1}, "after": after}
         (run / "result.json").write_text(json.dumps({"documents": gained}))
     learning = Learning(tmp_path, store, "shipped", lambda run: None)
     assert learning.to_dict()["status"] == "better"

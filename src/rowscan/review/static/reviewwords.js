@@ -65,6 +65,7 @@ const english = {
     running: ({ share }) => `Training, ${Math.round(100 * share)}% done. You can go on reviewing.`,
     better: ({ held_back, before, after, forms }) =>
       `Of ${held_back} ${forms ? "fields" : "pictures"} held back the new model reads ${after} exactly, the one in use ${before}.` +
+      (after === before ? " It gets fewer characters wrong." : "") +
       (after - before < SURELY_MORE ? " So small a difference can be chance." : ""),
     "not better": ({ held_back, before, after, forms }) =>
       `No gain: of ${held_back} ${forms ? "fields" : "pictures"} held back the new model reads ${after} exactly, the one in use ${before}. The old one stays.`,
@@ -181,6 +182,7 @@ const chinese = {
       (forms
         ? `在留出的 ${held_back} 个字段中，新模型完全读对 ${after} 个，现用模型读对 ${before} 个。`
         : `在留出的 ${held_back} 张图片中，新模型完全读对 ${after} 张，现用模型读对 ${before} 张。`) +
+      (after === before ? "读错的字符更少。" : "") +
       (after - before < SURELY_MORE ? "差别很小，可能只是偶然。" : ""),
     "not better": ({ held_back, before, after, forms }) =>
       forms
