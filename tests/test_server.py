@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import Each
 from rowscan.explanation import explain
 from rowscan.io.pictures import open_image
 from rowscan.line_explanation import explain_line
@@ -813,20 +814,23 @@ def test_it_warns_when_others_can_reach_it() -> None:
 
 
 def test_an_address_or_model_that_cannot_be_used_gives_one_line(
-    service: Service, rowscan: Callable[..., subprocess.CompletedProcess[str]]
+    service: Service, rowscan_each: Each
 ) -> None:
     port = service.url.rpartition(":")[2]
-    taken = rowscan("serve", "--port", port)
-    assert (taken.returncode, taken.stdout) == (1, "")
-    said = f"127.0.0.1:{port}: Address already in use; --port 0 takes any free port"
-    assert taken.stderr == f"rowscan: {said}\n"
-    nowhere = rowscan("serve", "--port", 0, "--host", "no.such.host.invalid")
-    assert nowhere.returncode == 1
-    assert nowhere.stderr.startswith("rowscan: no.such.host.invalid:0: ")
-    assert nowhere.stderr.count("\n") == 1
-    missing = rowscan("serve", "--port", 0, "--model", "nothing.onnx")
-    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
-    assert missing.stderr.startswith("rowscan: nothing.onnx: ")
+    done = rowscan_each(
+        [
+            ["serve", "--port", port],
+            ["serve", "--port", "0", "--host", "no.such.host.invalid"],
+            ["serve", "--port", "0", "--model", "nothing.onnx"],
+        ]
+    )
+    taken = f"127.0.0.1:{port}: Address already in use; --port 0 takes any free port\n"
+    for (status, printed, said), reason in zip(
+        done, (taken, "no.such.host.invalid:0: ", "nothing.onnx: "), strict=True
+    ):
+        assert (status, printed) == (1, "")
+        assert said.startswith(f"rowscan: {reason}")
+        assert said.count("\n") == 1
 
 
 def test_with_a_digit_model_numbers_are_read_by_the_shipped_one() -> None:
