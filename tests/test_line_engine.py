@@ -23,15 +23,13 @@ from rowscan.training.export import _model
 from rowscan.training.synthesis.documents import Documents, LabelledLine
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch
+from rowscan.training.tasks.line.batches import Line, Lines, steps
 from rowscan.training.tasks.line.engine import (
-    Line,
     LineEngine,
-    Lines,
     count_exact,
     ctc_loss,
     divergence,
     held_out,
-    steps,
 )
 from rowscan.training.tasks.line.graph import line_graph
 

@@ -13,7 +13,6 @@ import itertools
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch.nn import functional as fn
 from rowscan.alphabet import ALPHABET
 from rowscan.arrays import Float, Float32, Int64, UInt8
 from rowscan.recipes import LineRecipe
-from rowscan.scans import LINE_HEIGHT, PATCH, SIDE, STEPS_PER_PATCH
+from rowscan.scans import LINE_HEIGHT, PATCH, SIDE
 from rowscan.training.engines.cuda_graphs import CapturedPasses, GraphMemory
 from rowscan.training.engines.interface import Arrays, Figures, Indices
 from rowscan.training.engines.prefetch import Prefetch
@@ -33,6 +32,7 @@ from rowscan.training.engines.torch_trainer import TorchTrainer, seeded_generato
 from rowscan.training.synthesis.documents import Documents, concatenate
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import LineBatch, compose
+from rowscan.training.tasks.line.batches import Line, Lines, deal, send, steps
 
 COMPOSED = 1
 """Stream of random numbers for training lines; `held_out` uses the next one."""
@@ -48,93 +48,8 @@ _POOL = 8
 line, not padding, on batches of 128."""
 _APART = 8
 """Pools between two uses of a line, at the most."""
-_MULTIPLE = 16
-"""Columns that the width of a batch is a multiple of, so that a GPU meets few shapes."""
 _LINES_A_PART = 4
 """On a CPU: a layer's largest array has about 8 MB then."""
-
-
-class Line(NamedTuple):
-    """One line, composed."""
-
-    ink: UInt8[np.ndarray, "32 width"]
-    label: tuple[int, ...]
-    own: bool = False
-    """Whether it is from a user's documents."""
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A batch of lines, padded with paper on the right."""
-
-    ink: UInt8[np.ndarray, "n 32 width"]
-    widths: tuple[int, ...]
-    labels: tuple[tuple[int, ...], ...]
-    own: tuple[bool, ...]
-
-    @staticmethod
-    def of(lines: Sequence[Line]) -> "Lines":
-        """One batch of all of the lines."""
-        widths = tuple(line.ink.shape[1] for line in lines)
-        wide = max(widths)
-        ink = np.zeros((len(lines), LINE_HEIGHT, wide + -wide % _MULTIPLE), np.uint8)
-        for row, line in zip(ink, lines, strict=True):
-            row[:, : line.ink.shape[1]] = line.ink
-        labels, own = tuple(line.label for line in lines), tuple(line.own for line in lines)
-        return Lines(ink, widths, labels, own)
-
-    def __len__(self) -> int:
-        """The number of lines."""
-        return len(self.widths)
-
-    @property
-    def steps(self) -> list[int]:
-        """Steps of the network on each line."""
-        return [steps(width) for width in self.widths]
-
-    @property
-    def lengths(self) -> list[int]:
-        """Characters of each text."""
-        return [len(label) for label in self.labels]
-
-    def part(self, some: slice) -> "Lines":
-        """Some of the lines, with the padding of all: a sweep from the right begins on it."""
-        return Lines(self.ink[some], self.widths[some], self.labels[some], self.own[some])
-
-    def to(self, device: torch.device) -> Float32[Tensor, "n 32 width"]:
-        """The ink, 0 to 1, on a device."""
-        return _sent(torch.from_numpy(self.ink), device).float() / 255
-
-    def truth(self, device: torch.device) -> Int64[Tensor, "n longest_and_2"]:
-        """What `count_exact` compares with, on a device."""
-        rows = np.zeros((len(self), 2 + max(1, *self.lengths)), np.int64)
-        rows[:, 0], rows[:, 1] = self.steps, self.lengths
-        for row, label in zip(rows, self.labels, strict=True):
-            row[2 : 2 + len(label)] = label
-            row[2 : 2 + len(label)] += 1
-        return _sent(torch.from_numpy(rows), device)
-
-
-def _dealt(lines: Sequence[Line], n: int) -> list[list[Line]]:
-    """`n` batches of lines of like widths; each has as many of a user's own as the others."""
-    ordered = sorted(lines, key=lambda line: -(-line.ink.shape[1] // _MULTIPLE))
-    kinds = [[line for line in ordered if line.own is own] for own in (False, True)]
-    sizes = [len(kind) // n for kind in kinds]
-    return [
-        [
-            line
-            for kind, size in zip(kinds, sizes, strict=True)
-            for line in kind[i * size : (i + 1) * size]
-        ]
-        for i in range(n)
-    ]
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """On a device, without a wait: by way of memory that it can read itself."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -257,7 +172,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
                 del pools[old]
             rng = np.random.default_rng([self.recipe.seed, POOLED, turn])
             mixed = [pools[wanted][place] for place in rng.permutation(len(pools[wanted]))]
-            batches = _dealt(mixed, _POOL)
+            batches = deal(mixed, _POOL)
             for place in rng.permutation(_POOL).tolist():
                 yield Lines.of(batches[place])
             turn += 1
@@ -275,7 +190,7 @@ class LineEngine(TorchTrainer[LineRecipe]):
 
     def _captured_step(self, batch: Lines, learning_rate: float) -> Figures:
         """Forward and backward pass as graphs of this shape of the ink; CTC's loss between them."""
-        ink = _sent(torch.from_numpy(batch.ink), self.device)
+        ink = send(torch.from_numpy(batch.ink), self.device)
         truth = batch.truth(self.device)
         passes = self._passes.get(batch.ink.shape)
         if passes is None:
@@ -452,11 +367,6 @@ def count_exact(
     found = path.new_zeros(longest + 2, path.shape[1]).scatter_(0, place, path)
     right = (found[1 : longest + 1] == texts).all(0) & (new.sum(0) == lengths)
     return right.sum()
-
-
-def steps(width: int) -> int:
-    """Steps of the network on a line of `width` columns."""
-    return STEPS_PER_PATCH * -(-width // PATCH)
 
 
 def held_out(inks: Inks, *, seed: int, lines: int = 32) -> Iterator[LineBatch]:

@@ -34,7 +34,8 @@ from rowscan.training.synthesis.documents import Documents, load_documents
 from rowscan.training.synthesis.inks import Inks, with_handwriting
 from rowscan.training.synthesis.lines import LineBatch
 from rowscan.training.tasks.interface import Measurement, Task
-from rowscan.training.tasks.line.engine import Line, LineEngine, held_out, steps
+from rowscan.training.tasks.line.batches import Line, steps
+from rowscan.training.tasks.line.engine import LineEngine, held_out
 from rowscan.training.tasks.line.graph import line_graph
 
 MONITOR_BATCHES, TEST_BATCHES = 24, 64
