@@ -114,6 +114,8 @@ def test_a_journal_is_continued_with_the_same_forms_and_blanks(tmp_path: Path) -
     blank.write_bytes(b"a blank")
     with closing(Journal(tmp_path / "a.journal", [form, blank])) as journal:
         journal.add("a.png", [])
+        with pytest.raises(UsageError, match="another run is writing it"):
+            Journal(tmp_path / "a.journal", [form, blank])
     with closing(Journal(tmp_path / "a.journal", [form, blank])) as journal:
         assert journal.done == {"a.png"}
     blank.write_bytes(b"another one")

@@ -6,7 +6,9 @@ A run that was interrupted goes on from it, and the output is written from it.
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ class Journal:
 
         Raises:
             DataError: a file of the forms cannot be read.
-            UsageError: a file of another kind, or of other forms; or it cannot be written.
+            UsageError: a file of another kind, or of other forms; or it cannot be written, or
+                another run writes it.
         """
         self.path = path
         self.done: set[str] = set()
@@ -47,10 +50,23 @@ class Journal:
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {reason_of(error)}") from None
         try:
+            self._lock()
             self._resume(head)
         except BaseException:
             self._file.close()
             raise
+
+    def _lock(self) -> None:
+        """Refuse a second run at the same time: each would add what the other has read."""
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.path}: another run is writing it") from None
 
     def _resume(self, head: str) -> None:
         first = self._file.readline()
