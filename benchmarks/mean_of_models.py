@@ -1,11 +1,12 @@
-"""The best mean of two line models: of one, and of another that was trained on from it.
+"""The best mean of two models: of one, and of another that was trained on from it.
 
-    python benchmarks/mean_of_models.py FIRST SECOND [--shares 0.3,0.4,0.5,0.6,0.7,0.8,1]
-        [--output runs/mean]
+    python benchmarks/mean_of_models.py FIRST SECOND [--recipe line]
+        [--shares 0.3,0.4,0.5,0.6,0.7,0.8,1] [--output runs/mean]
 
-FIRST and SECOND are model files or run directories, or `shipped`. The mean of their weights is
-often better than either. The share of the second one with the smallest loss on composed validation
-lines is taken, calibrated, tested on lines of test digits, and left in a run directory.
+FIRST and SECOND are model files or run directories of the recipe, `line` or `page`, or `shipped`.
+The mean of their weights is often better than either. The share of the second one with the smallest
+loss on composed validation lines or pages is taken, tested on those of test digits (a line model is
+calibrated first), and left in a run directory.
 """
 
 import argparse
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from rowscan.recipes import change, find
 from rowscan.training.engines.interface import mean_of
+from rowscan.training.export import read_weights
 from rowscan.training.runs import Run, TrainState, environment
-from rowscan.training.tasks.line.task import LineTask, start_from
+from rowscan.training.tasks import task_type
 
 
 def main() -> None:
@@ -22,20 +24,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("first")
     parser.add_argument("second")
+    parser.add_argument("--recipe", choices=("line", "page"), default="line")
     parser.add_argument("--shares", default="0.3,0.4,0.5,0.6,0.7,0.8,1")
     parser.add_argument("--output", type=Path, default=Path("runs/mean"))
     arguments = parser.parse_args()
     print(environment(), end="\n\n")
-    recipe = change(find("line"), {"start": arguments.second})
-    task = LineTask.prepare(recipe, device="cpu", offline=False)
+    recipe = change(find(arguments.recipe), {"start": arguments.second})
+    task = task_type(recipe).prepare(recipe, device="cpu", offline=False)
     second = task.engine.weights()
-    first = start_from(arguments.first, second)
+    first = read_weights(arguments.first, task.kind, second)
     losses = {}
     for share in map(float, arguments.shares.split(",")):
         task.engine.load_weights(mean_of(first, second, share))
         found = task.monitor()
         losses[share] = found.loss
-        print(f"{share:4.0%} of the second: {found.accuracy:.2%} exact, loss {found.loss:.4f}")
+        print(f"{share:4.0%} of the second: {found.accuracy:.2%} right, loss {found.loss:.4f}")
     best = min(losses, key=losses.__getitem__)
     weights = mean_of(first, second, best)
     task.engine.load_weights(weights)

@@ -21,7 +21,6 @@ from rowscan.recognition.constraint import Constraint, constraint
 from rowscan.recognition.model import BATCH, DigitModel, LineModel, Model, PageModel, open_model
 from rowscan.recognition.selection import (
     Candidate,
-    character_confidence,
     log_likelihood,
     page_confidence,
     rejected,
@@ -36,16 +35,18 @@ from rowscan.segmentation.line_image import MAX_LINES, LineImage
 
 _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
-_ONE_FIELD = 60_000
-"""Pixels of a picture: a larger one is a page."""
 _UPRIGHT = math.log(20)
 """Log of the odds that level lines are the way up that their bands say, before they are read: eight
 fields that were wrongly turned read at most 14 times as likely upside down. On a page that lies on
 its side, either way up is equally likely."""
+_SMALL = 100_000
+"""Pixels of a picture that is seen again if what is read"""
+_SURE_ENOUGH = 0.8
+"""is less sure than this,"""
+_OTHER_HEIGHTS = (24.0, 44.0)
+"""at the scales at which its digits are so many pixels high."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
-_THINNEST_STROKE = 0.04
-"""Of the height of a digit: the finest pen of `training.synthesis.hands`."""
 _TELLING = 8
 """How many lines, the longest, are read upside down before all are."""
 _MAX_COLUMNS = 120_000
@@ -68,16 +69,29 @@ class _Page(NamedTuple):
         return page_confidence(self.lines, self.rejected)
 
 
-def _lacks_ones(line: Line, other: Line) -> bool:
-    """Whether `other` has the digits of `line`, and further 1s."""
-    few, more = line.digits_only, other.digits_only
-    return len(few) < len(more) and few.replace("1", "") == more.replace("1", "")
+def _agreed(readings: list[_Page]) -> _Page:
+    """Of several readings of a picture, the text with the highest mean confidence, if there is any.
 
-
-def _is_hairline(line: Line) -> bool:
-    """Whether it is thinner than any stroke that lines are composed of, as a side of a frame is."""
-    _, _, width, height = line.box
-    return width < _THINNEST_STROKE * height
+    That mean is its confidence, where one that says another text has none: as in `tta`.
+    """
+    by_text: dict[tuple[str, ...], list[_Page]] = {}
+    for reading in readings:
+        if reading.lines:
+            by_text.setdefault(tuple(line.text for line in reading.lines), []).append(reading)
+    if not by_text:
+        return readings[0]
+    total, same = max(
+        ((sum(r.confidence for r in some), some) for some in by_text.values()),
+        key=lambda found: found[0],
+    )
+    best = max(same, key=lambda reading: reading.confidence)
+    share = total / len(readings) / max(best.confidence, 1e-9)
+    each = share ** (1 / len(best.lines))
+    changed = {id(line): replace(line, confidence=each * line.confidence) for line in best.lines}
+    return best._replace(
+        candidates=[replace(c, line=changed.get(id(c.line), c.line)) for c in best.candidates],
+        lines=tuple(changed[id(line)] for line in best.lines),
+    )
 
 
 def _check_columns(lines: Sequence[LineImage]) -> None:
@@ -354,43 +368,32 @@ class Reader:
     ) -> _Page:
         """What is read of a picture by lines.
 
-        A small picture is one field cut out of a page: there the rules of `segmentation.page` find
-        more than the page model, which learnt from pages. The page model is used where the rules
-        find nothing, if the line model can answer "something else". On a larger picture the rules
-        are used where the page model finds nothing, or one line beside other marks, since it can
-        take an upright 1 for a mark.
+        Where a small picture is not read surely by the page model, it is seen at two more scales,
+        and by the rules of `segmentation.page`, which see a straight stroke that the model takes
+        for a rule. The text counts whose mean confidence over these four is highest; see `_agreed`.
         """
-        by_rules = None
-        if size[0] * size[1] <= _ONE_FIELD:
-            by_rules = self._by_rules(page.extract_lines(picture, size, max_lines), allowed)
-            if by_rules.lines or OTHER not in self.line_model.alphabet:
-                return by_rules
-        found = page_lines.extract_lines(picture, size, self.page_model.segment, max_lines)
+        seen = self._see(picture, size, allowed, max_lines)
+        if size[0] * size[1] > _SMALL or (seen.confidence >= _SURE_ENOUGH and seen.lines):
+            return seen
+        others = [self._see(picture, size, allowed, max_lines, height) for height in _OTHER_HEIGHTS]
+        by_rules = self._by_rules(page.extract_lines(picture, size, max_lines), allowed)
+        return _agreed([seen, *others, by_rules])
+
+    def _see(
+        self,
+        picture: Picture,
+        size: tuple[int, int],
+        allowed: Constraint,
+        max_lines: int,
+        height: float | None = None,
+    ) -> _Page:
+        """What is read where digits are so high, in pixels; by default as they are seen best."""
+        found = page_lines.extract_lines(
+            picture, size, self.page_model.segment, max_lines, height=height
+        )
         _check_columns(found.lines)
         candidates, cells = self._read_upright(found, allowed)
-        seen = _Page(candidates, select_likely(candidates), cells)
-        if by_rules is not None:
-            sure = len(seen.lines) == 1 and character_confidence(seen.lines[0]) >= SURE
-            return seen if sure else by_rules
-        if len(seen.lines) <= 1 and found.other_marks:
-            one = self._one_field(picture, size, allowed) or seen
-            if one.lines and (
-                _lacks_ones(seen.lines[0], one.lines[0])
-                if seen.lines
-                else not _is_hairline(one.lines[0])
-            ):
-                return one
-        return seen
-
-    def _one_field(
-        self, picture: Picture, size: tuple[int, int], allowed: Constraint
-    ) -> _Page | None:
-        """What the rules find, if that is one line."""
-        try:
-            fields = page.extract_lines(picture, size, max_lines=1)
-        except TooLargeError:
-            return None
-        return self._by_rules(fields, allowed) if fields else None
+        return _Page(candidates, select_likely(candidates), cells)
 
     def _by_rules(self, fields: list[LineImage], allowed: Constraint) -> _Page:
         candidates = self._read_lines(fields, allowed, Budget())
@@ -403,8 +406,6 @@ class Reader:
             picture: (height, width) of grey or (height, width, 3) of colour.
         """
         picture = brighten(picture)
-        if picture.shape[0] * picture.shape[1] <= _ONE_FIELD:
-            return page.extract_lines(picture)
         found = page_lines.extract_lines(picture, None, self.page_model.segment).lines
         return found if len(found) > 1 else found + page.extract_lines(picture)
 

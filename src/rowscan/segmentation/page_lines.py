@@ -20,7 +20,6 @@ from rowscan.segmentation.bands import (
     PageAnswer,
     digit_heights,
     find_lines,
-    has_other_marks,
 )
 from rowscan.segmentation.binarize import (
     WORKING_PIXELS,
@@ -53,7 +52,8 @@ quarter of its pixels, where digits are a larger part of the page, at half."""
 _ONE_LINE, _SEVERAL_LINES = 96, 192
 """Pixels: of the shorter side of a picture that shows one line, to which a picture is reduced, and
 from which on it may show several."""
-_HEIGHT = 18.0  # pixels of digits at the scale of the second look: 28 took twice the time,
+_HEIGHT = 18.0  # pixels of digits at the scale of the second look: 28 took twice the time;
+_FINE_HEIGHT = 32.0  # those of a picture that is then no larger than the first look at a page;
 _LOWEST, _HIGHEST = 14.0, 56.0  # and the heights with which the first look is enough
 _MAX_ZOOM = 2.0
 _FARTHER = 3.0  # times smaller: the second look at a picture in which nothing was found
@@ -87,12 +87,10 @@ class PageLines:
     Attributes:
         lines: from top to bottom and from left to right.
         cells: of all grids and tables on the page.
-        other_marks: whether something else is as high as a digit, or nearly.
     """
 
     lines: list[LineImage]
     cells: tuple[Cell, ...]
-    other_marks: bool
 
     def upside_down(self) -> "PageLines":
         """The same page, turned by 180 degrees."""
@@ -105,11 +103,16 @@ class PageLines:
             replace(line.upside_down(), cell=line.cell and places[line.cell])
             for line in self.lines[::-1]
         ]
-        return PageLines(lines, turned, self.other_marks)
+        return PageLines(lines, turned)
 
 
 def extract_lines(
-    picture: Picture, size: tuple[int, int] | None, segment: Segment, max_lines: int = MAX_LINES
+    picture: Picture,
+    size: tuple[int, int] | None,
+    segment: Segment,
+    max_lines: int = MAX_LINES,
+    *,
+    height: float | None = None,
 ) -> PageLines:
     """The lines of writing in a picture, with their cells in grids and tables.
 
@@ -120,6 +123,7 @@ def extract_lines(
             pixels.
         segment: asks the page model.
         max_lines: more are refused.
+        height: as in `see`.
 
     Raises:
         DataError: a picture without pixels.
@@ -128,7 +132,7 @@ def extract_lines(
     if picture.size == 0:
         raise DataError("image", "it has no pixels")
     size = size or (picture.shape[1], picture.shape[0])
-    page = see(picture, size, segment)
+    page = see(picture, size, segment, height)
     dark = darkest_channel(page.absorbed)
     found = find_lines(page.answer)
     check_count(found, max_lines)
@@ -143,8 +147,7 @@ def extract_lines(
         for line in found
         if (image := cut_out(line, dark, page.to_image, size)) is not None
     ]
-    marks = has_other_marks(page.answer, found)
-    return PageLines(in_reading_order(cut, angle), tuple(cells.values()), marks)
+    return PageLines(in_reading_order(cut, angle), tuple(cells.values()))
 
 
 def _cell(
@@ -165,8 +168,17 @@ def _cell(
     return None
 
 
-def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
-    """The page at the scale that suits its digits."""
+def see(
+    picture: Picture, size: tuple[int, int], segment: Segment, height: float | None = None
+) -> SeenPage:
+    """The page at the scale that suits its digits.
+
+    Args:
+        picture: as in `extract_lines`, like the next two.
+        size: as there.
+        segment: as there.
+        height: in pixels, that digits are to have; by default any from 14 to 56.
+    """
     sheet = normalise_polarity(downscale(picture))
     first = _first_zoom(sheet.shape[0], sheet.shape[1])
     whole = (0, 0, sheet.shape[1], sheet.shape[0])
@@ -179,9 +191,11 @@ def see(picture: Picture, size: tuple[int, int], segment: Segment) -> SeenPage:
     if not len(heights):
         return page
     usual = weighted_median(heights, sizes)
-    if _LOWEST <= usual <= _HIGHEST:
+    if height is None and _LOWEST <= usual <= _HIGHEST:
         return page
-    zoom = min(first * _HEIGHT / usual, _MAX_ZOOM if first == 1 else 1.0)
+    unit = first / usual
+    zoom = height * unit if height else _second_zoom(sheet.shape, unit)
+    zoom = min(zoom, _MAX_ZOOM if first == 1 else 1.0)
     if abs(zoom / first - 1) < 0.1:
         return page
     if zoom < first:  # what is too large may have been missed
@@ -195,6 +209,12 @@ def _first_zoom(height: int, width: int) -> float:
     share = math.sqrt(height * width / WORKING_PIXELS)
     zoom = min(1.0, math.sqrt(_FIRST_PIXELS * share / (height * width)))
     return min(zoom, max(_ONE_LINE / shorter, zoom * shorter / _SEVERAL_LINES, 0.0))
+
+
+def _second_zoom(shape: tuple[int, ...], unit: float) -> float:
+    """How far a picture is reduced for the second look; by `unit`, digits would be a pixel high."""
+    fine = _FINE_HEIGHT * unit
+    return fine if shape[0] * shape[1] * fine**2 <= _FIRST_PIXELS else _HEIGHT * unit
 
 
 def _written(

@@ -1,7 +1,7 @@
 """Pages composed on the fly, with the exact truth of each pixel: what the page model learns from.
 
-A page is a canvas that a layout fills, turned, cut out and photographed. Each is a function of its
-number alone.
+A page is a canvas that a layout fills, turned, cut out and photographed; so is a field, a small
+picture with one number. Each is a function of its number alone.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.segmentation.illumination import absorption, darkest_channel
-from rowscan.training.synthesis import layouts, paper
+from rowscan.training.synthesis import fields, layouts, paper
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import DigitMaps, Number
 from rowscan.training.synthesis.photo import photograph
@@ -21,9 +21,21 @@ from rowscan.training.synthesis.photo import photograph
 PAPER, INK, OTHER = range(3)
 """Classes of a pixel: paper, writing that may be a number, anything else that is dark."""
 
-SHAPES = ((256, 256), (192, 336), (336, 192), (128, 512), (96, 672), (480, 136))
+SHAPES: tuple[tuple[int, int], ...] = (
+    (256, 256),
+    (192, 336),
+    (336, 192),
+    (128, 512),
+    (96, 672),
+    (480, 136),
+)
 """Heights and widths of pages, of about the same area; those of a batch are alike."""
 _SHARES = np.cumsum((0.36, 0.2, 0.14, 0.14, 0.08, 0.08))
+
+_FIELD_BATCHES = 0.5
+"""Share of the batches that are fields; they have a fifth of the pixels of others."""
+_EDGE = 8
+"""Pixels of paper that `segmentation.page_lines` puts around a picture."""
 
 DIGITS_KEPT = 6000
 """Images of digits that training pages are composed of: their maps fill 50 MB."""
@@ -89,9 +101,12 @@ class PageComposer:
         """The pages of batch `number`."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng((*self.seed, number))
-        shape = SHAPES[int(np.searchsorted(_SHARES, rng.random()))]
+        composed, shapes, shares = compose, SHAPES, _SHARES
+        if rng.random() < _FIELD_BATCHES:
+            composed, shapes, shares = compose_field, fields.SHAPES, fields.SHARES
+        shape = shapes[int(np.searchsorted(shares, rng.random()))]
         pages = [
-            compose(np.random.default_rng((*self.seed, number, i)), shape, self.digits)
+            composed(np.random.default_rng((*self.seed, number, i)), shape, self.digits)
             for i in range(self.size)
         ]
         return PageBatch(*(np.stack(parts) for parts in zip(*pages, strict=True)))
@@ -119,6 +134,33 @@ def compose(
             y = framed.place(part, absorbed, y, rng)
     else:
         framed.place(sheet, absorbed, 0, rng)
+    _drop_cut_lines(framed.lines, canvas.lines)
+    return absorbed, *_truth(absorbed, framed, canvas.geometry, turn)
+
+
+def compose_field(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    digits: DigitMaps,
+    layout: layouts.Layout | None = None,
+) -> tuple[np.ndarray, ...]:
+    """One field with paper around it, as `compose` gives a page."""
+    layout = layout or fields.layout(rng, shape)
+    high, wide = (
+        2 * int((side - 2 * _EDGE) * share / 2)
+        for side, share in zip(shape, rng.uniform(0.7, 1, 2), strict=True)
+    )
+    turn = float(rng.normal(0, 2.5)) if rng.random() < 0.35 else 0.0
+    canvas = Canvas(rng, *_size_before((high, wide), turn), digits)
+    layout(canvas)
+    sheet = _Sheet(canvas.picture, canvas.ink, canvas.other, canvas.lines)
+    if turn:
+        sheet = sheet.warped(_homography(rng, canvas, (high, wide), turn), (high, wide))
+    if sheet.lines.any() and rng.random() < (0.5 if layout is not fields.registers else 0.05):
+        sheet = sheet.cut(_around(rng, sheet.lines, canvas.geometry))
+    framed = _Sheet.blank(shape)
+    absorbed = np.zeros((*shape, 3), np.uint8)
+    framed.put(sheet, absorbed, (_EDGE, _EDGE), rng)
     _drop_cut_lines(framed.lines, canvas.lines)
     return absorbed, *_truth(absorbed, framed, canvas.geometry, turn)
 
@@ -182,11 +224,23 @@ class _Sheet:
             return top
         y = top + 2 * int(rng.integers(0, min(below, 24) // 2 + 1))
         x = 2 * int(rng.integers(0, beside // 2 + 1))
+        self.put(part, absorbed, (y, x), rng)
+        return y + height + 2 * int(rng.integers(4, 12))
+
+    def put(
+        self,
+        part: "_Sheet",
+        absorbed: UInt8[np.ndarray, "height width 3"],
+        corner: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> None:
+        """Photograph a part and put it at a row and a column, which are even."""
+        y, x = corner
+        height, width = map(int, part.ink.shape)
         rows, columns = slice(y, y + height), slice(x, x + width)
         absorbed[rows, columns] = absorption(photograph(part.picture, rng))
         self.ink[rows, columns], self.other[rows, columns] = part.ink, part.other
         self.lines[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2] = part.lines
-        return y + height + 2 * int(rng.integers(4, 12))
 
 
 def _turn(rng: np.random.Generator) -> float:
@@ -267,6 +321,17 @@ def _cut(
             2 * (left + max(int(wide * columns), 16)),
             2 * (top + max(int(high * rows), 12)),
         )
+    return _around(rng, lines, geometry)
+
+
+def _around(
+    rng: np.random.Generator,
+    lines: Int16[np.ndarray, "rows columns"],
+    geometry: Sequence[tuple[Number, Number]],
+) -> tuple[int, int, int, int]:
+    """A cut around any line: left, top, right, bottom, even."""
+    rows, columns = lines.shape
+    present = np.unique(lines)[1:]
     chosen = int(present[rng.integers(len(present))])
     ys, xs = np.nonzero(lines == chosen)
     height = geometry[chosen][0] / 2  # in cells

@@ -2,9 +2,10 @@
 
 import math
 
+import cv2
 import numpy as np
 
-from rowscan.training.synthesis.canvas import Canvas
+from rowscan.training.synthesis.canvas import Canvas, Colour
 from rowscan.training.synthesis.writing import INKS, PENS, chance, colour, style, words
 
 
@@ -21,17 +22,50 @@ def ruled_paper(canvas: Canvas) -> None:
 
 
 def patterned_paper(canvas: Canvas) -> None:
-    """Fine curved lines printed under everything, as on cheques."""
+    """Fine lines printed under everything, as on cheques: waves, hatching, dots; often broken."""
+    rng = canvas.rng
+    before = canvas.picture.copy(), canvas.other.copy()
+    ink = colour(rng, faintest=0.06) * np.float32(rng.uniform(0.5, 0.8))
+    if chance(canvas, 0.75):
+        _waves(canvas, ink)
+    if chance(canvas, 0.3):
+        _dots(canvas, ink)
+    if chance(canvas, 0.4):  # a coarse scan has kept parts of them
+        grain = rng.uniform(1, 3)
+        rows, columns = (math.ceil(side / grain) for side in canvas.other.shape)
+        kept = rng.random((rows, columns)) < rng.uniform(0.3, 0.8)
+        at = [(np.arange(side) / grain).astype(int) for side in canvas.other.shape]
+        lost = ~kept[np.ix_(*at)]
+        canvas.picture[lost], canvas.other[lost] = before[0][lost], before[1][lost]
+
+
+def _waves(canvas: Canvas, ink: Colour) -> None:
     rng = canvas.rng
     x = np.arange(0, canvas.width + 8, 6.0)
     step, kinds = rng.uniform(2.5, 12), int(rng.integers(1, 4))
-    ink, pen = colour(rng, faintest=0.06) * np.float32(0.6), rng.uniform(0.7, 1.8)
+    pen = rng.uniform(0.7, 1.8)
     for _ in range(kinds):
         high, fast, phase = rng.uniform(0, 14), rng.uniform(0.01, 0.12), rng.uniform(0, 6)
+        high *= not chance(canvas, 0.3)
         lean = rng.uniform(-0.8, 0.8) if chance(canvas, 0.6) else 0.0
         wave = high * np.sin(fast * x + phase) + lean * x
-        starts = np.arange(-0.5 * canvas.height, 1.5 * canvas.height, step * kinds)
+        reach = abs(lean) * canvas.width + high
+        starts = np.arange(-reach, canvas.height + reach, step * kinds)
         canvas.strokes([np.column_stack([x, start + wave]) for start in starts], pen, ink)
+
+
+def _dots(canvas: Canvas, ink: Colour) -> None:
+    """A raster of dots, or specks anywhere."""
+    rng = canvas.rng
+    step, side = rng.uniform(3, 7), int(rng.integers(1, 3))
+    rows, columns = np.mgrid[0 : canvas.height : step, 0 : canvas.width : step]
+    if chance(canvas, 0.5):
+        rows, columns = (part + rng.uniform(-step, step, part.shape) for part in (rows, columns))
+    coverage = np.zeros(canvas.other.shape, np.uint8)
+    rows = np.clip(rows.astype(int), 0, canvas.height - 1)
+    columns = np.clip(columns.astype(int), 0, canvas.width - 1)
+    coverage[rows.ravel(), columns.ravel()] = 255
+    canvas.put(cv2.dilate(coverage, np.ones((side, side), np.uint8)), 0, 0, ink, "other")
 
 
 def remarks(canvas: Canvas) -> None:

@@ -11,13 +11,20 @@ from rowscan.arrays import Float32, UInt8
 RenderedSheet = Float32[np.ndarray, "height width 3"]
 """Reflectance, 1 is white."""
 
+_DRAWN_ON_SCREEN = 0.08
 _COARSE = 16  # pixels: light and shadow are drawn on a grid of these
 
 
 def photograph(
     sheet: RenderedSheet, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Paper, light and shadow, folds, blur, noise and JPEG, each as often as in real pictures."""
+    """Paper, light and shadow, folds, blur, noise and JPEG, each as often as in real pictures.
+
+    A few are not photographed: they were drawn on a screen.
+    """
+    if rng.random() < _DRAWN_ON_SCREEN:
+        drawn: np.ndarray = np.clip(255 * sheet, 0, 255).astype(np.uint8)
+        return drawn
     height, width = sheet.shape[:2]
     scan = rng.random() < 0.3  # even light, white paper, little blur
     light = (

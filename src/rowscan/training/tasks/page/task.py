@@ -15,7 +15,7 @@ from rowscan.training.tasks.interface import Measurement, Task
 from rowscan.training.tasks.page.engine import COMPOSED, Agreement, PageEngine
 from rowscan.training.tasks.page.graph import page_graph
 
-MONITOR_BATCHES, TEST_BATCHES = 6, 12
+MONITOR_BATCHES, TEST_BATCHES = 12, 24
 """Batches of 16 held-out pages to measure on."""
 _SIZE = 16
 _HELD_OUT_DIGITS = 1000
