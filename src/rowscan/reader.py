@@ -35,6 +35,8 @@ from rowscan.segmentation.line_image import MAX_LINES, LineImage
 
 _M = TypeVar("_M", bound=Model)
 Images = UInt8[np.ndarray, "n 28 28"]
+_THINNEST_STROKE = 0.04
+"""Of the height of a digit: the finest pen of `training.synthesis.hands`."""
 _UPRIGHT = math.log(20)
 """Log of the odds that level lines are the way up that their bands say, before they are read: eight
 fields that were wrongly turned read at most 14 times as likely upside down. On a page that lies on
@@ -59,6 +61,8 @@ class _Page(NamedTuple):
     candidates: list[Candidate]
     lines: tuple[Line, ...]
     cells: tuple[Cell, ...] = ()
+    other_marks: bool = False
+    """As in `PageLines`."""
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
@@ -67,6 +71,18 @@ class _Page(NamedTuple):
     @property
     def confidence(self) -> float:
         return page_confidence(self.lines, self.rejected)
+
+
+def _lacks_ones(line: Line, other: Line) -> bool:
+    """Whether `other` has the digits of `line`, and further 1s."""
+    few, more = line.digits_only, other.digits_only
+    return len(few) < len(more) and few.replace("1", "") == more.replace("1", "")
+
+
+def _is_hairline(line: Line) -> bool:
+    """Whether it is thinner than any stroke that lines are composed of, as a side of a frame is."""
+    _, _, width, height = line.box
+    return width < _THINNEST_STROKE * height
 
 
 def _agreed(readings: list[_Page]) -> _Page:
@@ -371,13 +387,29 @@ class Reader:
         Where a small picture is not read surely by the page model, it is seen at two more scales,
         and by the rules of `segmentation.page`, which see a straight stroke that the model takes
         for a rule. The text counts whose mean confidence over these four is highest; see `_agreed`.
+        On a larger one the rules are used where the page model finds nothing, or one line, beside
+        other marks: it can take an upright 1 for one.
         """
         seen = self._see(picture, size, allowed, max_lines)
-        if size[0] * size[1] > _SMALL or (seen.confidence >= _SURE_ENOUGH and seen.lines):
+        if size[0] * size[1] > _SMALL:
+            return self._with_upright_ones(seen, picture, size, allowed)
+        if seen.lines and seen.confidence >= _SURE_ENOUGH:
             return seen
         others = [self._see(picture, size, allowed, max_lines, height) for height in _OTHER_HEIGHTS]
         by_rules = self._by_rules(page.extract_lines(picture, size, max_lines), allowed)
         return _agreed([seen, *others, by_rules])
+
+    def _with_upright_ones(
+        self, seen: _Page, picture: Picture, size: tuple[int, int], allowed: Constraint
+    ) -> _Page:
+        """The page, or the one line that the rules find, if the page model may have lost 1s."""
+        alone = len(seen.lines) <= 1 and seen.other_marks
+        one = self._one_field(picture, size, allowed) if alone else None
+        if one is None or not one.lines:
+            return seen
+        if seen.lines:
+            return one if _lacks_ones(seen.lines[0], one.lines[0]) else seen
+        return seen if _is_hairline(one.lines[0]) else one
 
     def _see(
         self,
@@ -393,7 +425,17 @@ class Reader:
         )
         _check_columns(found.lines)
         candidates, cells = self._read_upright(found, allowed)
-        return _Page(candidates, select_likely(candidates), cells)
+        return _Page(candidates, select_likely(candidates), cells, found.other_marks)
+
+    def _one_field(
+        self, picture: Picture, size: tuple[int, int], allowed: Constraint
+    ) -> _Page | None:
+        """What the rules find, if that is one line."""
+        try:
+            fields = page.extract_lines(picture, size, max_lines=1)
+        except TooLargeError:
+            return None
+        return self._by_rules(fields, allowed) if fields else None
 
     def _by_rules(self, fields: list[LineImage], allowed: Constraint) -> _Page:
         candidates = self._read_lines(fields, allowed, Budget())

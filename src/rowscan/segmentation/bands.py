@@ -5,6 +5,7 @@ part of the bands with the strokes that lie in it or beside it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,6 +107,16 @@ def find_lines(answer: PageAnswer) -> list[BandLine]:
             BandLine(y, x, float(bands.heights[number]), float(bands.angles[number]), certainty)
         )
     return lines
+
+
+def has_other_marks(answer: PageAnswer, lines: Sequence[BandLine]) -> bool:
+    """Whether something on the page that is in no line is at least half as high as its digits."""
+    dark = (answer.probabilities[..., 0] < 0.5).astype(np.uint8)
+    for line in lines:
+        dark[line.rows, line.columns] = 0
+    _, _, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    height = min((line.height for line in lines), default=0.0)
+    return bool((stats[1:, cv2.CC_STAT_HEIGHT] > height / 2).any())
 
 
 def ink_mask(answer: PageAnswer, height: float) -> Bool[np.ndarray, "height width"]:

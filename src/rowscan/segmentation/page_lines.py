@@ -20,6 +20,7 @@ from rowscan.segmentation.bands import (
     PageAnswer,
     digit_heights,
     find_lines,
+    has_other_marks,
 )
 from rowscan.segmentation.binarize import (
     WORKING_PIXELS,
@@ -87,10 +88,12 @@ class PageLines:
     Attributes:
         lines: from top to bottom and from left to right.
         cells: of all grids and tables on the page.
+        other_marks: whether something else is as high as a digit, or nearly.
     """
 
     lines: list[LineImage]
     cells: tuple[Cell, ...]
+    other_marks: bool
 
     def upside_down(self) -> "PageLines":
         """The same page, turned by 180 degrees."""
@@ -103,7 +106,7 @@ class PageLines:
             replace(line.upside_down(), cell=line.cell and places[line.cell])
             for line in self.lines[::-1]
         ]
-        return PageLines(lines, turned)
+        return PageLines(lines, turned, self.other_marks)
 
 
 def extract_lines(
@@ -147,7 +150,8 @@ def extract_lines(
         for line in found
         if (image := cut_out(line, dark, page.to_image, size)) is not None
     ]
-    return PageLines(in_reading_order(cut, angle), tuple(cells.values()))
+    marks = has_other_marks(page.answer, found)
+    return PageLines(in_reading_order(cut, angle), tuple(cells.values()), marks)
 
 
 def _cell(
