@@ -43,7 +43,7 @@ fields that were wrongly turned read at most 14 times as likely upside down. On 
 its side, either way up is equally likely."""
 _SMALL = 100_000
 """Pixels of a picture that is seen again if what is read"""
-_SURE_ENOUGH = 0.8
+_SURE_ENOUGH = 0.5
 """is less sure than this,"""
 _OTHER_HEIGHTS = (24.0, 44.0)
 """at the scales at which its digits are so many pixels high."""
