@@ -32,7 +32,7 @@ from rowscan.training.runs import environment
 from rowscan.training.synthesis.inks import Inks
 from rowscan.training.synthesis.lines import compose
 
-LINES, REPEATS, SEED = 1000, 5, 2_000_003
+LINES, REPEATS, SEED = 200, 5, 2_000_003
 Command = list[str | Path]
 
 

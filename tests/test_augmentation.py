@@ -175,7 +175,7 @@ def test_static_drawing_never_waits_for_a_number() -> None:
 def test_static_drawing_draws_what_other_drawing_does() -> None:
     """By means over many images: of ink, of its spread, and of how much it was altered."""
     rng = torch.Generator().manual_seed(1)
-    n = 1600
+    n = 3000
     labels = torch.arange(n) % 10
     images = torch.zeros(n, 28, 28, dtype=torch.uint8)
     images[:, 5:23, 12:16] = 200

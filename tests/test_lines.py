@@ -40,7 +40,7 @@ def composed(n: int, seed: int) -> LineBatch:
 @cache
 def many_lines() -> LineBatch:
     """Composing them takes seconds."""
-    return composed(600, 1)
+    return composed(1200, 1)
 
 
 @settings(max_examples=25, deadline=None)

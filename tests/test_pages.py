@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rowscan.alphabet import SIGNS
 from rowscan.recipes import PageRecipe, change, find
 from rowscan.segmentation.illumination import absorption, darkest_channel
+from rowscan.segmentation.page_lines import PAD
 from rowscan.training.engines.segmenter import PageLogits, SweepSegmenter, gathered, spread
-from rowscan.training.synthesis import layouts, writing
+from rowscan.training.synthesis import fields, layouts, writing
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import (
     DigitMaps,
@@ -27,6 +28,7 @@ from rowscan.training.synthesis.pages import (
     PageBatch,
     PageComposer,
     compose,
+    compose_field,
     height_code,
 )
 from rowscan.training.tasks.page.engine import PageEngine, PageTruth, page_loss
@@ -110,7 +112,7 @@ def test_what_is_struck_out_and_printed_is_no_number() -> None:
 
 @pytest.mark.parametrize("layout", [layout for layout, _ in layouts.LAYOUTS])
 def test_every_layout_fills_pages_of_every_shape(layout: layouts.Layout) -> None:
-    for shape in (SHAPE, (96, 400), (240, 144)):
+    for shape in (SHAPE, (96, 672), (336, 192)):
         absorbed, classes, bands, _, heights, _ = compose(
             np.random.default_rng(0), shape, digits(), layout
         )
@@ -121,6 +123,33 @@ def test_every_layout_fills_pages_of_every_shape(layout: layouts.Layout) -> None
         assert heights.shape == (height // 4, width // 4)
         inside = bands.reshape(height // 4, 2, width // 4, 2).max((1, 3)) > 0
         assert ((heights > 0) == inside).all()
+
+
+@pytest.mark.parametrize("layout", [fields.amounts, fields.numbers, fields.singles])
+def test_a_field_has_one_line_of_ink(layout: layouts.Layout) -> None:
+    for seed in range(20):
+        canvas = Canvas(np.random.default_rng(seed), 64, 200, digits())
+        layout(canvas)
+        assert np.unique(canvas.lines).tolist() == [0, 1]
+        assert canvas.ink.any()
+
+
+def test_words_and_scrawls_alone_are_no_number() -> None:
+    for seed in range(20):
+        canvas = Canvas(np.random.default_rng(seed), 64, 200, digits())
+        fields.others(canvas)
+        assert canvas.other.any()
+        assert not canvas.ink.any()
+        assert not canvas.lines.any()
+
+
+@pytest.mark.parametrize("shape", fields.SHAPES)
+def test_a_field_has_paper_around_it(shape: tuple[int, int]) -> None:
+    absorbed, classes, bands, *_ = compose_field(np.random.default_rng(0), shape, digits())
+    for part, rim in ((absorbed, PAD), (classes, PAD), (bands, PAD // 2)):
+        inner = part[rim:-rim, rim:-rim]
+        assert np.count_nonzero(part) == np.count_nonzero(inner)
+    assert absorbed.any()
 
 
 def test_a_page_depends_on_its_number_alone() -> None:

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rowscan.errors import ModelError, UsageError
-from rowscan.reader import Reader
+from rowscan.reader import Reader, _agreed, _Page
 from rowscan.reading import Character, Line
 from rowscan.recognition import tta
 from rowscan.recognition.model import DigitModel, LineModel, open_model
@@ -323,3 +323,22 @@ print(count() - before)
 
 def test_the_helper_writes_valid_onnx(model: Path) -> None:
     onnx.checker.check_model(onnx.load(model), full_check=True)
+
+
+def test_of_several_readings_the_text_with_the_highest_mean_confidence_counts() -> None:
+    box = (0, 0, 100, 30)
+
+    def read_as(text: str, confidence: float) -> _Page:
+        digits = tuple(Character(digit, confidence, box, None) for digit in text)
+        candidate = Candidate(1.0, Line(digits, confidence, box))
+        return _Page([candidate], (candidate.line,) if text else ())
+
+    nothing = read_as("", 0.9)
+    found = _agreed([read_as("41", 0.3), read_as("47", 0.9), read_as("41", 0.7), nothing])
+    assert [line.text for line in found.lines] == ["41"]
+    assert found.lines[0].confidence == pytest.approx((0.3 + 0.7) / 4)
+    assert found.confidence == pytest.approx((0.3 + 0.7) / 4)
+    assert found.rejected == ()
+    found = _agreed([read_as("41", 0.3), read_as("47", 0.9), read_as("41", 0.5), nothing])
+    assert [line.text for line in found.lines] == ["47"]
+    assert _agreed([nothing, nothing]) is nothing

@@ -267,7 +267,7 @@ def test_engines_agree_on_mnist_s_test_images(name: str, tmp_path: Path) -> None
         engine.step(batch, recipe.learning_rate)
     other = create(change(recipe, {"engine": "numpy" if recipe.engine == "torch" else "torch"}))
     other.load_weights(engine.weights())
-    images = digits.test.images[:1000]
+    images = digits.test.images[:2000]
     few = images[:64]
     path = tmp_path / "model.onnx"
     graph = digit_graph(recipe, engine.weights())

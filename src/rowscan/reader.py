@@ -42,11 +42,11 @@ _UPRIGHT = math.log(20)
 fields that were wrongly turned read at most 14 times as likely upside down. On a page that lies on
 its side, either way up is equally likely."""
 _SMALL = 100_000
-"""Pixels of a picture that is seen again if what is read"""
-_SURE_ENOUGH = 0.5
-"""is less sure than this,"""
+"""Pixels: a picture of at most as many is read in further ways if the reading is likely wrong."""
+_LIKELY_RIGHT = 0.5
+"""Confidence of a reading that is more likely right than wrong."""
 _OTHER_HEIGHTS = (24.0, 44.0)
-"""at the scales at which its digits are so many pixels high."""
+"""Pixels: the heights of the digits in the further looks at a small picture."""
 _SEVERAL = 8
 """Single digits, all that a page has, beside which something else is likely one."""
 _TELLING = 8
@@ -86,9 +86,10 @@ def _is_hairline(line: Line) -> bool:
 
 
 def _agreed(readings: list[_Page]) -> _Page:
-    """Of several readings of a picture, the text with the highest mean confidence, if there is any.
+    """The reading whose text has the highest mean confidence; the first one if none has a text.
 
-    That mean is its confidence, where one that says another text has none: as in `tta`.
+    A reading with another text counts as 0 in the mean. The mean becomes the confidence, as in
+    `tta`.
     """
     by_text: dict[tuple[str, ...], list[_Page]] = {}
     for reading in readings:
@@ -384,16 +385,15 @@ class Reader:
     ) -> _Page:
         """What is read of a picture by lines.
 
-        Where a small picture is not read surely by the page model, it is seen at two more scales,
-        and by the rules of `segmentation.page`, which see a straight stroke that the model takes
-        for a rule. The text counts whose mean confidence over these four is highest; see `_agreed`.
-        On a larger one the rules are used where the page model finds nothing, or one line, beside
-        other marks: it can take an upright 1 for one.
+        If the reading of a small picture by the page model is likely wrong, it is read at two more
+        scales, and by the rules of `segmentation.page`, which find straight strokes that the model
+        takes for ruled lines. `_agreed` chooses among these four. A larger picture is read by the
+        rules if the page model finds at most one line beside other marks: one may be an upright 1.
         """
         seen = self._see(picture, size, allowed, max_lines)
         if size[0] * size[1] > _SMALL:
             return self._with_upright_ones(seen, picture, size, allowed)
-        if seen.lines and seen.confidence >= _SURE_ENOUGH:
+        if seen.lines and seen.confidence >= _LIKELY_RIGHT:
             return seen
         others = [self._see(picture, size, allowed, max_lines, height) for height in _OTHER_HEIGHTS]
         by_rules = self._by_rules(page.extract_lines(picture, size, max_lines), allowed)
@@ -419,7 +419,7 @@ class Reader:
         max_lines: int,
         height: float | None = None,
     ) -> _Page:
-        """What is read where digits are so high, in pixels; by default as they are seen best."""
+        """What is read by the page model; `height` is as in `page_lines.see`."""
         found = page_lines.extract_lines(
             picture, size, self.page_model.segment, max_lines, height=height
         )

@@ -59,7 +59,8 @@ _LOWEST, _HIGHEST = 14.0, 56.0  # and the heights with which the first look is e
 _MAX_ZOOM = 2.0
 _FARTHER = 3.0  # times smaller: the second look at a picture in which nothing was found
 _AROUND = 2.0  # heights of digits: what is seen again around the writing
-_PAD = 8  # pixels of paper around the picture
+PAD = 8
+"""Pixels of paper around the picture that the model sees."""
 _SIDES = 8  # the model takes multiples of this
 _GAP = 16  # columns without ink: a wider gap is closed to this
 _BLANK = 40  # of 255: a column is without ink where no pixel has more
@@ -181,7 +182,7 @@ def see(
         picture: as in `extract_lines`, like the next two.
         size: as there.
         segment: as there.
-        height: in pixels, that digits are to have; by default any from 14 to 56.
+        height: of the digits, in pixels of the scaled picture; by default any from 14 to 56.
     """
     sheet = normalise_polarity(downscale(picture))
     first = _first_zoom(sheet.shape[0], sheet.shape[1])
@@ -227,8 +228,8 @@ def _written(
     """The part of the sheet with bands in it and some paper around: left, top, right, bottom."""
     rows, columns = np.nonzero(answer.bands > 0.25)
     reach = _AROUND * height
-    low = np.array([columns.min(), rows.min()]) * CELL - _PAD - reach
-    high = np.array([columns.max() + 1, rows.max() + 1]) * CELL - _PAD + reach
+    low = np.array([columns.min(), rows.min()]) * CELL - PAD - reach
+    high = np.array([columns.max() + 1, rows.max() + 1]) * CELL - PAD + reach
     left, top = np.maximum(np.floor(low / zoom), 0).astype(int).tolist()
     right, bottom = np.ceil(high / zoom).astype(int).tolist()
     return left, top, min(right, shape[1]), min(bottom, shape[0])
@@ -246,11 +247,11 @@ def _look(
     small = resize(part, zoom) if zoom != 1 else part
     absorbed = absorption(small)
     height, width = absorbed.shape[:2]
-    below, beside = (_PAD + -(side + 2 * _PAD) % _SIDES for side in (height, width))
-    framed = np.pad(absorbed, ((_PAD, below), (_PAD, beside), (0, 0)))
+    below, beside = (PAD + -(side + 2 * PAD) % _SIDES for side in (height, width))
+    framed = np.pad(absorbed, ((PAD, below), (PAD, beside), (0, 0)))
     to_part = np.divide((right - left, bottom - top), (width, height))
     to_size = np.divide(size, (sheet.shape[1], sheet.shape[0]))
-    offset = (np.array([left, top]) - _PAD * to_part) * to_size
+    offset = (np.array([left, top]) - PAD * to_part) * to_size
     to_image = np.column_stack([np.diag(to_part * to_size), offset])
     return SeenPage(framed, segment(framed), to_image)
 

@@ -5,7 +5,7 @@ picture with one number. Each is a function of its number alone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 
 from rowscan.arrays import Float32, Float64, Int16, UInt8
 from rowscan.segmentation.illumination import absorption, darkest_channel
+from rowscan.segmentation.page_lines import PAD
 from rowscan.training.synthesis import fields, layouts, paper
 from rowscan.training.synthesis.canvas import Canvas
 from rowscan.training.synthesis.glyphs import DigitMaps, Number
@@ -34,8 +35,6 @@ _SHARES = np.cumsum((0.36, 0.2, 0.14, 0.14, 0.08, 0.08))
 
 _FIELD_BATCHES = 0.5
 """Share of the batches that are fields; they have a fifth of the pixels of others."""
-_EDGE = 8
-"""Pixels of paper that `segmentation.page_lines` puts around a picture."""
 
 DIGITS_KEPT = 6000
 """Images of digits that training pages are composed of: their maps fill 50 MB."""
@@ -101,7 +100,8 @@ class PageComposer:
         """The pages of batch `number`."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng((*self.seed, number))
-        composed, shapes, shares = compose, SHAPES, _SHARES
+        composed: Callable[..., tuple[np.ndarray, ...]] = compose
+        shapes, shares = SHAPES, _SHARES
         if rng.random() < _FIELD_BATCHES:
             composed, shapes, shares = compose_field, fields.SHAPES, fields.SHARES
         shape = shapes[int(np.searchsorted(shares, rng.random()))]
@@ -122,9 +122,7 @@ def compose(
     turn = _turn(rng)
     layout = layout or _layout(rng)
     canvas = _canvas(rng, _size_before(shape, turn), digits, layout)
-    sheet = _Sheet(canvas.picture, canvas.ink, canvas.other, canvas.lines)
-    if turn:
-        sheet = sheet.warped(_homography(rng, canvas, shape, turn), shape)
+    sheet = _turned(rng, canvas, shape, turn)
     framed = _Sheet.blank(shape)
     absorbed = np.zeros((*shape, 3), np.uint8)
     if rng.random() < (_CUT_SHARE if layout is not layouts.amounts else 0.85):
@@ -139,28 +137,23 @@ def compose(
 
 
 def compose_field(
-    rng: np.random.Generator,
-    shape: tuple[int, int],
-    digits: DigitMaps,
-    layout: layouts.Layout | None = None,
+    rng: np.random.Generator, shape: tuple[int, int], digits: DigitMaps
 ) -> tuple[np.ndarray, ...]:
     """One field with paper around it, as `compose` gives a page."""
-    layout = layout or fields.layout(rng, shape)
+    layout = fields.layout(rng, shape)
     high, wide = (
-        2 * int((side - 2 * _EDGE) * share / 2)
+        2 * int((side - 2 * PAD) * share / 2)
         for side, share in zip(shape, rng.uniform(0.7, 1, 2), strict=True)
     )
     turn = float(rng.normal(0, 2.5)) if rng.random() < 0.35 else 0.0
     canvas = Canvas(rng, *_size_before((high, wide), turn), digits)
     layout(canvas)
-    sheet = _Sheet(canvas.picture, canvas.ink, canvas.other, canvas.lines)
-    if turn:
-        sheet = sheet.warped(_homography(rng, canvas, (high, wide), turn), (high, wide))
+    sheet = _turned(rng, canvas, (high, wide), turn)
     if sheet.lines.any() and rng.random() < (0.5 if layout is not fields.registers else 0.05):
         sheet = sheet.cut(_around(rng, sheet.lines, canvas.geometry))
     framed = _Sheet.blank(shape)
     absorbed = np.zeros((*shape, 3), np.uint8)
-    framed.put(sheet, absorbed, (_EDGE, _EDGE), rng)
+    framed.put(sheet, absorbed, (PAD, PAD), rng)
     _drop_cut_lines(framed.lines, canvas.lines)
     return absorbed, *_truth(absorbed, framed, canvas.geometry, turn)
 
@@ -243,6 +236,14 @@ class _Sheet:
         self.lines[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2] = part.lines
 
 
+def _turned(
+    rng: np.random.Generator, canvas: Canvas, shape: tuple[int, int], turn: float
+) -> _Sheet:
+    """The sheet of such a shape when its canvas is turned by so many degrees."""
+    sheet = _Sheet(canvas.picture, canvas.ink, canvas.other, canvas.lines)
+    return sheet.warped(_homography(rng, canvas, shape, turn), shape) if turn else sheet
+
+
 def _turn(rng: np.random.Generator) -> float:
     """Degrees, clockwise: most pages are straight, some turned a little, a few lie on a side."""
     kind = rng.random()
@@ -311,8 +312,7 @@ def _cut(
 ) -> tuple[int, int, int, int]:
     """A cut around one line, or any: left, top, right, bottom, even."""
     rows, columns = lines.shape
-    present = np.unique(lines)[1:]
-    if not len(present) or rng.random() < 0.2:
+    if not lines.any() or rng.random() < 0.2:
         high, wide = rng.uniform(0.25, 1, 2)
         top, left = int(rng.uniform(0, 1 - high) * rows), int(rng.uniform(0, 1 - wide) * columns)
         return (
